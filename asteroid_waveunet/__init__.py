@@ -1,0 +1,19 @@
+"""The Wave-U-Net in Asteroid: music source separation on the waveform.
+
+geometry    which lengths exist: context, step, chunks (integers only)
+blocks      down block, up block, upsampling, output head
+model       WaveUNet, an Asteroid BaseModel
+presets     the paper's models: presets.make("M4")
+separation  a tensor, an array, a file -> its sources
+audio       files and sample rates;  files: whole or not at all
+weights     trained models as files
+losses      Asteroid's mono losses on stereo estimates
+experiment  data, training, scores, publishing (with the extra "experiment")
+"""
+
+from . import presets
+from .model import WaveUNet
+from .separation import separate
+
+__all__ = ["WaveUNet", "presets", "separate"]
+__version__ = "0.1.0"

@@ -1,0 +1,134 @@
+"""Audio files and tensors: `(channels, time)`, float32, full scale 1.0."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+
+from .files import replacing
+
+__all__ = ["check_samples", "read", "resample", "to_channels", "write"]
+
+# What libsndfile notes of a file that is shorter than its header says. A program that writes to a
+# pipe cannot go back to its header and leaves a size there that no file has: those are whole.
+SHORTER_THAN_SAID = re.compile(r"data : (\d+) \(should be (\d+)\)")
+UNKNOWN_SIZE = 0x7FFF0000
+
+
+def read(path: str | os.PathLike) -> tuple[Tensor, int]:
+    """A whole audio file (wav, flac, ogg, mp3 and what else libsndfile knows).
+
+    Returns:
+        Samples `(channels, time)`, float32, and the sample rate in Hz.
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no audio file, empty, truncated, or holds NaN or infinite samples.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no audio file {os.fspath(path)}.")
+    try:
+        with soundfile.SoundFile(path) as file:
+            samples = file.read(dtype="float32", always_2d=True)
+            expected, log, sample_rate = file.frames, file.extra_info, file.samplerate
+    except soundfile.LibsndfileError as reason:
+        raise ValueError(
+            f"{os.fspath(path)} cannot be read as audio ({reason.error_string}). Expected a whole "
+            "wav, flac, ogg or mp3 file; others can be converted with ffmpeg."
+        ) from reason
+    cut = SHORTER_THAN_SAID.search(log)
+    truncated = cut is not None and int(cut[2]) < int(cut[1]) < UNKNOWN_SIZE
+    if truncated or len(samples) != expected:
+        raise ValueError(
+            f"{os.fspath(path)} is truncated: it holds {len(samples)} samples per channel, fewer "
+            "than its header says. Copy or download it again."
+        )
+    return check_samples(torch.from_numpy(samples.T.copy()), os.fspath(path)), sample_rate
+
+
+def write(
+    path: str | os.PathLike, samples: Tensor, sample_rate: float, subtype: str = "FLOAT"
+) -> None:
+    """Writes `(channels, time)` samples, whole or not at all; the format is the suffix's.
+
+    Args:
+        sample_rate: in Hz, a whole number.
+        subtype: libsndfile's name of the sample format. `"FLOAT"` keeps samples beyond full
+            scale; integer formats (`"PCM_16"`, `"PCM_24"`) clip them.
+    Raises:
+        ValueError: if the format cannot be written.
+    """
+    frames = samples.detach().cpu().numpy().T
+    try:
+        with replacing(path) as partial:
+            soundfile.write(partial, frames, int(sample_rate), subtype=subtype)
+    except (soundfile.LibsndfileError, ValueError, TypeError) as reason:
+        raise ValueError(f"{os.fspath(path)} cannot be written as {subtype}: {reason}") from reason
+
+
+def check_samples(samples: Tensor, name: str = "the mixture") -> Tensor:
+    """The samples as they are, `(..., channels, time)`, if there are any and all are finite.
+
+    Raises:
+        ValueError: if there is none, or one that is NaN or infinite; says how many and where.
+    """
+    if samples.numel() == 0:
+        raise ValueError(f"{name} is empty: shape {tuple(samples.shape)}.")
+    finite = torch.isfinite(samples)
+    if not finite.all():
+        bad = (~finite).nonzero()
+        raise ValueError(
+            f"{name} has {len(bad)} NaN or infinite samples of {samples.numel()}, the first one "
+            f"at {tuple(bad[0].tolist())} of {tuple(samples.shape)}. Repair it before use: "
+            "estimates around them would be NaN too."
+        )
+    return samples
+
+
+def resample(
+    samples: Tensor, from_rate: float, to_rate: float, length: int | None = None
+) -> Tensor:
+    """Changes the sample rate of `(..., time)` samples, band-limited.
+
+    Args:
+        from_rate, to_rate: in Hz; where they are equal the samples come back untouched.
+        length: of the result, in samples: the filter's tail is cut or padded with zeros to it.
+            `round(time * to_rate / from_rate)` if None. The way back gives the original length.
+
+    >>> resample(torch.zeros(2, 441), 44100, 22050).shape
+    torch.Size([2, 220])
+    """
+    if length is None:
+        length = round(samples.shape[-1] * to_rate / from_rate)
+    if from_rate != to_rate:
+        flat = samples.reshape(-1, samples.shape[-1]).cpu().numpy()
+        result = soxr.resample(np.ascontiguousarray(flat.T), from_rate, to_rate, quality="VHQ")
+        resampled = torch.from_numpy(np.ascontiguousarray(result.T)).to(samples)
+        samples = resampled.reshape(*samples.shape[:-1], -1)
+    missing = length - samples.shape[-1]
+    return torch.nn.functional.pad(samples, (0, missing)) if missing else samples
+
+
+def to_channels(samples: Tensor, channels: int) -> Tensor:
+    """`(..., channels, time)` with another number of channels: one is repeated, many averaged.
+
+    Raises:
+        ValueError: between two numbers above one, which has no one meaning.
+    """
+    n_channels = samples.shape[-2]
+    if n_channels == channels:
+        return samples
+    if n_channels == 1:
+        return samples.expand(*samples.shape[:-2], channels, samples.shape[-1])
+    if channels == 1:
+        return samples.mean(dim=-2, keepdim=True)
+    raise ValueError(
+        f"{n_channels} channels cannot be made {channels}: only mono is repeated and only a mix "
+        f"to mono averaged. Mix the audio to {channels} or 1 channel(s) first."
+    )

@@ -1,0 +1,207 @@
+"""The parts of a Wave-U-Net: down block, up block, upsampling, output head.
+
+Shapes are `(batch, channels, time)` throughout. `context=True` means valid convolutions
+(nothing is padded, the time axis shrinks), `context=False` same padding.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = [
+    "DownBlock",
+    "LearnedUpsampling",
+    "LinearUpsampling",
+    "OutputHead",
+    "UpBlock",
+    "centre_crop",
+    "conv1d",
+    "glorot_uniform_",
+]
+
+LEAKY_SLOPE = 0.2
+
+
+def centre_crop(x: Tensor, length: int) -> Tensor:
+    """The middle `length` samples; of an odd number to drop, the extra one goes at the end.
+
+    >>> centre_crop(torch.arange(6), 3)
+    tensor([1, 2, 3])
+    """
+    start = (x.shape[-1] - length) // 2
+    return x[..., start : start + length]
+
+
+def glorot_uniform_(weight: Tensor) -> Tensor:
+    """Fills a `(out, in, kernel)` weight with U(-l, l), l = sqrt(6 / (kernel * (in + out)))."""
+    return nn.init.xavier_uniform_(weight)
+
+
+def conv1d(in_channels: int, out_channels: int, kernel_size: int, context: bool) -> nn.Conv1d:
+    """A convolution as the reference starts it: Glorot-uniform kernel, zero bias.
+
+    Same padding puts an even kernel's extra zero on the right, as TensorFlow does.
+    """
+    padding = "valid" if context else "same"
+    conv = nn.Conv1d(in_channels, out_channels, kernel_size, padding=padding)
+    glorot_uniform_(conv.weight)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return conv
+
+
+class DownBlock(nn.Module):
+    """Convolution, LeakyReLU, decimation by two; the skip is taken before the decimation.
+
+    `(batch, in, n)` -> skip `(batch, out, m)` and `(batch, out, ceil(m / 2))`, where m is n
+    with same padding and n - kernel + 1 without.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, context: bool):
+        super().__init__()
+        self.conv = conv1d(in_channels, out_channels, kernel_size, context)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        skip = F.leaky_relu(self.conv(x), LEAKY_SLOPE)
+        return skip, skip[..., ::2]
+
+
+def interleave(x: Tensor, between: Tensor) -> Tensor:
+    """x[0], between[0], x[1], between[1], ...: `(..., n)` twice -> `(..., 2n)`."""
+    return torch.stack((x, between), dim=-1).flatten(-2)
+
+
+class LinearUpsampling(nn.Module):
+    """Doubles the rate; new samples are the mean of their neighbours.
+
+    n -> 2n - 1 with context. With same padding n -> 2n: after the last sample there is no
+    neighbour, and it is repeated (TensorFlow 1's resize, without half-pixel centres).
+
+    >>> LinearUpsampling(1, context=False)(torch.tensor([[[1., 4., 2., 8.]]]))
+    tensor([[[1.0000, 2.5000, 4.0000, 3.0000, 2.0000, 5.0000, 8.0000, 8.0000]]])
+    """
+
+    def __init__(self, channels: int, context: bool):
+        super().__init__()
+        self.context = context
+
+    def forward(self, x: Tensor) -> Tensor:
+        following = torch.cat((x[..., 1:], x[..., -1:]), dim=-1)
+        doubled = interleave(x, x + (following - x) * 0.5)
+        return doubled[..., :-1] if self.context else doubled
+
+
+class LearnedUpsampling(nn.Module):
+    """Doubles the rate; new samples are w * earlier + (1 - w) * later, w learned per channel.
+
+    w = sigmoid(weight), so that new samples stay between their neighbours (section 3.2.1 of
+    the paper). n -> 2n - 1 with context; n -> 2n with same padding, the sample after the
+    last one being zero.
+    """
+
+    def __init__(self, channels: int, context: bool):
+        super().__init__()
+        self.context = context
+        self.weight = nn.Parameter(torch.empty(channels))
+        limit = math.sqrt(3 / channels)  # Glorot-uniform of a vector, as in the reference
+        nn.init.uniform_(self.weight, -limit, limit)
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = torch.sigmoid(self.weight)[:, None]
+        following = F.pad(x[..., 1:], (0, 1))
+        doubled = interleave(x, w * x + (1 - w) * following)
+        return doubled[..., :-1] if self.context else doubled
+
+
+UPSAMPLING: dict[str, type[LinearUpsampling] | type[LearnedUpsampling]] = {
+    "linear": LinearUpsampling,
+    "learned": LearnedUpsampling,
+}
+
+
+class UpBlock(nn.Module):
+    """Upsampling, concatenation [skip, upsampled], convolution, LeakyReLU.
+
+    `(batch, in, n)` and a skip `(batch, skip, m)`, m >= the upsampled length, of which the
+    middle is taken -> `(batch, out, upsampled length, less kernel - 1 with context)`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        skip_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        upsampling: str,
+        context: bool,
+    ):
+        super().__init__()
+        self.upsampling = UPSAMPLING[upsampling](in_channels, context)
+        self.conv = conv1d(skip_channels + in_channels, out_channels, kernel_size, context)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = self.upsampling(x)
+        x = torch.cat((centre_crop(skip, x.shape[-1]), x), dim=1)
+        return F.leaky_relu(self.conv(x), LEAKY_SLOPE)
+
+
+class AudioClip(nn.Module):
+    """[-1, 1] in evaluation; everything in training, where clipping would stop gradients."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.training else x.clamp(-1.0, 1.0)
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "linear": AudioClip}
+
+
+class OutputHead(nn.Module):
+    """Features to estimates, `(batch, channels + filters, n)` -> `(batch, n_src, channels, m)`.
+
+    The first `channels` features are the mixture itself. `"direct"` predicts every source;
+    `"difference"` all but the last, which is the mixture minus the others (section 3.1.1 of
+    the paper), so that the sources sum to the mixture.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        channels: int,
+        n_src: int,
+        kernel_size: int,
+        output: Literal["direct", "difference"],
+        activation: str,
+        context: bool,
+    ):
+        super().__init__()
+        self.channels = channels
+        self.difference = output == "difference"
+        self.n_predicted = n_src - 1 if self.difference else n_src
+        self.kernel_size = kernel_size
+        self.context = context
+        self.activation = ACTIVATIONS[activation]()
+        self.clip = AudioClip()
+        if self.n_predicted:
+            # One convolution for all sources; each source's own part starts as the reference's
+            # convolution of that source does, whose fan-out is `channels`.
+            features = channels + filters
+            self.conv = conv1d(features, self.n_predicted * channels, kernel_size, context)
+            for part in self.conv.weight.data.split(channels):
+                glorot_uniform_(part)
+
+    def forward(self, features: Tensor) -> Tensor:
+        mixture = features[:, None, : self.channels]
+        length = features.shape[-1] - (self.kernel_size - 1 if self.context else 0)
+        mixture = centre_crop(mixture, length)
+        if not self.n_predicted:
+            return self.clip(mixture)
+        predicted = self.activation(self.conv(features))
+        predicted = predicted.unflatten(1, (self.n_predicted, self.channels))
+        if not self.difference:
+            return predicted
+        last = self.clip(mixture - predicted.sum(dim=1, keepdim=True))
+        return torch.cat((predicted, last), dim=1)

@@ -1,0 +1,1 @@
+"""Making a model: data, training, scores, publishing. Needs asteroid-waveunet[experiment]."""

@@ -1,0 +1,388 @@
+"""The Wave-U-Net as an Asteroid model."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import numbers
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from . import audio, separation, weights
+from ._host import BaseModel, register
+from .blocks import (
+    ACTIVATIONS,
+    LEAKY_SLOPE,
+    UPSAMPLING,
+    DownBlock,
+    OutputHead,
+    UpBlock,
+    centre_crop,
+    conv1d,
+)
+from .geometry import Geometry, segment_starts
+
+__all__ = ["WaveUNet"]
+
+
+@register
+class WaveUNet(BaseModel):
+    """The Wave-U-Net of Stoller, Ewert and Dixon (ISMIR 2018): mixture in, sources out.
+
+    The defaults are the paper's M3; `presets.make("M4")` and so on give the others.
+
+    Args:
+        sources: names of the estimates, in order; the last one is the computed one of
+            difference output. Any number, one included.
+        in_channels: channels of mixture and estimates, >= 1.
+        sample_rate: of mixture and estimates, in Hz.
+        levels: number of down and of up blocks, >= 1; each halves the rate.
+        initial_filters: filters of the first convolution, >= 1.
+        down_kernel_size: of the down blocks and of the bottleneck, in samples, >= 1.
+        up_kernel_size: of the up blocks, in samples, >= 1.
+        output_kernel_size: of the output convolution, in samples, >= 1.
+        upsampling: `"linear"` or `"learned"` interpolation.
+        output: `"difference"`: the last source is the mixture minus the others; `"direct"`:
+            every source is predicted.
+        output_activation: `"tanh"`, or `"linear"`, which is clipped to [-1, 1] in evaluation.
+        context: valid convolutions and true input context (True), or same padding (False).
+        filter_growth: filters that each level has more than the one above it; None for
+            `initial_filters`, as the paper.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Shapes, of `model(mixture)`; float tensors at full scale 1.0:
+
+    ===============================  ==========================================
+    mixture                          estimates
+    ===============================  ==========================================
+    `(batch, channels, time)`        `(batch, n_src, channels, time)`
+    `(channels, time)`               `(n_src, channels, time)`
+    `(batch, 1, time)`, one channel  `(batch, n_src, time)`
+    `(1, time)` and `(time,)`        `(n_src, time)`
+    ===============================  ==========================================
+
+    `model.train()` and `model.eval()` decide the clipping, as the reference's `training` flag:
+    in evaluation the computed source, and linear outputs, are clipped to [-1, 1].
+
+    >>> model = WaveUNet(sources=("accompaniment", "vocals"), in_channels=2, levels=4)
+    >>> model(torch.randn(1, 2, 1000)).shape
+    torch.Size([1, 2, 2, 1000])
+
+    [1] Stoller, Ewert, Dixon. Wave-U-Net: A Multi-Scale Neural Network for End-to-End Audio
+        Source Separation. ISMIR 2018, arXiv 1806.03185.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str] = ("accompaniment", "vocals"),
+        in_channels: int = 1,
+        sample_rate: float = 22050,
+        levels: int = 12,
+        initial_filters: int = 24,
+        down_kernel_size: int = 15,
+        up_kernel_size: int = 5,
+        output_kernel_size: int = 1,
+        upsampling: Literal["linear", "learned"] = "linear",
+        output: Literal["direct", "difference"] = "difference",
+        output_activation: Literal["tanh", "linear"] = "tanh",
+        context: bool = True,
+        filter_growth: int | None = None,
+    ):
+        if filter_growth is None:
+            filter_growth = initial_filters
+        arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        _check(arguments)
+        super().__init__(sample_rate=sample_rate, in_channels=in_channels)
+        self._arguments = {**arguments, "sources": list(sources)}
+        self.sources = tuple(sources)
+        self.geometry = Geometry.of(
+            levels, down_kernel_size, up_kernel_size, output_kernel_size, context
+        )
+
+        filters = [initial_filters + filter_growth * level for level in range(levels + 1)]
+        ins = [in_channels, *filters[:-2]]
+        self.down = nn.ModuleList(
+            DownBlock(n_in, n_out, down_kernel_size, context)
+            for n_in, n_out in zip(ins, filters[:-1], strict=True)
+        )
+        self.bottleneck = conv1d(filters[-2], filters[-1], down_kernel_size, context)
+        self.up = nn.ModuleList(
+            UpBlock(below, here, here, up_kernel_size, upsampling, context)
+            for below, here in zip(filters[:0:-1], filters[-2::-1], strict=True)
+        )
+        self.head = OutputHead(
+            filters[0],
+            in_channels,
+            len(self.sources),
+            output_kernel_size,
+            output,
+            output_activation,
+            context,
+        )
+
+    @property
+    def n_src(self) -> int:
+        """Number of sources."""
+        return len(self.sources)
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Estimates as long as the mixture, whatever its length (1 sample or more).
+
+        What the network wants to see beyond the ends is silence: around the mixture with
+        context; with same padding zeros on its right, up to a multiple of the step.
+
+        Raises:
+            ValueError: if the mixture's shape is none of those in the class's table.
+        """
+        batch = self._to_batch(mixture)
+        estimates = self._network(self._with_silence(batch))
+        return self._from_batch(estimates.narrow(-1, 0, batch.shape[-1]), mixture)
+
+    def forward_in_chunks(self, mixture: Tensor, hop: int) -> Iterator[Tensor]:
+        """`forward`, piece by piece: the same estimates, to rounding, joined along time.
+
+        Args:
+            mixture: as `forward`'s.
+            hop: samples per piece, rounded up to a multiple of the step; each costs its
+                context (or halo) besides.
+        """
+        batch = self._to_batch(mixture)
+        padded, rest = self._with_silence(batch), batch.shape[-1]
+        output_length = self.geometry.output_of(padded.shape[-1])
+        for chunk in self.geometry.chunks(output_length, hop):
+            estimates = self._network(padded[..., chunk.start : chunk.stop])
+            estimates = estimates[..., chunk.skip : chunk.skip + min(chunk.keep, rest)]
+            rest -= estimates.shape[-1]
+            yield self._from_batch(estimates, mixture)
+
+    def forward_context(self, mixture: Tensor) -> Tensor:
+        """Estimates of the centre of a mixture, nothing padded: what training uses.
+
+        Args:
+            mixture: `(batch, channels, geometry.fit(n).input)`, or without the batch.
+        Returns:
+            Estimates of the `geometry.fit(n).output` samples that begin at
+            `geometry.left_context`, shaped as `forward`'s.
+        Raises:
+            ValueError: if the shape or the length fits no output of this model.
+        """
+        batch = self._to_batch(mixture)
+        self.geometry.output_of(batch.shape[-1])
+        return self._from_batch(self._network(batch), mixture)
+
+    def predict_track(self, mixture: Tensor, output_length: int | None = None) -> Tensor:
+        """The reference's segment-wise prediction of a track, for parity with its scores.
+
+        Segments of `output_length` are predicted one by one, each with its own context. Since
+        that length is no multiple of the step, the result depends on where segments begin:
+        `separate` is seamless and cheaper, this is what the paper scored (Evaluate.py:82-145
+        of its code; the resampling there is left to the caller). Always in evaluation mode.
+
+        Args:
+            mixture: `(channels, time)` or `(time,)` at the model's sample rate; for a model of
+                one channel the channels are averaged, a mono track is repeated for the others.
+            output_length: samples per segment, rounded up to a length that fits; 16384, as in
+                the paper, if None.
+        Returns:
+            `(n_src, channels, time)`, for one channel `(n_src, time)`.
+        Raises:
+            ValueError: if the mixture is empty or has neither one nor the model's channels.
+        """
+        lengths = self.geometry.fit(output_length or 16384)
+        track = audio.check_samples(torch.atleast_2d(torch.as_tensor(mixture)))
+        track = track.to(self.bottleneck.weight)
+        if self.in_channels == 1:
+            track = track.mean(dim=0, keepdim=True)
+        elif track.shape[0] == 1:
+            track = track.expand(self.in_channels, -1)
+        n_samples = track.shape[-1]
+        if n_samples < lengths.input:
+            track = F.pad(track, (0, lengths.input - n_samples))
+        padded = F.pad(track, (self.geometry.left_context, self.geometry.right_context))
+        estimates = track.new_empty(self.n_src, *self._channel_shape, track.shape[-1])
+        with evaluating(self), torch.no_grad():
+            for start in segment_starts(track.shape[-1], lengths.output):
+                segment = padded[..., start : start + lengths.input]
+                estimates[..., start : start + lengths.output] = self.forward_context(segment)
+        return estimates[..., :n_samples]
+
+    def _network(self, mixture: Tensor) -> Tensor:
+        """`(batch, channels, input)` -> `(batch, n_src, channels, output)`: figure 1 of [1]."""
+        x, skips = mixture, []
+        for down in self.down:
+            skip, x = down(x)
+            skips.append(skip)
+        x = F.leaky_relu(self.bottleneck(x), LEAKY_SLOPE)
+        for up in self.up:
+            x = up(x, skips.pop())
+        return self.head(torch.cat((centre_crop(mixture, x.shape[-1]), x), dim=1))
+
+    def _with_silence(self, batch: Tensor) -> Tensor:
+        """`(batch, channels, n)` amid the zeros that make it an input yielding at least n."""
+        left, length = self.geometry.left_context, batch.shape[-1]
+        return F.pad(batch, (left, self.geometry.fit(length).input - left - length))
+
+    @property
+    def _channel_shape(self) -> tuple[int, ...]:
+        """The channel axis of estimates, which one channel does without (Asteroid's losses)."""
+        return () if self.in_channels == 1 else (self.in_channels,)
+
+    def _to_batch(self, mixture: Tensor) -> Tensor:
+        """Any accepted shape -> `(batch, channels, time)`."""
+        x = mixture[None] if mixture.ndim == 1 and self.in_channels == 1 else mixture
+        if x.ndim not in (2, 3) or x.shape[-2] != self.in_channels:
+            raise ValueError(
+                f"The mixture has shape {tuple(mixture.shape)}; this model of {self.in_channels} "
+                f"channel(s) takes (batch, {self.in_channels}, time) or ({self.in_channels}, time)"
+                + (" or (time,)" if self.in_channels == 1 else "")
+                + ". A batch of mono signals (batch, time) becomes one by mixture.unsqueeze(1)."
+            )
+        if x.shape[-1] == 0 or (x.ndim == 3 and x.shape[0] == 0):
+            raise ValueError(f"The mixture is empty: shape {tuple(mixture.shape)}.")
+        if not x.is_floating_point():
+            raise ValueError(
+                f"The mixture is of {mixture.dtype}; expected floats at full scale 1.0, such as "
+                "pcm / 32768 for 16-bit samples."
+            )
+        return x if x.ndim == 3 else x[None]
+
+    def _from_batch(self, estimates: Tensor, mixture: Tensor) -> Tensor:
+        """`(batch, n_src, channels, time)` -> the shape that belongs to the mixture's."""
+        if self.in_channels == 1:
+            estimates = estimates.squeeze(2)
+        return estimates if mixture.ndim == 3 else estimates[0]
+
+    # Separation: Asteroid's names. Its own versions rescale the estimates, drop channels and fail
+    # on stereo models.
+
+    def separate(self, wav: Any, *args: Any, **kwargs: Any) -> Any:
+        """`torch_separate`, `numpy_separate` or `file_separate`, by the type of `wav`."""
+        return separation.dispatch(self, wav, *args, **kwargs)
+
+    def torch_separate(self, wav: Tensor) -> Tensor:
+        """See `separation.torch_separate`."""
+        return separation.torch_separate(self, wav)
+
+    def numpy_separate(self, wav: np.ndarray) -> np.ndarray:
+        """See `separation.numpy_separate`."""
+        return separation.numpy_separate(self, wav)
+
+    def file_separate(self, filename: Any, *args: Any, **kwargs: Any) -> dict:
+        """See `separation.file_separate`."""
+        return separation.file_separate(self, filename, *args, **kwargs)
+
+    # Weights.
+
+    def get_model_args(self) -> dict[str, Any]:
+        """The constructor's arguments, plain Python."""
+        return dict(self._arguments)
+
+    def serialize(self, **infos: Any) -> dict[str, Any]:
+        """Asteroid's model dictionary, in plain Python and tensors only.
+
+        That is what `torch.load` reads under `weights_only`, so that unpatched Asteroid loads
+        the file; Asteroid's own holds a `TorchVersion`, which it then refuses.
+
+        Args:
+            infos: further entries of `infos`, such as scores or the training's configuration.
+        Raises:
+            ValueError: if a value of theirs has no plain Python equivalent.
+        """
+        versions = {
+            package.replace("-", "_") + "_version": importlib.metadata.version(package)
+            for package in ("torch", "asteroid")
+        }
+        return {
+            "model_name": type(self).__name__,
+            "state_dict": self.get_state_dict(),
+            "model_args": weights.plain(self.get_model_args()),
+            "infos": weights.plain({"software_versions": versions, **infos}),
+        }
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_conf_or_path: Any, *args: Any, **kwargs: Any
+    ) -> WaveUNet:
+        """A trained model from a folder, a file, the Hugging Face Hub or a dictionary.
+
+        Args:
+            pretrained_model_conf_or_path: a folder with `pytorch_model.bin` or
+                `model.safetensors` and `config.json`; a file as `torch.save(model.serialize())`
+                writes it; `"user/model"` or `"user/model@revision"` on the Hub; or what
+                `serialize()` returns.
+            args, kwargs: arguments of the constructor that replace the stored ones.
+        Returns:
+            The model, in evaluation mode.
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is corrupt, or holds another kind of model.
+        """
+        conf = weights.read(pretrained_model_conf_or_path)
+        if conf["model_name"] != cls.__name__:
+            raise ValueError(
+                f"These are weights of a {conf['model_name']}, not of a {cls.__name__}; "
+                "asteroid.models.BaseModel.from_pretrained loads them."
+            )
+        model = cls(*args, **{**conf["model_args"], **kwargs})
+        weights.fill(model, conf["state_dict"])
+        return model.eval()
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the length of a `with` block."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+CHOICES = {
+    "upsampling": tuple(UPSAMPLING),
+    "output": ("direct", "difference"),
+    "output_activation": tuple(ACTIVATIONS),
+    "context": (True, False),
+}
+COUNTS = (
+    "in_channels",
+    "levels",
+    "initial_filters",
+    "down_kernel_size",
+    "up_kernel_size",
+    "output_kernel_size",
+)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _check(arguments: dict[str, Any]) -> None:
+    """The door: the constructor's arguments, before anything is built."""
+    sources = arguments["sources"]
+    if isinstance(sources, str) or not sources or len(set(sources)) != len(sources):
+        raise ValueError(f"sources is {sources!r}; expected distinct names, such as ('vocals',).")
+    for name in sources:
+        if not isinstance(name, str) or not name.strip() or set(name) & set("/\\\0"):
+            raise ValueError(f"The source {name!r} cannot name a file; expected such as 'vocals'.")
+    for name in COUNTS:
+        if not _is_whole(arguments[name]) or arguments[name] < 1:
+            raise ValueError(f"{name} is {arguments[name]!r}; expected a whole number, at least 1.")
+    growth = arguments["filter_growth"]
+    if not _is_whole(growth) or growth < 0:
+        raise ValueError(f"filter_growth is {growth!r}; expected a whole number, at least 0.")
+    if not arguments["sample_rate"] > 0:
+        raise ValueError(f"sample_rate is {arguments['sample_rate']!r}; expected Hz above 0.")
+    for name, known in CHOICES.items():
+        if arguments[name] not in known:
+            listed = " or ".join(repr(choice) for choice in known)
+            raise ValueError(f"{name} is {arguments[name]!r}; expected {listed}.")

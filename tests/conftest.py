@@ -1,0 +1,33 @@
+"""What the tests share: small models, drawn configurations, real music where there is some."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from asteroid_waveunet import WaveUNet
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+def tiny(**arguments) -> WaveUNet:
+    """A model that runs in a millisecond, in evaluation mode; the reference's tiny sizes."""
+    sizes = dict(levels=2, initial_filters=4, down_kernel_size=5, up_kernel_size=3)
+    return WaveUNet(**{**sizes, **arguments}).eval()
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def real_music() -> Path:
+    """A folder of real music in MUSDB18's layout, named by WAVEUNET_TEST_MUSIC."""
+    folder = os.environ.get("WAVEUNET_TEST_MUSIC")
+    if not folder:
+        pytest.skip("WAVEUNET_TEST_MUSIC names no folder of real music in MUSDB18's layout")
+    return Path(folder)

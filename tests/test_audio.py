@@ -1,0 +1,119 @@
+"""Files in and out: whole, finite, at the right rate and length, or a plain refusal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asteroid_waveunet import audio
+from asteroid_waveunet.files import replacing
+
+
+def sine(seconds=0.5, rate=8000, hertz=440.0, channels=2):
+    wave = torch.sin(2 * math.pi * hertz * torch.arange(int(seconds * rate)) / rate)
+    return 0.5 * wave.expand(channels, -1)
+
+
+def test_float_files_come_back_bit_for_bit(tmp_path):
+    samples = 3 * torch.randn(2, 1000)
+    audio.write(tmp_path / "a.wav", samples, 44100)
+    again, rate = audio.read(tmp_path / "a.wav")
+    assert rate == 44100 and torch.equal(again, samples), "nothing is clipped or rescaled"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype"), [("wav", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS")]
+)
+def test_other_formats_are_read(tmp_path, suffix, subtype):
+    samples = sine()
+    audio.write(tmp_path / f"a.{suffix}", samples, 8000, subtype)
+    again, rate = audio.read(tmp_path / f"a.{suffix}")
+    assert rate == 8000 and again.shape == samples.shape
+    assert (again - samples).abs().max() < 0.1
+
+
+def test_what_is_no_audio_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no audio file"):
+        audio.read(tmp_path / "nowhere.wav")
+    (tmp_path / "text.wav").write_text("hello")
+    with pytest.raises(ValueError, match="text.wav cannot be read as audio"):
+        audio.read(tmp_path / "text.wav")
+    soundfile.write(tmp_path / "empty.wav", np.zeros((0, 2)), 8000)
+    with pytest.raises(ValueError, match="empty.wav is empty"):
+        audio.read(tmp_path / "empty.wav")
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_truncated_file_is_refused(tmp_path, suffix):
+    """libsndfile would read what is left of a wav and say nothing."""
+    path = tmp_path / f"cut.{suffix}"
+    soundfile.write(path, np.random.default_rng(0).uniform(-1, 1, (8000, 2)), 8000)
+    path.write_bytes(path.read_bytes()[:10000])
+    with pytest.raises(ValueError, match="truncated|cannot be read"):
+        audio.read(path)
+
+
+def test_a_file_from_a_pipe_has_no_size_in_its_header_and_is_whole(tmp_path):
+    path = tmp_path / "piped.wav"
+    soundfile.write(path, np.zeros((100, 1)), 8000, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[4:8] = content[at : at + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    assert audio.read(path)[0].shape == (1, 100)
+
+
+def test_samples_that_are_not_finite_are_counted_and_placed(tmp_path):
+    samples = sine().clone()
+    samples[1, 7] = float("nan")
+    samples[1, 9] = float("inf")
+    audio.write(tmp_path / "bad.wav", samples, 8000)
+    with pytest.raises(ValueError, match=r"bad.wav has 2 NaN or infinite .* first one at \(1, 7\)"):
+        audio.read(tmp_path / "bad.wav")
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="cannot be written as PCM_99"):
+        audio.write(tmp_path / "a.wav", sine(), 8000, "PCM_99")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "folder" / "a.txt"
+    with pytest.raises(RuntimeError), replacing(target) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert list(target.parent.iterdir()) == []
+    with replacing(target) as partial:
+        partial.write_text("whole")
+    assert [p.name for p in target.parent.iterdir()] == ["a.txt"]
+
+
+@given(st.integers(1, 3000), st.sampled_from([8000, 11025, 22050, 44100, 48000]))
+@settings(deadline=None, max_examples=30)
+def test_resampling_there_and_back_keeps_the_length(length, rate):
+    samples = torch.randn(2, length)
+    there = audio.resample(samples, rate, 22050)
+    assert there.shape == (2, round(length * 22050 / rate))
+    assert audio.resample(there, 22050, rate, length).shape == samples.shape
+
+
+def test_resampling_keeps_level_pitch_and_place():
+    there = audio.resample(sine(rate=8000), 8000, 22050)
+    inner = slice(2000, -2000)
+    expected = sine(rate=22050)
+    torch.testing.assert_close(there[:, inner], expected[:, inner], atol=1e-3, rtol=0)
+
+
+def test_channels_are_repeated_or_averaged():
+    stereo = torch.randn(2, 5)
+    assert torch.equal(audio.to_channels(stereo, 1), stereo.mean(0, keepdim=True))
+    assert torch.equal(audio.to_channels(stereo[:1], 3), stereo[:1].repeat(3, 1))
+    with pytest.raises(ValueError, match="6 channels cannot be made 2"):
+        audio.to_channels(torch.zeros(6, 5), 2)

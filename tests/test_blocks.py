@@ -1,0 +1,73 @@
+"""Each block against its formula."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from plain_network import convolve, upsample
+
+from asteroid_waveunet.blocks import (
+    LearnedUpsampling,
+    LinearUpsampling,
+    OutputHead,
+    centre_crop,
+    conv1d,
+)
+
+
+@pytest.mark.parametrize("context", [True, False])
+@pytest.mark.parametrize("block", [LinearUpsampling, LearnedUpsampling])
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_upsampling_is_the_loop(block, context, length):
+    up = block(3, context).double()
+    x = torch.randn(1, 3, length, dtype=torch.float64)
+    weight = up.weight.detach().numpy() if block is LearnedUpsampling else None
+    expected = upsample(x[0].T.numpy(), weight, context)
+    torch.testing.assert_close(up(x)[0].T.detach(), torch.from_numpy(expected))
+
+
+def test_learned_upsampling_weighs_the_earlier_sample_and_ends_in_zero():
+    up = LearnedUpsampling(1, context=False)
+    up.weight.data.fill_(math.log(4))  # sigmoid: 0.8
+    out = up(torch.tensor([[[1.0, 4.0, 2.0, 8.0, 5.0]]]))
+    expected = torch.tensor([[[1, 1.6, 4, 3.6, 2, 3.2, 8, 7.4, 5, 4.0]]])
+    torch.testing.assert_close(out, expected)
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("context", [True, False])
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_convolution_pads_as_tensorflow(kernel, context):
+    conv = conv1d(2, 3, kernel, context).double()
+    x = torch.randn(1, 2, 9, dtype=torch.float64)
+    expected = convolve(x[0].T.numpy(), conv.weight.detach().numpy().T, 0.0, context)
+    torch.testing.assert_close(conv(x)[0].T.detach(), torch.from_numpy(expected))
+
+
+def test_an_odd_difference_is_cropped_at_the_end():
+    assert centre_crop(torch.arange(7), 4).tolist() == [1, 2, 3, 4]
+
+
+def test_convolutions_start_glorot_uniform_with_zero_bias():
+    conv = conv1d(48, 72, 15, context=True)
+    limit = math.sqrt(6 / (15 * (48 + 72)))
+    weight = conv.weight.detach()
+    assert weight.abs().max() <= limit
+    assert weight.std() == pytest.approx(limit / math.sqrt(3), rel=0.02)
+    assert not conv.bias.any()
+
+
+def test_each_source_of_the_output_convolution_starts_as_its_own():
+    """The reference has one convolution a source, whose fan-out is the channels alone."""
+    head = OutputHead(24, 2, 4, 5, "direct", "tanh", context=True)
+    limit = math.sqrt(6 / (5 * (26 + 2)))
+    for part in head.conv.weight.detach().split(2):
+        assert 0.9 * limit < part.abs().max() <= limit
+
+
+def test_learned_upsampling_starts_glorot_uniform():
+    weight = LearnedUpsampling(3000, context=True).weight.detach()
+    assert weight.abs().max() <= math.sqrt(3 / 3000)
+    assert weight.std() == pytest.approx(1 / math.sqrt(3000), rel=0.05)

@@ -1,0 +1,126 @@
+"""Asteroid's time-domain losses train the model, mono and, through the adapter, stereo."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from asteroid.losses import (
+    MixITLossWrapper,
+    PITLossWrapper,
+    SingleSrcMultiScaleSpectral,
+    multisrc_mse,
+    multisrc_neg_sisdr,
+    pairwise_mse,
+    pairwise_neg_sisdr,
+    singlesrc_mse,
+)
+from conftest import tiny
+
+from asteroid_waveunet.losses import ChannelsInTime
+
+
+def spectral():
+    sizes = [256, 64]
+    return SingleSrcMultiScaleSpectral(sizes, sizes, [s // 2 for s in sizes])
+
+
+def mean_of(loss):
+    """Losses that give one value an example want averaging."""
+    return lambda estimates, targets: loss(estimates, targets).mean()
+
+
+LOSSES = {
+    "multisrc_mse": mean_of(multisrc_mse),
+    "multisrc_neg_sisdr": mean_of(multisrc_neg_sisdr),
+    "pit_sisdr": PITLossWrapper(pairwise_neg_sisdr, pit_from="pw_mtx"),
+    "pit_mse": PITLossWrapper(pairwise_mse, pit_from="pw_mtx"),
+    "pit_singlesrc_mse": PITLossWrapper(singlesrc_mse, pit_from="pw_pt"),
+    "pit_spectral": PITLossWrapper(spectral(), pit_from="pw_pt"),
+    "mixit": MixITLossWrapper(multisrc_mse),
+}
+
+
+def batch_of(model, loss_name):
+    """A mixture with its context and what the loss compares: sources, or two mixtures of them."""
+    lengths = model.geometry.fit(600)
+    left = model.geometry.left_context
+    channels = model.in_channels
+    shape = (2, model.n_src, channels, lengths.input)
+    time = torch.arange(lengths.input) / 50
+    tones = torch.stack([torch.sin(2.0**i * time) for i in range(model.n_src)])
+    sources = 0.2 * tones[:, None] * torch.rand(2, model.n_src, channels, 1)
+    assert sources.shape == shape
+    targets = sources[..., left : left + lengths.output]
+    if loss_name == "mixit":
+        targets = torch.stack([targets[:, ::2].sum(1), targets[:, 1::2].sum(1)], dim=1)
+    return sources.sum(dim=1), targets.squeeze(2) if channels == 1 else targets
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_few_steps_lower_every_loss(name, channels):
+    model = tiny(sources=tuple("abcd"), in_channels=channels, output="direct").train()
+    loss_func = LOSSES[name] if channels == 1 else ChannelsInTime(LOSSES[name])
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    mixture, targets = batch_of(model, name)
+    values = []
+    for _ in range(25):
+        loss = loss_func(model.forward_context(mixture), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(loss.item())
+    assert min(values[-3:]) < values[0] - 0.05 * abs(values[0])
+
+
+def test_the_adapter_takes_one_permutation_for_all_channels():
+    targets = torch.randn(1, 2, 2, 400)
+    half_swapped = targets.clone()
+    half_swapped[:, :, 1] = targets.flip(1)[:, :, 1]
+    loss = ChannelsInTime(PITLossWrapper(pairwise_mse))
+    assert loss(targets.flip(1), targets) == 0
+    assert loss(half_swapped, targets) > 0.5, "the sources of a channel may not be swapped alone"
+
+
+def test_the_adapter_is_the_loss_itself_where_that_has_no_notion_of_channels():
+    estimates, targets = torch.randn(2, 3, 4, 2, 100)
+    torch.testing.assert_close(
+        ChannelsInTime(multisrc_mse)(estimates, targets), multisrc_mse(estimates, targets)
+    )
+    mono = estimates[:, :, 0], targets[:, :, 0]
+    assert torch.equal(ChannelsInTime(multisrc_mse)(*mono), multisrc_mse(*mono))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_asteroids_own_system_trains_it_as_it_is(tmp_path, channels):
+    pl = pytest.importorskip("pytorch_lightning")
+    from asteroid.engine import System
+
+    model = tiny(sources=("a", "b"), in_channels=channels)
+    sources = 0.3 * torch.randn(8, 2, channels, 500)
+    targets = sources.squeeze(2) if channels == 1 else sources
+    data = torch.utils.data.TensorDataset(sources.sum(dim=1), targets)
+    loader = torch.utils.data.DataLoader(data, batch_size=4)
+    system = System(
+        model=model,
+        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3),
+        loss_func=ChannelsInTime(PITLossWrapper(pairwise_neg_sisdr)),
+        train_loader=loader,
+        val_loader=loader,
+        config={"training": {"lr": 1e-3}},
+    )
+    trainer = pl.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=pl.loggers.CSVLogger(tmp_path),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(system)
+    assert trainer.current_epoch == 2
+    assert torch.isfinite(trainer.callback_metrics["val_loss"])

@@ -1,0 +1,212 @@
+"""The network: equal to the obvious one, of the promised shapes, adding up."""
+
+from __future__ import annotations
+
+import numpy as np
+import plain_network
+import pytest
+import torch
+from conftest import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asteroid_waveunet import WaveUNet
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+
+configurations = st.fixed_dictionaries(
+    dict(
+        sources=st.sampled_from([("a",), ("a", "b"), ("a", "b", "c", "d", "e")]),
+        in_channels=st.integers(1, 3),
+        levels=st.integers(1, 3),
+        initial_filters=st.integers(1, 4),
+        filter_growth=st.integers(0, 3),
+        down_kernel_size=st.integers(1, 6),
+        up_kernel_size=st.integers(1, 6),
+        output_kernel_size=st.integers(1, 4),
+        upsampling=st.sampled_from(["linear", "learned"]),
+        output=st.sampled_from(["direct", "difference"]),
+        output_activation=st.sampled_from(["tanh", "linear"]),
+        context=st.booleans(),
+    )
+)
+
+
+@given(configurations, st.booleans(), st.integers(1, 60))
+@settings(deadline=None, max_examples=80)
+def test_every_configuration_equals_the_plain_network(configuration, training, asked):
+    model = WaveUNet(**configuration).double().train(training)
+    mixture = torch.randn(model.in_channels, model.geometry.fit(asked).input, dtype=torch.float64)
+    expected = plain_network.separate(mixture.T.numpy(), model, training)
+    with torch.no_grad():
+        estimates = model.forward_context(mixture)
+    for estimate, plain in zip(estimates, expected, strict=True):
+        np.testing.assert_allclose(torch.atleast_2d(estimate).T, plain, atol=1e-12)
+
+
+@given(configurations, st.integers(1, 200))
+@settings(deadline=None, max_examples=80)
+def test_any_length_comes_back_as_long(configuration, length):
+    model = WaveUNet(**configuration)
+    channels = model.in_channels
+    axis = () if channels == 1 else (channels,)
+    mixture = torch.randn(2, channels, length)
+    with torch.no_grad():
+        batch = model(mixture)
+        assert batch.shape == (2, model.n_src, *axis, length)
+        assert model(mixture[0]).shape == (model.n_src, *axis, length)
+        torch.testing.assert_close(model(mixture[0]), batch[0], atol=1e-5, rtol=0)
+        if channels == 1:
+            assert model(mixture[0, 0]).shape == (model.n_src, length)
+
+
+@given(configurations, st.integers(1, 300), st.integers(1, 90))
+@settings(deadline=None, max_examples=80)
+def test_chunked_equals_whole(configuration, length, hop):
+    model = WaveUNet(**configuration).double()
+    mixture = torch.randn(1, model.in_channels, length, dtype=torch.float64)
+    with torch.no_grad():
+        chunked = torch.cat(list(model.forward_in_chunks(mixture, hop)), dim=-1)
+        torch.testing.assert_close(chunked, model(mixture), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("context", [True, False])
+def test_forward_is_the_context_path_amid_silence(context):
+    model = tiny(context=context)
+    mixture = torch.randn(1, 50)
+    lengths, left = model.geometry.fit(50), model.geometry.left_context
+    padded = torch.zeros(1, lengths.input)
+    padded[..., left : left + 50] = mixture
+    with torch.no_grad():
+        assert torch.equal(model(mixture), model.forward_context(padded)[..., :50])
+
+
+@pytest.mark.parametrize("activation", ["tanh", "linear"])
+@pytest.mark.parametrize("context", [True, False])
+def test_the_sources_of_difference_output_sum_to_the_mixture(activation, context):
+    model = tiny(
+        in_channels=2, sources=tuple("abcd"), output_activation=activation, context=context
+    )
+    mixture = 3 * torch.randn(2, 2, 77)
+    with torch.no_grad():
+        estimates = model.train()(mixture)
+    torch.testing.assert_close(estimates.sum(dim=1), mixture, atol=1e-5, rtol=0)
+
+
+def test_evaluation_clips_what_training_does_not():
+    model = tiny()
+    mixture = 5 * torch.ones(1, 50)
+    with torch.no_grad():
+        assert model.train()(mixture)[-1].max() > 1
+        assert model.eval()(mixture)[-1].max() == 1
+
+
+def test_filters_grow_as_asked():
+    model = tiny(levels=3, initial_filters=6, filter_growth=4)
+    assert [d.conv.out_channels for d in model.down] == [6, 10, 14]
+    assert model.bottleneck.out_channels == 18
+    assert [u.conv.out_channels for u in model.up] == [14, 10, 6]
+
+
+@pytest.mark.parametrize(
+    ("channels", "shape", "says"),
+    [
+        (2, (1, 1, 100), r"shape \(1, 1, 100\); this model of 2 channel"),
+        (1, (2, 100), "mixture.unsqueeze"),
+        (2, (100,), "this model of 2 channel"),
+        (1, (1, 1, 1, 100), "this model of 1 channel"),
+        (2, (2, 0), "empty"),
+        (1, (0, 1, 100), "empty"),
+    ],
+)
+def test_a_wrong_shape_is_refused(channels, shape, says):
+    model = tiny(in_channels=channels)
+    for method in (model, model.forward_context, model.separate):
+        with pytest.raises(ValueError, match=says):
+            method(torch.zeros(shape))
+
+
+def test_integers_are_refused():
+    with pytest.raises(ValueError, match="pcm / 32768"):
+        tiny()(torch.zeros(1, 100, dtype=torch.int16))
+
+
+def test_an_impossible_length_in_training_names_the_possible_ones():
+    with pytest.raises(ValueError, match="fits no output of this model; the nearest"):
+        tiny().forward_context(torch.zeros(1, 1, 68))
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "says"),
+    [
+        ("levels", 0, "levels is 0"),
+        ("initial_filters", 2.5, "initial_filters is 2.5"),
+        ("up_kernel_size", True, "up_kernel_size is True"),
+        ("filter_growth", -1, "filter_growth is -1"),
+        ("upsampling", "cubic", "'cubic'; expected 'linear' or 'learned'"),
+        ("output", "mask", "'mask'; expected 'direct' or 'difference'"),
+        ("output_activation", "relu", "expected 'tanh' or 'linear'"),
+        ("context", "valid", "expected True or False"),
+        ("sample_rate", 0, "sample_rate is 0"),
+        ("sources", (), "distinct names"),
+        ("sources", "vocals", "distinct names"),
+        ("sources", ("vocals", "vocals"), "distinct names"),
+        ("sources", ("a/b",), "cannot name a file"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(argument, value, says):
+    with pytest.raises(ValueError, match=says):
+        tiny(**{argument: value})
+
+
+def test_numpy_whole_numbers_are_whole_numbers():
+    assert tiny(levels=np.int64(2)).serialize()["model_args"]["levels"] == 2
+
+
+@pytest.mark.parametrize("upsampling", ["linear", "learned"])
+def test_torch_export_of_a_context_model_gives_the_same_at_any_length(upsampling):
+    model = tiny(in_channels=2, upsampling=upsampling)
+    any_length = {"mixture": {2: torch.export.Dim.AUTO}}
+    exported = torch.export.export(model, (torch.randn(1, 2, 101),), dynamic_shapes=any_length)
+    for length in (101, 64, 1001):
+        mixture = torch.randn(1, 2, length)
+        torch.testing.assert_close(exported.module()(mixture), model(mixture), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("upsampling", ["linear", "learned"])
+def test_torch_export_of_a_padded_model_gives_the_same(upsampling):
+    model = tiny(in_channels=2, context=False, upsampling=upsampling)
+    mixture = torch.randn(1, 2, 101)
+    exported = torch.export.export(model, (mixture,))
+    torch.testing.assert_close(exported.module()(mixture), model(mixture), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("context", [True, False])
+def test_torch_compile_needs_no_graph_break(context):
+    model = tiny(in_channels=2, context=context)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    mixture = torch.randn(1, 2, 101)
+    torch.testing.assert_close(compiled(mixture), model(mixture), atol=1e-6, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_torchscript_tracing_gives_the_same():
+    model = tiny(in_channels=2)
+    traced = torch.jit.trace(model, torch.randn(1, 2, 100))
+    mixture = torch.randn(1, 2, 100)
+    torch.testing.assert_close(traced(mixture), model(mixture))
+
+
+def test_gradients_flow_to_every_weight():
+    model = tiny(in_channels=2, upsampling="learned").train()
+    model.forward_context(torch.randn(1, 2, model.geometry.fit(1).input)).pow(2).sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+def test_prediction_of_a_track_refuses_what_is_no_track():
+    with pytest.raises(ValueError, match="NaN"):
+        tiny().predict_track(torch.full((1, 100), float("nan")))
+    with pytest.raises(ValueError, match="empty"):
+        tiny().predict_track(torch.zeros(1, 0))
+    with pytest.raises(ValueError, match="this model of 2 channel"):
+        tiny(in_channels=2).predict_track(torch.zeros(3, 100))

@@ -1,0 +1,155 @@
+"""Separation keeps what a musician expects it to keep: level, channels, rate, length."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import tiny
+
+from asteroid_waveunet import audio, separate, separation
+
+SOURCES = ("bass", "drums", "vocals")
+
+
+def model_of(channels=2, rate=8000, **arguments):
+    return tiny(sources=SOURCES, in_channels=channels, sample_rate=rate, **arguments)
+
+
+def song(tmp_path, channels=2, rate=8000, length=3001, name="my.song.wav"):
+    samples = 0.2 * torch.randn(channels, length)
+    audio.write(tmp_path / name, samples, rate)
+    return tmp_path / name, samples
+
+
+@pytest.mark.parametrize("context", [True, False])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_separating_is_the_forward_pass(monkeypatch, context, channels):
+    monkeypatch.setattr(separation, "HOP", 512)
+    model = model_of(channels, context=context)
+    mixture = torch.randn(3, channels, 3000)
+    expected = model(mixture).detach()
+    for estimates in (
+        model.separate(mixture),
+        model.torch_separate(mixture),
+        separate(model, mixture),
+        torch.from_numpy(model.numpy_separate(mixture.numpy())),
+    ):
+        torch.testing.assert_close(estimates, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(model.separate(mixture[0]), expected[0], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("gain", [1e-4, 1.0])
+def test_the_sources_sum_to_the_mixture_at_its_level(gain):
+    mixture = gain * 0.1 * torch.randn(2, 2000)
+    total = model_of().separate(mixture).sum(dim=0)
+    torch.testing.assert_close(total, mixture, atol=1e-6 * gain, rtol=1e-5)
+
+
+@pytest.mark.parametrize("output", ["difference", "direct"])
+def test_silence_gives_silence(output):
+    """Biases start at zero, so a fresh network is silent; Asteroid's rescaling made NaN of it."""
+    estimates = model_of(output=output).separate(torch.zeros(2, 500))
+    assert not estimates.any()
+
+
+def test_arrays_keep_their_dtype_and_devices_their_tensors():
+    mixture = np.random.default_rng(0).uniform(-1, 1, (2, 300))
+    estimates = model_of().numpy_separate(mixture)
+    assert estimates.dtype == mixture.dtype == np.float64
+    assert estimates.shape == (3, 2, 300)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("in_channels", [1, 2])
+@pytest.mark.parametrize("rate", [8000, 11025])
+def test_files_come_back_with_their_rate_channels_and_length(tmp_path, channels, in_channels, rate):
+    path, samples = song(tmp_path, channels, rate)
+    model = model_of(in_channels).train()  # without the clipping of evaluation
+    paths = model.file_separate(path, tmp_path / "out")
+    assert [p.name for p in paths.values()] == [f"my.song_{s}.wav" for s in SOURCES]
+    total = 0
+    for written in paths.values():
+        info = soundfile.info(written)
+        assert (info.samplerate, info.channels, info.frames) == (rate, channels, 3001)
+        total = total + audio.read(written)[0]
+    if rate == 8000:
+        torch.testing.assert_close(total, samples, atol=1e-5, rtol=0)
+
+
+def test_a_models_estimates_of_a_file_are_those_of_its_samples(tmp_path):
+    path, samples = song(tmp_path)
+    model = model_of()
+    torch.testing.assert_close(separate(model, path), model.separate(samples))
+    paths = model.separate(str(path), output_dir=tmp_path)
+    torch.testing.assert_close(audio.read(paths["drums"])[0], model.separate(samples)[1])
+
+
+def test_channels_of_a_stereo_track_go_through_a_mono_model_one_by_one(tmp_path):
+    path, samples = song(tmp_path)
+    model = model_of(channels=1)
+    estimates = separate(model, path)
+    for channel in range(2):
+        alone = model.separate(samples[channel])
+        torch.testing.assert_close(estimates[:, channel], alone, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_a_file_of_a_few_samples_is_a_file(tmp_path, length):
+    path, _ = song(tmp_path, rate=44100, length=length)
+    assert separate(model_of(), path).shape == (3, 2, length)
+
+
+def test_existing_estimates_are_kept_unless_told_otherwise(tmp_path):
+    path, _ = song(tmp_path)
+    model = model_of()
+    first = model.file_separate(path)["bass"]
+    first.write_bytes(b"mine")
+    with pytest.warns(UserWarning, match="pass force_overwrite=True"):
+        model.file_separate(path)
+    assert first.read_bytes() == b"mine"
+    model.file_separate(path, force_overwrite=True)
+    assert audio.read(first)[0].shape == (2, 3001)
+
+
+def test_a_bad_file_is_refused_before_anything_is_written(tmp_path):
+    out = tmp_path / "out"
+    model = model_of()
+    (tmp_path / "text.wav").write_text("no audio")
+    with pytest.raises(ValueError, match="cannot be read as audio"):
+        model.file_separate(tmp_path / "text.wav", out)
+    with pytest.raises(FileNotFoundError):
+        model.file_separate(tmp_path / "nowhere.wav", out)
+    path, _ = song(tmp_path, channels=6, name="surround.wav")
+    with pytest.raises(ValueError, match="6 channels cannot be made 2"):
+        model.file_separate(path, out)
+    path, _ = song(tmp_path, rate=44100, name="fast.wav")
+    with pytest.raises(ValueError, match="44100 Hz, the model works at 8000 Hz"):
+        model.file_separate(path, out, resample=False)
+    assert not out.exists()
+
+
+def test_nan_and_infinity_are_refused():
+    mixture = torch.zeros(2, 100)
+    mixture[0, 3] = float("inf")
+    with pytest.raises(ValueError, match=r"1 NaN or infinite samples of 200.*\(0, 3\)"):
+        model_of().separate(mixture)
+    with pytest.raises(ValueError, match="1 NaN"):
+        model_of().numpy_separate(mixture.numpy())
+
+
+def test_what_is_no_track_is_refused():
+    with pytest.raises(ValueError, match="A list is no track"):
+        model_of().separate([0.0, 1.0])
+
+
+def test_real_music_sums_to_itself(real_music):
+    from asteroid_waveunet.experiment import musdb
+
+    track = musdb.tracks(real_music, "test")[0]
+    mixture, rate = track.read("mixture")
+    mixture = mixture[..., : 5 * rate]
+    model = tiny(sources=SOURCES, in_channels=2, sample_rate=rate, levels=8)
+    estimates = model.train().separate(mixture)
+    torch.testing.assert_close(estimates.sum(dim=0), mixture, atol=1e-5, rtol=0)
