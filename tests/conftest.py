@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from songs import write_song
 
 from asteroid_waveunet import WaveUNet
 
@@ -31,3 +32,13 @@ def real_music() -> Path:
     if not folder:
         pytest.skip("WAVEUNET_TEST_MUSIC names no folder of real music in MUSDB18's layout")
     return Path(folder)
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """Three songs to train on, of 1, 2 and 0.5 s, and one to test."""
+    root = tmp_path / "data"
+    for name, seconds in {"B - two": 2.0, "A - one": 1.0, "M.E.R.C. - Half 1.5": 0.5}.items():
+        write_song(root / "train" / name, seconds=seconds, mixture=name != "A - one")
+    write_song(root / "test" / "T - test")
+    return root

@@ -1,0 +1,106 @@
+"""Which of the training tracks validate."""
+
+from __future__ import annotations
+
+import fnmatch
+import random
+import re
+from collections.abc import Iterable, Sequence
+
+__all__ = ["OFFICIAL_VALIDATION", "song_of", "split"]
+
+# `validation_tracks` in the configs/mus.yaml of musdb 0.4.3; all of them lie in train.
+OFFICIAL_VALIDATION = (
+    "Actions - One Minute Smile",
+    "Clara Berry And Wooldog - Waltz For My Victims",
+    "Johnny Lokke - Promises & Lies",
+    "Patrick Talbot - A Reason To Leave",
+    "Triviul - Angelsaint",
+    "Alexander Ross - Goodbye Bolero",
+    "Fergessen - Nos Palpitants",
+    "Leaf - Summerghost",
+    "Skelpolu - Human Mistakes",
+    "Young Griffo - Pennies",
+    "ANiMAL - Rockshow",
+    "James May - On The Line",
+    "Meaxic - Take A Step",
+    "Traffic Experiment - Sirens",
+)
+
+
+def song_of(name: str) -> str:
+    """The song that a track is an excerpt of: its name without a trailing position in seconds.
+
+    >>> song_of("Artist - Title 015s"), song_of("Artist - Title 99")
+    ('Artist - Title', 'Artist - Title 99')
+    """
+    return re.sub(r" \d+s$", "", name)
+
+
+def split(
+    names: Iterable[str], valid: str | float | Iterable[str], seed: int = 0
+) -> tuple[list[str], list[str]]:
+    """Training and validation names, each sorted.
+
+    Args:
+        names: of all the tracks.
+        valid: "official", MUSDB18's own validation tracks; or a fraction of the songs, between 0
+            and 1, drawn with the seed (one at least on each side; excerpts of one song stay
+            together, see `song_of`); or names and patterns such as "Artist - *".
+        seed: of the draw.
+
+    Raises:
+        ValueError: if either side would be empty, or a name or pattern fits no track.
+
+    >>> split(["a 01s", "a 02s", "b 01s"], ["b*"])
+    (['a 01s', 'a 02s'], ['b 01s'])
+    """
+    names = sorted(names)
+    if valid == "official":
+        chosen = _official(names)
+    elif isinstance(valid, (int, float)):
+        chosen = _fraction(names, valid, seed)
+    else:
+        chosen = _matching(names, [valid] if isinstance(valid, str) else list(valid))
+    training = [name for name in names if name not in chosen]
+    if not training or not chosen:
+        empty = "training" if not training else "validation"
+        raise ValueError(
+            f"valid={valid!r} leaves no track for {empty}, of {len(names)} in all; both need one"
+        )
+    return training, sorted(chosen)
+
+
+def _official(names: Sequence[str]) -> set[str]:
+    chosen = set(names).intersection(OFFICIAL_VALIDATION)
+    if not chosen:
+        raise ValueError(
+            "valid='official' names MUSDB18's validation tracks, and none of them is among the"
+            f" {len(names)} tracks here. Give a fraction of the songs (0.25 is the paper's), or"
+            " a list of names or patterns"
+        )
+    return chosen
+
+
+def _fraction(names: Sequence[str], fraction: float, seed: int) -> set[str]:
+    if not 0 < fraction < 1:
+        raise ValueError(f"valid={fraction!r}: a fraction of the songs lies between 0 and 1")
+    songs = sorted({song_of(name) for name in names})
+    # Python promises that random() repeats over its versions, which sample() and shuffle() do not.
+    draw = random.Random(seed)
+    ranks = {song: draw.random() for song in songs}
+    n_valid = min(max(1, round(fraction * len(songs))), len(songs) - 1)
+    chosen = sorted(songs, key=ranks.__getitem__)[:n_valid]
+    return {name for name in names if song_of(name) in chosen}
+
+
+def _matching(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
+    chosen: set[str] = set()
+    for pattern in patterns:
+        hits = {name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)}
+        if not hits:
+            raise ValueError(
+                f"valid: {pattern!r} fits none of the {len(names)} tracks, {names[:3]} ..."
+            )
+        chosen |= hits
+    return chosen

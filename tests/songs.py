@@ -1,0 +1,33 @@
+"""Small songs on disk for the tests of the data layer."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+
+from asteroid_waveunet import audio
+
+STEMS = ("bass", "drums", "other", "vocals")
+RATE = 8000
+
+
+def noise(channels: int, length: int, seed: int) -> torch.Tensor:
+    return 0.1 * torch.randn(channels, length, generator=torch.Generator().manual_seed(seed))
+
+
+def write_song(folder: Path, stems=STEMS, seconds=1.0, rate=RATE, channels=2, mixture=True) -> None:
+    parts = {s: noise(channels, int(seconds * rate), seed) for seed, s in enumerate(stems)}
+    if mixture:
+        parts["mixture"] = torch.stack([*parts.values()]).sum(0)
+    for name, samples in parts.items():
+        audio.write(folder / f"{name}.wav", samples, rate)
+
+
+def folder_of(package: str) -> Path:
+    """Where a package lies, without importing it: the musical ones want ffmpeg first."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        pytest.skip(f"{package} is not installed")
+    return Path(found.origin).parent
