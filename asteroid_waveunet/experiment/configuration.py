@@ -1,0 +1,279 @@
+"""An experiment's settings: what there is, what a YAML says, what the command line overrides.
+
+Each setting has one home: its default here, which is the paper's, unless a file under `conf/`
+says otherwise. Names are unique over all sections, so that `--batch_size 8` needs no section.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import os
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .. import presets, weights
+from ..files import replacing
+from ..model import WaveUNet
+
+__all__ = ["Configuration", "Data", "Evaluation", "Publishing", "Training", "load"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the music comes from.
+
+    Attributes:
+        dataset: `demo`, generated songs; a folder in MUSDB18's layout; `musdb18`, `musdb18hq`.
+        valid: the validation tracks: `official` (MUSDB18's own), a fraction of the training
+            songs, or a list of names and patterns.
+        demo_train_songs, demo_test_songs: how many songs are generated.
+        demo_seconds: their length.
+        demo_sample_rate: their rate, in Hz.
+    """
+
+    dataset: str = "musdb18"
+    valid: str | float | list[str] = "official"
+    demo_train_songs: int = 16
+    demo_test_songs: int = 4
+    demo_seconds: float = 20.0
+    demo_sample_rate: int = 22050
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the model is trained; the defaults are the paper's (section 4.1, and its code).
+
+    Attributes:
+        segment_length: targets' samples per segment, rounded up to a length that fits.
+        batch_size: segments per step.
+        epoch_length: segments between two validations.
+        max_epochs: upper bound; early stopping comes before it.
+        patience: epochs without a better validation loss after which training stops.
+        loss: `mse`, `l1` or `neg_sisdr`.
+        lr: Adam's step size.
+        schedule: `constant`, or `one_cycle` over all of `max_epochs`.
+        augmentation: names of `augmentation.AUGMENTATIONS`, in order.
+        seed: of the weights, the split and the segments.
+        num_workers: processes that load segments.
+        precision: Lightning's, such as `32-true`, `bf16-mixed`.
+    """
+
+    segment_length: int = 16384
+    batch_size: int = 16
+    epoch_length: int = 32000
+    max_epochs: int = 1000
+    patience: int = 20
+    loss: str = "mse"
+    lr: float = 1e-4
+    schedule: str = "constant"
+    augmentation: list[str] = field(default_factory=lambda: ["random_gains"])
+    seed: int = 1337
+    num_workers: int = 2
+    precision: str = "32-true"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How the model is scored.
+
+    Attributes:
+        jobs: tracks that museval scores at once, each in its own process; None for all cores.
+    """
+
+    jobs: int | None = None
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """What the published folder says of itself.
+
+    Attributes:
+        data_name: the training data, as the model card calls it; None for the dataset's.
+        license: of the weights, by the Hub's identifier. MUSDB18 is for non-commercial use, and
+            so are weights trained on it; None where the data is one's own and nothing was said.
+    """
+
+    data_name: str | None = None
+    license: str | None = None
+
+
+SECTIONS: dict[str, type] = {
+    "data": Data,
+    "training": Training,
+    "evaluation": Evaluation,
+    "publishing": Publishing,
+}
+
+MODEL_SETTINGS = ("preset", *list(inspect.signature(WaveUNet.__init__).parameters)[1:])
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All settings of one experiment; `model` is a preset's name and arguments of `WaveUNet`."""
+
+    model: dict[str, Any]
+    data: Data = Data()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    publishing: Publishing = Publishing()
+
+    def make_model(self) -> WaveUNet:
+        """A fresh model.
+
+        Raises:
+            ValueError: if the preset does not exist or an argument is out of its range.
+        """
+        arguments = dict(self.model)
+        preset = arguments.pop("preset", None)
+        return presets.make(preset, **arguments) if preset else WaveUNet(**arguments)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Section -> setting -> value, plain Python."""
+        return weights.plain(dataclasses.asdict(self))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes all of it as a YAML that `load` reads."""
+        with replacing(path) as partial:
+            partial.write_text(yaml.safe_dump(self.as_dict(), sort_keys=False))
+
+    def differences(self, other: Configuration) -> list[str]:
+        """The settings in which another configuration differs, as "name: here, not there"."""
+        here, there = dict(_flat(self.as_dict())), dict(_flat(other.as_dict()))
+        return [
+            f"{name}: {here.get(name)!r}, not {there.get(name)!r}"
+            for name in sorted(here.keys() | there)
+            if here.get(name) != there.get(name)
+        ]
+
+
+def load(path: str | os.PathLike, overrides: Mapping[str, Any] | None = None) -> Configuration:
+    """A configuration from a YAML file, with settings of the command line over it.
+
+    Args:
+        path: section -> setting -> value; what it leaves out has its default.
+        overrides: setting -> value, or text as it stands on a command line.
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no YAML of that form, or a name or value is not possible; an unknown
+            name is told the nearest known one.
+    """
+    sections = _read(Path(path))
+    homes = dict(_homes())
+    for name, value in (overrides or {}).items():
+        if name not in homes:
+            raise ValueError(_unknown(name, homes, "the command line"))
+        sections.setdefault(homes[name], {})[name] = value
+    built = {
+        section: _section(kind, sections.get(section, {})) for section, kind in SECTIONS.items()
+    }
+    model = {name: _parsed(value) for name, value in sections.get("model", {}).items()}
+    configuration = Configuration(model=model, **built)
+    configuration.make_model()  # says what is wrong with the model's settings
+    return configuration
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """The file's sections, their names and those of their settings checked."""
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yml"))) or "none"
+        raise FileNotFoundError(f"There is no configuration {path}; beside it there are: {known}.")
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as reason:
+        raise ValueError(f"{path} is no YAML: {reason}") from reason
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise ValueError(f"{path} is not of the form section: {{setting: value}}.")
+    homes = dict(_homes())
+    for section, settings in content.items():
+        if section not in ("model", *SECTIONS):
+            raise ValueError(_unknown(section, ("model", *SECTIONS), path))
+        for name in settings:
+            if homes.get(name) != section:
+                there = [n for n, home in homes.items() if home == section]
+                raise ValueError(_unknown(name, there, f"{path}, section {section}"))
+    return content
+
+
+def _homes() -> Iterator[tuple[str, str]]:
+    """Every setting and the section that it belongs to."""
+    yield from ((name, "model") for name in MODEL_SETTINGS)
+    for section, kind in SECTIONS.items():
+        yield from ((f.name, section) for f in dataclasses.fields(kind))
+
+
+def _unknown(name: str, known: typing.Iterable[str], where: object) -> str:
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Known are {', '.join(sorted(known))}."
+    return f"There is no setting {name!r} ({where}). {hint}"
+
+
+def _section(kind: type, settings: Mapping[str, Any]) -> Any:
+    annotations = typing.get_type_hints(kind)
+    return kind(**{name: _typed(name, v, annotations[name]) for name, v in settings.items()})
+
+
+def _parsed(value: Any) -> Any:
+    """A value as YAML would read it, if it is text from a command line."""
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+def _typed(name: str, value: Any, annotation: Any) -> Any:
+    """The value as one of the annotated types; a whole number will do for a float.
+
+    YAML 1.1 reads 1e-4, without a point, as text: such a text is a float where one is expected.
+    """
+    value = _parsed(value)
+    options = (
+        typing.get_args(annotation)
+        if typing.get_origin(annotation) in (types.UnionType, typing.Union)
+        else (annotation,)
+    )
+    for option in options:
+        if option is float and not isinstance(value, bool):
+            try:
+                return float(value)
+            except (TypeError, ValueError):
+                continue
+        if typing.get_origin(option) is list:
+            if isinstance(value, str) and str not in options:
+                value = [value]
+            if isinstance(value, list) and all(isinstance(item, str) for item in value):
+                return value
+        elif type(value) is option:
+            return value
+    expected = " or ".join(getattr(option, "__name__", str(option)) for option in options)
+    raise ValueError(f"{name} is {value!r}; expected {expected.replace('NoneType', 'null')}.")
+
+
+def _flat(sections: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for settings in sections.values():
+        yield from settings.items()
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, str]:
+    """`--name value` and `--name=value` pairs of a command line.
+
+    >>> parse_overrides(["--lr", "1e-3", "--levels=6"])
+    {'lr': '1e-3', 'levels': '6'}
+    """
+    overrides: dict[str, str] = {}
+    rest = list(arguments)
+    while rest:
+        name = rest.pop(0)
+        if not name.startswith("--") or len(name) == 2:
+            raise ValueError(f"{name!r} is no option; expected --name value.")
+        name, equals, value = name[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise ValueError(f"--{name} lacks its value; expected --{name} value.")
+            value = rest.pop(0)
+        overrides[name.replace("-", "_")] = value
+    return overrides

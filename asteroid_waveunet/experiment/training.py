@@ -1,0 +1,199 @@
+"""Training a Wave-U-Net with Asteroid's System and Lightning."""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from asteroid.engine import System
+from asteroid.losses import multisrc_mse, multisrc_neg_sisdr
+from pytorch_lightning.callbacks import (
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from .. import weights
+from ..files import replacing
+from ..losses import ChannelsInTime
+from ..model import WaveUNet
+from .configuration import Training
+from .segments import EpochSampler
+
+__all__ = ["LOSSES", "WaveUNetSystem", "fit"]
+
+
+def mean_of(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss that gives one value an example, averaged over the batch."""
+    return lambda estimates, targets: loss(estimates, targets).mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    # The paper's: mean square error over time, channels and sources.
+    "mse": mean_of(multisrc_mse),
+    "l1": torch.nn.functional.l1_loss,
+    "neg_sisdr": ChannelsInTime(mean_of(multisrc_neg_sisdr)),
+}
+
+
+class WaveUNetSystem(System):
+    """Asteroid's System on the context path: mixtures longer than their targets."""
+
+    def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
+        mixture, targets = batch
+        return self.loss_func(self.model.forward_context(mixture), targets)
+
+
+def one_cycle(optimizer: torch.optim.Optimizer, settings: Training, steps: int) -> dict[str, Any]:
+    schedule = OneCycleLR(optimizer, settings.lr, total_steps=steps, pct_start=0.1)
+    return {"scheduler": schedule, "interval": "step"}
+
+
+SCHEDULES: dict[str, Callable[..., Any]] = {
+    "constant": lambda optimizer, settings, steps: None,
+    "one_cycle": one_cycle,
+}
+
+
+def known(name: str, table: dict[str, Any], what: str) -> Any:
+    """An entry of a table.
+
+    Raises:
+        ValueError: if it has none of that name; lists those it has.
+    """
+    if name not in table:
+        raise ValueError(f"There is no {what} {name!r}; there are {', '.join(table)}.")
+    return table[name]
+
+
+def fit(
+    model: WaveUNet,
+    train_set: Dataset,
+    valid_set: Dataset,
+    exp_dir: str | os.PathLike,
+    settings: Training,
+    sampler: Sampler | None = None,
+    config: dict[str, Any] | None = None,
+    resume: bool = False,
+) -> WaveUNet:
+    """Trains, and leaves the best model by validation loss in `exp_dir/best_model.pth`.
+
+    A run that was killed goes on from its last epoch when it is started again. Lightning's
+    checkpoints are in `exp_dir/checkpoints`, the curves in `exp_dir/logs` (TensorBoard and CSV).
+
+    Args:
+        model: fresh, or with the weights to go on from.
+        train_set, valid_set: items `(mixture, targets)` for `model.forward_context`.
+        sampler: of `train_set`; None for each item once an epoch, shuffled.
+        config: section -> setting -> value, stored with the checkpoints.
+        resume: whether there must be a checkpoint to go on from.
+    Returns:
+        The best model, in evaluation mode.
+    Raises:
+        ValueError: if a setting is not possible.
+        FileNotFoundError: if `resume` is asked for and there is nothing to resume.
+    """
+    exp_dir = Path(exp_dir)
+    last = exp_dir / "checkpoints" / "last.ckpt"
+    if resume and not last.is_file():
+        raise FileNotFoundError(f"There is no {last} to resume from; start without --resume.")
+    loss_func = known(settings.loss, LOSSES, "loss")
+    make_schedule = known(settings.schedule, SCHEDULES, "schedule")
+
+    loader = functools.partial(
+        DataLoader,
+        batch_size=settings.batch_size,
+        num_workers=settings.num_workers,
+        persistent_workers=settings.num_workers > 0,
+    )
+    train_loader = loader(train_set, sampler=sampler, shuffle=sampler is None, drop_last=True)
+    if not len(train_loader):
+        raise ValueError(
+            f"An epoch has {len(train_set)} segments, fewer than a batch of "  # type: ignore[arg-type]
+            f"{settings.batch_size}; lower batch_size or raise epoch_length."
+        )
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr)
+    system = WaveUNetSystem(
+        model=model,
+        optimizer=optimizer,
+        loss_func=loss_func,
+        train_loader=train_loader,
+        val_loader=loader(valid_set),
+        scheduler=make_schedule(optimizer, settings, len(train_loader) * settings.max_epochs),
+        config=_loggable(config or {}),
+    )
+    if last.is_file() and isinstance(sampler, EpochSampler):
+        # Lightning calls set_epoch, but when it resumes only after worker processes have begun.
+        sampler.set_epoch(_epochs_done(last))
+    trainer = make_trainer(exp_dir, settings, len(train_loader))
+    with warnings.catch_warnings():
+        # Advice on worker counts and on logging intervals, which our settings state.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*The number of training batches.*")
+        trainer.fit(system, ckpt_path=last if last.is_file() else None)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return keep_best(model, trainer, exp_dir)
+
+
+def _epochs_done(checkpoint: Path) -> int:
+    progress = torch.load(checkpoint, map_location="cpu", weights_only=True)["loops"]["fit_loop"]
+    return progress["epoch_progress"]["current"]["processed"]
+
+
+def _loggable(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The configuration with text for lists: System makes tensors of lists, whatever is in them."""
+    return {
+        section: {k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in items.items()}
+        for section, items in config.items()
+    }
+
+
+def make_trainer(exp_dir: Path, settings: Training, steps_per_epoch: int) -> pl.Trainer:
+    """Lightning's trainer with the callbacks and loggers of every experiment."""
+    checkpoints = ModelCheckpoint(
+        exp_dir / "checkpoints",
+        filename="{epoch}-{val_loss:.6f}",
+        monitor="val_loss",
+        save_last=True,
+    )
+    stopping = EarlyStopping("val_loss", patience=settings.patience, verbose=True)
+    tensorboard = TensorBoardLogger(exp_dir / "logs", name="", version="tensorboard")
+    return pl.Trainer(
+        max_epochs=settings.max_epochs,
+        precision=settings.precision,  # type: ignore[arg-type]
+        callbacks=[
+            checkpoints,
+            stopping,
+            LearningRateMonitor("epoch"),
+            TQDMProgressBar(refresh_rate=max(1, steps_per_epoch // 20)),
+        ],
+        logger=[tensorboard, CSVLogger(exp_dir / "logs", name="", version="csv")],
+        log_every_n_steps=min(50, steps_per_epoch),
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+    )
+
+
+def keep_best(model: WaveUNet, trainer: pl.Trainer, exp_dir: Path) -> WaveUNet:
+    """Gives the model its best checkpoint's weights and stores it as Asteroid does."""
+    best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
+    state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+    model = model.cpu()
+    weights.fill(
+        model, {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
+    )
+    with replacing(exp_dir / "best_model.pth") as partial:
+        torch.save(model.serialize(), partial)
+    return model.eval()

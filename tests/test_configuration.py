@@ -1,0 +1,93 @@
+"""Settings: one home each, overrides by name, and an unknown one told its nearest neighbour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asteroid_waveunet import presets
+from asteroid_waveunet.experiment.configuration import Training, load, parse_overrides
+
+CONF = Path(__file__).parents[1] / "recipes" / "musdb18" / "conf"
+
+
+def conf(tmp_path, text="model: {preset: M1, levels: 2}"):
+    path = tmp_path / "conf.yml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yml")), ids=lambda path: path.stem)
+def test_every_file_of_the_recipe_builds_its_model(path):
+    configuration = load(path)
+    model = configuration.make_model()
+    if path.stem != "demo":
+        assert model.get_model_args() == presets.make(path.stem).get_model_args()
+        assert configuration.data.dataset == "musdb18"
+
+
+def test_there_is_a_file_for_every_preset():
+    slugs = {name.lower().replace("-", "_") for name in presets.names()}
+    assert slugs <= {path.stem for path in CONF.glob("*.yml")}
+
+
+def test_what_a_file_leaves_out_is_the_papers(tmp_path):
+    assert load(conf(tmp_path)).training == Training()
+
+
+def test_the_command_line_comes_over_the_file(tmp_path):
+    path = conf(tmp_path, "model: {preset: M1}\ntraining: {lr: 0.1, batch_size: 4}")
+    overrides = parse_overrides(
+        ["--lr", "1e-3", "--levels=3", "--valid", "0.25", "--augmentation", "[]", "--jobs", "null"]
+    )
+    configuration = load(path, overrides)
+    assert configuration.training.lr == 1e-3
+    assert configuration.training.batch_size == 4
+    assert configuration.training.augmentation == []
+    assert configuration.data.valid == 0.25
+    assert configuration.evaluation.jobs is None
+    assert len(configuration.make_model().down) == 3
+
+
+def test_what_is_saved_loads_as_the_same(tmp_path):
+    configuration = load(conf(tmp_path), {"lr": "3e-4", "valid": "['a*', b]", "sources": "[a, b]"})
+    configuration.save(tmp_path / "saved.yml")
+    assert load(tmp_path / "saved.yml") == configuration
+    assert configuration.differences(load(tmp_path / "saved.yml")) == []
+    assert load(conf(tmp_path), {"lr": 1.0}).differences(load(conf(tmp_path))) == [
+        "lr: 1.0, not 0.0001"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "says"),
+    [
+        ("model: {preset: M1}", {"batch_sise": "4"}, "no setting 'batch_sise'.*'batch_size'"),
+        ("model: {preset: M1, level: 3}", {}, "no setting 'level' .*section model.*'levels'"),
+        ("training: {levels: 3}", {}, "no setting 'levels' .*section training"),
+        ("modle: {preset: M1}", {}, "no setting 'modle'.*'model'"),
+        ("model: {preset: M9}", {}, "no preset 'M9'; there are M1"),
+        ("model: {preset: M1}", {"levels": "0"}, "levels is 0"),
+        ("model: {preset: M1}", {"batch_size": "many"}, "batch_size is 'many'; expected int"),
+        ("model: {preset: M1}", {"batch_size": "2.5"}, "batch_size is 2.5; expected int"),
+        ("model: {preset: M1}", {"jobs": "x"}, "jobs is 'x'; expected int or null"),
+        ("model: [M1]", {}, "not of the form section"),
+        ("a: b: c", {}, "is no YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, overrides, says):
+    with pytest.raises(ValueError, match=says):
+        load(conf(tmp_path, text), overrides)
+
+
+def test_a_file_that_is_not_there_is_told_those_that_are(tmp_path):
+    conf(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere.yml; beside it there are: conf"):
+        load(tmp_path / "nowhere.yml")
+
+
+@pytest.mark.parametrize("arguments", [["lr", "1"], ["--lr"], ["--lr", "--levels", "3"], ["--"]])
+def test_half_an_option_is_refused(arguments):
+    with pytest.raises(ValueError, match="expected --"):
+        parse_overrides(arguments)

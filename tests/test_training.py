@@ -1,0 +1,106 @@
+"""Training: losses by name, best model kept, and a killed run that ends as if it had not been."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from conftest import tiny
+
+from asteroid_waveunet import WaveUNet
+from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.segments import EpochSampler
+from asteroid_waveunet.experiment.training import LOSSES, SCHEDULES, fit
+
+SETTINGS = Training(batch_size=2, max_epochs=4, lr=3e-3, num_workers=0)
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+class Songs(torch.utils.data.Dataset):
+    """Endless segments, each drawn from its own index, as musdb.Segments are."""
+
+    def __init__(self, model, length):
+        self.lengths, self.left = model.geometry.fit(100), model.geometry.left_context
+        self.length = length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        time = torch.arange(self.lengths.input) + torch.rand(1, generator=generator)
+        low, high = torch.sin(time / 20), torch.sin(time * 2)
+        sources = 0.3 * torch.stack([low, high])
+        targets = sources[:, self.left : self.left + self.lengths.output]
+        return sources.sum(0, keepdim=True), targets
+
+
+def train(exp_dir, **settings):
+    torch.manual_seed(3)
+    model = tiny()
+    resume = settings.pop("resume", False)
+    return fit(
+        model,
+        Songs(model, 8),
+        Songs(model, 4),
+        exp_dir,
+        dataclasses.replace(SETTINGS, **settings),
+        sampler=EpochSampler(8),
+        config={"training": {"augmentation": ["a", "b"]}},
+        resume=resume,
+    )
+
+
+def test_the_best_model_is_kept_with_its_curves(tmp_path):
+    model = train(tmp_path)
+    assert not model.training
+    again = WaveUNet.from_pretrained(tmp_path / "best_model.pth")
+    mixture = torch.randn(1, 100)
+    assert torch.equal(again(mixture), model(mixture))
+    assert list((tmp_path / "logs" / "tensorboard").glob("events*"))
+    rows = (tmp_path / "logs" / "csv" / "metrics.csv").read_text().splitlines()
+    assert "val_loss" in rows[0] and len(rows) > 4
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_run_that_stopped_ends_as_if_it_had_not(tmp_path, num_workers):
+    """Weights, optimiser and segments go on where they were."""
+    whole = train(tmp_path / "whole")
+    train(tmp_path / "stopped", max_epochs=2)
+    (tmp_path / "stopped" / "best_model.pth").unlink()
+    resumed = train(tmp_path / "stopped", resume=True, num_workers=num_workers)
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-7, rtol=0)
+
+
+def test_early_stopping_ends_a_training_that_gets_nowhere(tmp_path):
+    train(tmp_path, lr=0.0, patience=1, max_epochs=50)
+    rows = (tmp_path / "logs" / "csv" / "metrics.csv").read_text().splitlines()
+    assert len(rows) < 30
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_loss_and_schedule_trains(tmp_path, loss, schedule):
+    model = train(tmp_path, loss=loss, schedule=schedule, max_epochs=1)
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        (dict(loss="mes"), ValueError, "no loss 'mes'; there are mse, l1"),
+        (dict(schedule="x"), ValueError, "no schedule 'x'; there are constant"),
+        (dict(batch_size=9), ValueError, "8 segments, fewer than a batch of 9"),
+        (dict(resume=True), FileNotFoundError, "to resume from; start without --resume"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_anything_is_written(tmp_path, settings, error, says):
+    with pytest.raises(error, match=says):
+        train(tmp_path, **settings)
+    assert list(tmp_path.iterdir()) == []
