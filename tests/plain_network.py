@@ -13,7 +13,7 @@ def leaky_relu(x):
 
 
 def convolve(x, kernel, bias, context):
-    """`(time, in)`, `(taps, in, out)` -> `(time, out)`; same padding's extra zero is on the right."""
+    """`(time, in)`, `(taps, in, out)` -> `(time, out)`; same padding with the extra zero last."""
     taps = len(kernel)
     if not context:
         x = np.pad(x, (((taps - 1) // 2, taps // 2), (0, 0)))

@@ -1,0 +1,117 @@
+"""What every stage of a recipe does: find its experiment, and end plainly when it cannot go on."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import demo_songs, musdb
+from .configuration import Configuration, Data, load
+
+__all__ = ["Places", "run"]
+
+MUSDB18_FILES = {
+    "musdb18": "musdb18.zip (4.7 GB) from https://zenodo.org/records/1117372",
+    "musdb18hq": "musdb18hq.zip (22.7 GB) from https://zenodo.org/records/3338373",
+}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where an experiment's files are.
+
+    Attributes:
+        exp_dir: of this experiment: its configuration, checkpoints, scores, published folder.
+        data_dir: of all experiments: data sets, and what is decoded of them.
+    """
+
+    exp_dir: Path
+    data_dir: Path
+
+    @property
+    def conf(self) -> Path:
+        return self.exp_dir / "conf.yml"
+
+    @property
+    def best_model(self) -> Path:
+        return self.exp_dir / "best_model.pth"
+
+    @property
+    def scores(self) -> Path:
+        return self.exp_dir / "scores"
+
+    @property
+    def published(self) -> Path:
+        return self.exp_dir / "published"
+
+    def dataset(self, data: Data) -> Path:
+        """The data set's folder, in MUSDB18's layout."""
+        if data.dataset == "demo":
+            size = f"{data.demo_train_songs}+{data.demo_test_songs}x{data.demo_seconds:g}s"
+            return self.data_dir / f"demo_{size}_{data.demo_sample_rate}Hz"
+        if data.dataset in MUSDB18_FILES:
+            return self.data_dir / data.dataset
+        return Path(data.dataset)
+
+    def prepared(self, configuration: Configuration) -> Path:
+        """The decoded training tracks, one folder for each data set and shape of model."""
+        model = configuration.make_model()
+        root = self.dataset(configuration.data).resolve()
+        shape = f"{'-'.join(model.sources)}_{model.sample_rate:g}Hz_{model.in_channels}ch"
+        path_hash = hashlib.sha256(str(root).encode()).hexdigest()[:8]
+        return self.data_dir / "prepared" / f"{root.name}_{path_hash}_{shape}"
+
+
+def obtain(data: Data, places: Places) -> Path:
+    """The data set's folder; the demonstration songs are generated first.
+
+    Raises:
+        FileNotFoundError: if it is not there; says what to place where.
+        ValueError: if it holds no tracks, or tracks lack stems.
+    """
+    root = places.dataset(data)
+    if data.dataset == "demo":
+        demo_songs.generate(
+            root,
+            data.demo_train_songs,
+            data.demo_test_songs,
+            data.demo_seconds,
+            data.demo_sample_rate,
+        )
+    elif data.dataset in MUSDB18_FILES and not root.is_dir():
+        raise FileNotFoundError(
+            f"There is no {root}. Download {MUSDB18_FILES[data.dataset]}, unpack it there, so that "
+            f"{root}/train and {root}/test exist, and run this again; or give another folder in "
+            "that layout with --data DIR."
+        )
+    for subset in musdb.SUBSETS:
+        musdb.tracks(root, subset)
+    return root
+
+
+def run(main: Callable[[Configuration, Places], None], arguments: Sequence[str] | None = None):
+    """Runs a stage: `main(configuration, places)` of the experiment on the command line.
+
+    What a user can cause ends with one plain message and status 1.
+    """
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--exp_dir", type=Path, required=True)
+    parser.add_argument("--data_dir", type=Path, required=True)
+    places = Places(**vars(parser.parse_args(arguments)))
+    plainly(lambda: main(load(places.conf), places))
+
+
+def plainly(action: Callable[[], None]) -> None:
+    """Does it; what a user can cause becomes a message on stderr and status 1, 130 for Ctrl-C."""
+    try:
+        action()
+    except (ValueError, OSError) as reason:
+        print(f"error: {reason}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Trains, scores and packs a Wave-U-Net.
+#
+#   bash recipes/musdb18/run.sh                                  a small one on generated songs
+#   bash recipes/musdb18/run.sh --data DIR                       the same on songs of your own
+#   bash recipes/musdb18/run.sh --conf m4 --data musdb18hq       the paper's M4 on MUSDB18-HQ
+#
+# Stages: 0 data, 1 prepare, 2 train, 3 evaluate, 4 publish (a folder ready for the Hub). What is
+# done is skipped when the command is run again; a training that was killed goes on.
+#
+#   --conf NAME|FILE     a file of conf/ (demo, m1 ... m7, m5_highsr) or any other (demo)
+#   --data NAME|DIR      demo, musdb18, musdb18hq, or a folder in MUSDB18's layout, stems or wav
+#   --stage N            the first stage to run (0)
+#   --stop_stage N       the last one (4)
+#   --tag NAME           the experiment's name (the configuration's and the data's)
+#   --storage DIR        where data/ and exp/ are written (beside this script)
+#   --id N[,N]           the GPUs to use (all; none: CPU)
+#   --resume             insist on going on from a checkpoint
+#   --python_path FILE   a Python with asteroid-waveunet[experiment] (a .venv is made if not given)
+#   --SETTING VALUE      any setting of the configuration, such as --levels 8 --batch_size 4
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+conf=demo data= stage=0 stop_stage=4 tag= storage=$here id= resume=false python_path=
+settings=()
+
+fail() { echo "error: $*" >&2; exit 1; }
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --help | -h) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+        --resume) resume=true; shift; continue ;;
+        --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+        --*) [ $# -gt 1 ] || fail "$1 lacks its value" ;;
+        *) fail "'$1' is no option; --help lists them" ;;
+    esac
+    case ${1#--} in
+        conf | data | stage | stop_stage | tag | storage | id | python_path)
+            printf -v "${1#--}" %s "$2" ;;
+        *) settings+=("$1" "$2") ;;
+    esac
+    shift 2
+done
+
+for number in "$stage" "$stop_stage"; do
+    [[ $number =~ ^[0-4]$ ]] || fail "stage '$number' is none of 0, 1, 2, 3, 4"
+done
+[ -f "$conf" ] || conf=$here/conf/$conf.yml
+[ -z "$data" ] || settings+=(--dataset "$data")
+if [ -z "$tag" ]; then
+    tag=$(basename "$conf" .yml)
+    [ -z "$data" ] || tag+=_$(basename "$data")
+fi
+[[ $tag != */* ]] || fail "the tag '$tag' is no name for a folder"
+if [ -z "$python_path" ]; then
+    bash "$root/tools/make_env.sh" "$root/.venv" experiment
+    python_path=$root/.venv/bin/python
+fi
+[ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
+export RESUME=$resume PYTHONUNBUFFERED=1
+# Of a loss and a library that no stage uses.
+export PYTHONWARNINGS="ignore:Asteroid's STOI loss is off,ignore:pkg_resources is deprecated"
+
+exp_dir=$storage/exp/$tag
+"$python_path" "$here/configure.py" --conf "$conf" --exp_dir "$exp_dir" \
+    ${settings[@]+"${settings[@]}"}
+
+names=(data prepare train evaluate publish)
+for ((n = stage; n <= stop_stage; n++)); do
+    echo "== stage $n: ${names[n]}"
+    "$python_path" "$here/${names[n]}.py" --exp_dir "$exp_dir" --data_dir "$storage/data" ||
+        fail "stage $n (${names[n]}) stopped; the same command goes on from there"
+done
+
+if [ "$stop_stage" -ge 3 ]; then
+    echo
+    cat "$exp_dir/scores/scores.md"
+fi
+echo
+echo "Experiment        $exp_dir"
+echo "Training curves   tensorboard --logdir $exp_dir/logs"
+[ "$stop_stage" -lt 3 ] || echo "Scores            $exp_dir/scores/scores.md, and a json for each track"
+[ "$stop_stage" -lt 4 ] || echo "For the Hub       $exp_dir/published"
+if [ -z "$data" ]; then
+    echo "On MUSDB18        bash $here/run.sh --conf m4 --data musdb18hq"
+fi

@@ -1,0 +1,67 @@
+"""Stage 2: training, to the best model by validation loss."""
+
+import os
+
+import pytorch_lightning as pl
+
+from asteroid_waveunet.experiment import (
+    augmentation,
+    preparation,
+    segments,
+    splits,
+    stage,
+    training,
+)
+
+
+def main(configuration, places):
+    """Trains the model; goes on where a run that was killed left off."""
+    if places.best_model.is_file():
+        print(f"{places.best_model} is trained already; without that file training goes on.")
+        return
+    settings = configuration.training
+    pl.seed_everything(settings.seed, workers=True, verbose=False)
+    model = configuration.make_model()
+    train_set, valid_set = make_segments(configuration, places, model)
+    training.fit(
+        model,
+        train_set,
+        valid_set,
+        places.exp_dir,
+        settings,
+        sampler=segments.EpochSampler(len(train_set)),
+        config=configuration.as_dict(),
+        resume=os.environ.get("RESUME") == "true",
+    )
+    print(f"The best model is in {places.best_model}.")
+
+
+def make_segments(configuration, places, model):
+    """Random segments to train on, and all of the validation tracks."""
+    settings = configuration.training
+    prepared = preparation.prepare(
+        places.dataset(configuration.data),
+        places.prepared(configuration),
+        model.sources,
+        int(model.sample_rate),
+        model.in_channels,
+        progress=False,
+    )
+    names = splits.split([t.name for t in prepared], configuration.data.valid, settings.seed)
+    train_tracks, valid_tracks = ([t for t in prepared if t.name in side] for side in names)
+    print(f"{len(train_tracks)} tracks to train on, {len(valid_tracks)} to validate.")
+    lengths = model.geometry.fit(settings.segment_length)
+    left = model.geometry.left_context
+    train_set = segments.Segments(
+        train_tracks,
+        lengths,
+        left,
+        settings.epoch_length,
+        settings.seed,
+        augmentation.compose(settings.augmentation),
+    )
+    return train_set, segments.Segments(valid_tracks, lengths, left, random=False)
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,189 @@
+"""The recipe as people run it: from nothing to a published folder, killed and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from songs import write_song
+
+from asteroid_waveunet import WaveUNet, audio, separate
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "musdb18"
+SMALLEST = (
+    "--demo_train_songs 2 --demo_test_songs 1 --demo_seconds 3 --demo_sample_rate 8000 --valid 0.5 "
+    "--sample_rate 8000 --levels 3 --initial_filters 4 --segment_length 2048 --batch_size 2 "
+    "--epoch_length 4 --max_epochs 1 --num_workers 0 --jobs 1"
+).split()
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the recipe is a bash script")
+
+
+def command(storage, *arguments):
+    python = ["--python_path", sys.executable]
+    return ["bash", str(RECIPE / "run.sh"), "--storage", str(storage), *python, *arguments]
+
+
+def run(storage, *arguments, cwd=None):
+    return subprocess.run(
+        command(storage, *arguments), capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Storage of the whole recipe at its smallest, started from a folder that is not its own."""
+    storage = tmp_path_factory.mktemp("storage")
+    result = run(storage, *SMALLEST, cwd=tmp_path_factory.mktemp("elsewhere"))
+    assert result.returncode == 0, result.stderr[-3000:]
+    return storage, result
+
+
+def test_it_prints_the_table_the_places_and_what_comes_next(finished):
+    storage, result = finished
+    table = (storage / "exp" / "demo" / "scores" / "scores.md").read_text()
+    assert table in result.stdout
+    assert all(
+        f"| {source} |" in table for source in ("bass", "drums", "other", "vocals", "average")
+    )
+    assert "mixture's SDR" in table
+    assert str(storage / "exp" / "demo" / "published") in result.stdout
+    assert "--conf m4 --data musdb18hq" in result.stdout
+
+
+def test_it_writes_under_data_and_exp_only(finished):
+    storage, _ = finished
+    assert sorted(path.name for path in storage.iterdir()) == ["data", "exp"]
+    assert not [path for path in storage.rglob("*partial*")]
+
+
+def test_the_published_folder_separates_a_file(finished, tmp_path):
+    storage, _ = finished
+    song = next((storage / "data").glob("demo_*/test/*/mixture.wav"))
+    model = WaveUNet.from_pretrained(storage / "exp" / "demo" / "published")
+    mixture, rate = audio.read(song)
+    paths = model.file_separate(song, tmp_path)
+    total = sum(audio.read(path)[0] for path in paths.values())
+    assert soundfile.info(paths["vocals"]).samplerate == rate
+    torch.testing.assert_close(total, mixture, atol=1e-5, rtol=0)
+    torch.testing.assert_close(separate(model, song)[0], audio.read(paths["bass"])[0])
+
+
+def test_the_configuration_used_is_saved(finished):
+    storage, _ = finished
+    saved = (storage / "exp" / "demo" / "conf.yml").read_text()
+    assert "levels: 3" in saved and "patience:" in saved
+
+
+def test_running_again_skips_what_is_done(finished):
+    storage, _ = finished
+    kept = [*storage.rglob("*.wav"), *storage.rglob("*.npy"), *storage.rglob("best_model.pth")]
+    kept += (storage / "exp" / "demo" / "scores" / "test").glob("*.json")
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    assert len(before) > 10
+    result = run(storage, *SMALLEST)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
+
+
+def test_other_settings_under_the_same_name_are_refused(finished):
+    storage, _ = finished
+    result = run(storage, *SMALLEST, "--lr", "0.5")
+    assert result.returncode == 1
+    assert "lr: 0.5, not" in result.stderr and "--tag" in result.stderr
+
+
+def test_a_training_that_is_killed_goes_on(finished, tmp_path):
+    storage, _ = finished
+    arguments = [*SMALLEST[:-6], "--max_epochs", "400", "--schedule", "constant"]
+    arguments += ["--num_workers", "0", "--patience", "1000", "--tag", "killed"]
+    exp = storage / "exp" / "killed"
+    process = subprocess.Popen(
+        command(storage, *arguments, "--stop_stage", "2"),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.time() + 120
+    while not (exp / "checkpoints" / "last.ckpt").exists() and time.time() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (exp / "best_model.pth").exists()
+    done = torch.load(exp / "checkpoints" / "last.ckpt", weights_only=True)["epoch"]
+
+    shorter = [*arguments, "--max_epochs", str(done + 3), "--stop_stage", "2", "--resume"]
+    result = run(storage, *shorter)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert (exp / "best_model.pth").exists()
+    assert f"Epoch {done + 1}" in result.stdout + result.stderr
+    assert "Epoch 0:" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--batch_sise", "4"], "no setting 'batch_sise' (the command line). Did you mean"),
+        (["--conf", "m9"], "beside it there are: demo, m1, m2"),
+        (["--stage", "7"], "stage '7' is none of 0, 1, 2, 3, 4"),
+        (["--lr"], "--lr lacks its value"),
+        (["lr"], "'lr' is no option"),
+        (["--tag", "a/b"], "no name for a folder"),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_said_before_anything_is_written(
+    tmp_path, arguments, says
+):
+    result = run(tmp_path, *arguments)
+    assert result.returncode == 1
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("musdb18hq", "musdb18hq.zip (22.7 GB)"),
+        ("nowhere", "there is no data folder nowhere"),
+        ("lacking", "lack the stem 'drums'"),
+    ],
+)
+def test_data_that_is_not_as_it_should_be_is_named(tmp_path, data, says):
+    for subset in ("train", "test"):
+        write_song(tmp_path / "lacking" / subset / "whole")
+    write_song(tmp_path / "lacking" / "train" / "half", stems=("bass", "other", "vocals"))
+    result = run("storage", "--data", data, cwd=tmp_path)
+    assert result.returncode == 1
+    assert says in result.stderr and "stage 0 (data) stopped" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_songs_of_ones_own_with_stems_of_other_names(tmp_path):
+    for subset, names in {"train": ("a", "b"), "test": ("c",)}.items():
+        for name in names:
+            write_song(tmp_path / "mine" / subset / name, stems=("piano", "voice"), seconds=2)
+    sizes = SMALLEST[SMALLEST.index("--valid") :]
+    result = run(
+        "here", "--data", "mine", "--sources", "[voice]", "--output", "direct", "--preset", "null",
+        "--in_channels", "1", "--license", "cc0-1.0", *sizes, cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    published = tmp_path / "here" / "exp" / "demo_mine" / "published"
+    assert WaveUNet.from_pretrained(published).sources == ("voice",)
+    assert "license: cc0-1.0" in (published / "README.md").read_text()
+    summary = json.loads((published.parent / "scores" / "summary.json").read_text())
+    assert summary["summary"].keys() == {"voice"}
+
+
+def test_help_lists_the_options():
+    result = run("unused", "--help")
+    assert result.returncode == 0
+    assert "--stop_stage N" in result.stdout and "set -euo" not in result.stdout
