@@ -5,7 +5,8 @@ blocks      down block, up block, upsampling, output head
 model       WaveUNet, an Asteroid BaseModel
 presets     the paper's models: presets.make("M4")
 separation  a tensor, an array, a file -> its sources
-audio       files and sample rates;  files: whole or not at all
+audio       audio files and tensors, sample rates, channels
+files       files appear whole or not at all
 weights     trained models as files
 losses      Asteroid's mono losses on stereo estimates
 experiment  data, training, scores, publishing (with the extra "experiment")

@@ -23,7 +23,7 @@ from torch import nn
 
 from .files import replacing
 
-__all__ = ["fill", "plain", "read", "save"]
+__all__ = ["fill", "plain", "read", "save", "unpickled"]
 
 BIN, SAFETENSORS, CONFIG = "pytorch_model.bin", "model.safetensors", "config.json"
 KEYS = ("model_name", "model_args", "state_dict")
@@ -82,7 +82,7 @@ def read(source: Any) -> dict[str, Any]:
     if isinstance(source, Mapping):
         return _checked(dict(source), "The dictionary")
     path = _locate(source)
-    conf = _read_safetensors(path) if path.suffix == ".safetensors" else _read_bin(path)
+    conf = _read_safetensors(path) if path.suffix == ".safetensors" else unpickled(path)
     return _checked(conf, str(path))
 
 
@@ -108,6 +108,31 @@ def fill(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
     model.load_state_dict(state_dict)
 
 
+def unpickled(path: Path) -> Any:
+    """What `torch.save` wrote, if it is tensors and plain Python.
+
+    Raises:
+        ValueError: if the file is corrupt or holds anything else, which is never unpickled.
+    """
+    # Files that Asteroid wrote hold this one type besides.
+    torch.serialization.add_safe_globals([torch.torch_version.TorchVersion])
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+    ) as reason:
+        detail = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
+        raise ValueError(
+            f"{path} cannot be read: it is truncated or corrupt, or holds more than tensors and "
+            f"plain Python, which is never unpickled ({detail}). Download or save it again."
+        ) from reason
+
+
 def _locate(source: str | os.PathLike) -> Path:
     """A weights file on this disk: given, in a given folder, or fetched from the Hub."""
     path = Path(source)
@@ -127,26 +152,6 @@ def _locate(source: str | os.PathLike) -> Path:
     from asteroid.utils.hub_utils import cached_download
 
     return Path(cached_download(name))
-
-
-def _read_bin(path: Path) -> Any:
-    # Files that Asteroid wrote hold this one type beside plain Python.
-    torch.serialization.add_safe_globals([torch.torch_version.TorchVersion])
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-    ) as reason:
-        detail = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
-        raise ValueError(
-            f"{path} cannot be read: it is truncated or corrupt, or holds more than tensors and "
-            f"plain Python, which is never unpickled ({detail}). Download or save it again."
-        ) from reason
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def test_songs_of_ones_own_with_stems_of_other_names(tmp_path):
         "--in_channels", "1", "--license", "cc0-1.0", *sizes, cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
-    published = tmp_path / "here" / "exp" / "demo_mine" / "published"
+    published = tmp_path / "here" / "exp" / "small_mine" / "published"
     assert WaveUNet.from_pretrained(published).sources == ("voice",)
     assert "license: cc0-1.0" in (published / "README.md").read_text()
     summary = json.loads((published.parent / "scores" / "summary.json").read_text())

@@ -91,6 +91,18 @@ def test_every_loss_and_schedule_trains(tmp_path, loss, schedule):
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
+def test_a_corrupt_checkpoint_says_what_to_do(tmp_path):
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    last.parent.mkdir()
+    for content in (b"", b"hello"):
+        last.write_bytes(content)
+        with pytest.raises(ValueError, match="no checkpoint to go on from .* to start over"):
+            train(tmp_path)
+    torch.save({"a": 1}, last)
+    with pytest.raises(ValueError, match="no checkpoint to go on from .* to start over"):
+        train(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "says"),
     [

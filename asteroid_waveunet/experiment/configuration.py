@@ -85,10 +85,11 @@ class Evaluation:
     """How the model is scored.
 
     Attributes:
-        jobs: tracks that museval scores at once, each in its own process; None for all cores.
+        jobs: tracks that museval scores at once, each in its own process; one of four minutes
+            takes up to 6 GB.
     """
 
-    jobs: int | None = None
+    jobs: int = 2
 
 
 @dataclass(frozen=True)

@@ -133,9 +133,10 @@ def fit(
         scheduler=make_schedule(optimizer, settings, len(train_loader) * settings.max_epochs),
         config=_loggable(config or {}),
     )
-    if last.is_file() and isinstance(sampler, EpochSampler):
+    epochs_done = _epochs_done(last) if last.is_file() else 0
+    if isinstance(sampler, EpochSampler):
         # Lightning calls set_epoch, but when it resumes only after worker processes have begun.
-        sampler.set_epoch(_epochs_done(last))
+        sampler.set_epoch(epochs_done)
     trainer = make_trainer(exp_dir, settings, len(train_loader))
     with warnings.catch_warnings():
         # Advice on worker counts and on logging intervals, which our settings state.
@@ -148,8 +149,15 @@ def fit(
 
 
 def _epochs_done(checkpoint: Path) -> int:
-    progress = torch.load(checkpoint, map_location="cpu", weights_only=True)["loops"]["fit_loop"]
-    return progress["epoch_progress"]["current"]["processed"]
+    """How far a checkpoint is; a corrupt one is refused here, before Lightning meets it."""
+    try:
+        progress = weights.unpickled(checkpoint)["loops"]["fit_loop"]["epoch_progress"]
+    except (KeyError, TypeError, ValueError) as reason:
+        raise ValueError(
+            f"{checkpoint} is no checkpoint to go on from ({reason}); delete "
+            f"{checkpoint.parent} to start over."
+        ) from reason
+    return progress["current"]["processed"]
 
 
 def _loggable(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -189,7 +197,7 @@ def make_trainer(exp_dir: Path, settings: Training, steps_per_epoch: int) -> pl.
 def keep_best(model: WaveUNet, trainer: pl.Trainer, exp_dir: Path) -> WaveUNet:
     """Gives the model its best checkpoint's weights and stores it as Asteroid does."""
     best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
-    state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+    state = weights.unpickled(Path(best))["state_dict"]
     model = model.cpu()
     weights.fill(
         model, {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}

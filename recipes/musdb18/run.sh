@@ -2,13 +2,14 @@
 # Trains, scores and packs a Wave-U-Net.
 #
 #   bash recipes/musdb18/run.sh                                  a small one on generated songs
-#   bash recipes/musdb18/run.sh --data DIR                       the same on songs of your own
+#   bash recipes/musdb18/run.sh --data DIR                       a small one on songs of your own
 #   bash recipes/musdb18/run.sh --conf m4 --data musdb18hq       the paper's M4 on MUSDB18-HQ
 #
 # Stages: 0 data, 1 prepare, 2 train, 3 evaluate, 4 publish (a folder ready for the Hub). What is
 # done is skipped when the command is run again; a training that was killed goes on.
 #
-#   --conf NAME|FILE     a file of conf/ (demo, m1 ... m7, m5_highsr) or any other (demo)
+#   --conf NAME|FILE     a file of conf/ (demo, small, m1 ... m7, m5_highsr) or any other
+#                        (demo; small if --data is given)
 #   --data NAME|DIR      demo, musdb18, musdb18hq, or a folder in MUSDB18's layout, stems or wav
 #   --stage N            the first stage to run (0)
 #   --stop_stage N       the last one (4)
@@ -23,7 +24,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
-conf=demo data= stage=0 stop_stage=4 tag= storage=$here id= resume=false python_path=
+conf= data= stage=0 stop_stage=4 tag= storage=$here id= resume=false python_path=
 settings=()
 
 fail() { echo "error: $*" >&2; exit 1; }
@@ -47,6 +48,7 @@ done
 for number in "$stage" "$stop_stage"; do
     [[ $number =~ ^[0-4]$ ]] || fail "stage '$number' is none of 0, 1, 2, 3, 4"
 done
+[ -n "$conf" ] || conf=$([ -z "$data" ] && echo demo || echo small)
 [ -f "$conf" ] || conf=$here/conf/$conf.yml
 [ -z "$data" ] || settings+=(--dataset "$data")
 if [ -z "$tag" ]; then
