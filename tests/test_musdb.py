@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from songs import folder_of, RATE, STEMS, noise
+from songs import RATE, STEMS, folder_of, noise
 
 from asteroid_waveunet import audio
 from asteroid_waveunet.experiment import musdb, preparation, splits

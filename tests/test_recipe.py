@@ -19,11 +19,17 @@ from songs import write_song
 from asteroid_waveunet import WaveUNet, audio, separate
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "musdb18"
-SMALLEST = (
-    "--demo_train_songs 2 --demo_test_songs 1 --demo_seconds 3 --demo_sample_rate 8000 --valid 0.5 "
-    "--sample_rate 8000 --levels 3 --initial_filters 4 --segment_length 2048 --batch_size 2 "
-    "--epoch_length 4 --max_epochs 1 --num_workers 0 --jobs 1"
-).split()
+SETTINGS = {
+    "demo_train_songs": 2, "demo_test_songs": 1, "demo_seconds": 3, "demo_sample_rate": 8000,
+    "valid": 0.5, "sample_rate": 8000, "levels": 3, "initial_filters": 4, "segment_length": 2048,
+    "batch_size": 2, "epoch_length": 4, "max_epochs": 1, "num_workers": 0, "jobs": 1,
+}  # fmt: skip
+
+
+def smallest(**changed):
+    """The command line of the smallest experiment."""
+    return [f"--{name}={value}" for name, value in {**SETTINGS, **changed}.items()]
+
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the recipe is a bash script")
 
@@ -43,7 +49,7 @@ def run(storage, *arguments, cwd=None):
 def finished(tmp_path_factory):
     """Storage of the whole recipe at its smallest, started from a folder that is not its own."""
     storage = tmp_path_factory.mktemp("storage")
-    result = run(storage, *SMALLEST, cwd=tmp_path_factory.mktemp("elsewhere"))
+    result = run(storage, *smallest(), cwd=tmp_path_factory.mktemp("elsewhere"))
     assert result.returncode == 0, result.stderr[-3000:]
     return storage, result
 
@@ -86,26 +92,25 @@ def test_the_configuration_used_is_saved(finished):
 
 def test_running_again_skips_what_is_done(finished):
     storage, _ = finished
-    kept = [*storage.rglob("*.wav"), *storage.rglob("*.npy"), *storage.rglob("best_model.pth")]
-    kept += (storage / "exp" / "demo" / "scores" / "test").glob("*.json")
+    patterns = ("*.wav", "*.npy", "best_model.pth", "scores/test/*.json")
+    kept = [path for pattern in patterns for path in storage.rglob(pattern)]
     before = {path: path.stat().st_mtime_ns for path in kept}
     assert len(before) > 10
-    result = run(storage, *SMALLEST)
+    result = run(storage, *smallest())
     assert result.returncode == 0, result.stderr[-3000:]
     assert {path: path.stat().st_mtime_ns for path in kept} == before
 
 
 def test_other_settings_under_the_same_name_are_refused(finished):
     storage, _ = finished
-    result = run(storage, *SMALLEST, "--lr", "0.5")
+    result = run(storage, *smallest(lr=0.5))
     assert result.returncode == 1
     assert "lr: 0.5, not" in result.stderr and "--tag" in result.stderr
 
 
 def test_a_training_that_is_killed_goes_on(finished, tmp_path):
     storage, _ = finished
-    arguments = [*SMALLEST[:-6], "--max_epochs", "400", "--schedule", "constant"]
-    arguments += ["--num_workers", "0", "--patience", "1000", "--tag", "killed"]
+    arguments = smallest(max_epochs=400, schedule="constant", patience=1000, tag="killed")
     exp = storage / "exp" / "killed"
     process = subprocess.Popen(
         command(storage, *arguments, "--stop_stage", "2"),
@@ -162,18 +167,18 @@ def test_data_that_is_not_as_it_should_be_is_named(tmp_path, data, says):
     write_song(tmp_path / "lacking" / "train" / "half", stems=("bass", "other", "vocals"))
     result = run("storage", "--data", data, cwd=tmp_path)
     assert result.returncode == 1
-    assert says in result.stderr and "stage 0 (data) stopped" in result.stderr
+    assert says in result.stderr
     assert "Traceback" not in result.stderr
+    assert not (tmp_path / "storage").exists()
 
 
 def test_songs_of_ones_own_with_stems_of_other_names(tmp_path):
     for subset, names in {"train": ("a", "b"), "test": ("c",)}.items():
         for name in names:
             write_song(tmp_path / "mine" / subset / name, stems=("piano", "voice"), seconds=2)
-    sizes = SMALLEST[SMALLEST.index("--valid") :]
     result = run(
         "here", "--data", "mine", "--sources", "[voice]", "--output", "direct", "--preset", "null",
-        "--in_channels", "1", "--license", "cc0-1.0", *sizes, cwd=tmp_path,
+        "--in_channels", "1", "--license", "cc0-1.0", *smallest(), cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     published = tmp_path / "here" / "exp" / "small_mine" / "published"

@@ -12,7 +12,7 @@ from pathlib import Path
 from . import demo_songs, musdb
 from .configuration import Configuration, Data, load
 
-__all__ = ["Places", "run"]
+__all__ = ["Places", "check_data", "obtain", "plainly", "run"]
 
 MUSDB18_FILES = {
     "musdb18": "musdb18.zip (4.7 GB) from https://zenodo.org/records/1117372",
@@ -32,9 +32,21 @@ class Places:
     exp_dir: Path
     data_dir: Path
 
+    @staticmethod
+    def parser(description: str | None) -> argparse.ArgumentParser:
+        """A command line that names the two folders."""
+        parser = argparse.ArgumentParser(description=description)
+        parser.add_argument("--exp_dir", type=Path, required=True)
+        parser.add_argument("--data_dir", type=Path, required=True)
+        return parser
+
     @property
     def conf(self) -> Path:
         return self.exp_dir / "conf.yml"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.exp_dir / "checkpoints"
 
     @property
     def best_model(self) -> Path:
@@ -66,12 +78,31 @@ class Places:
         return self.data_dir / "prepared" / f"{root.name}_{path_hash}_{shape}"
 
 
-def obtain(data: Data, places: Places) -> Path:
-    """The data set's folder; the demonstration songs are generated first.
+def check_data(data: Data, places: Places) -> None:
+    """A data set that is not generated has to be there, with all its stems.
 
     Raises:
         FileNotFoundError: if it is not there; says what to place where.
         ValueError: if it holds no tracks, or tracks lack stems.
+    """
+    root = places.dataset(data)
+    if data.dataset == "demo":
+        return
+    if data.dataset in MUSDB18_FILES and not root.is_dir():
+        raise FileNotFoundError(
+            f"There is no {root}. Download {MUSDB18_FILES[data.dataset]}, unpack it there, so that "
+            f"{root}/train and {root}/test exist, and run this again; or give another folder in "
+            "that layout with --data DIR."
+        )
+    for subset in musdb.SUBSETS:
+        musdb.tracks(root, subset)
+
+
+def obtain(data: Data, places: Places) -> Path:
+    """The data set's folder; the demonstration songs are generated first.
+
+    Raises:
+        FileNotFoundError, ValueError: as `check_data`.
     """
     root = places.dataset(data)
     if data.dataset == "demo":
@@ -82,14 +113,7 @@ def obtain(data: Data, places: Places) -> Path:
             data.demo_seconds,
             data.demo_sample_rate,
         )
-    elif data.dataset in MUSDB18_FILES and not root.is_dir():
-        raise FileNotFoundError(
-            f"There is no {root}. Download {MUSDB18_FILES[data.dataset]}, unpack it there, so that "
-            f"{root}/train and {root}/test exist, and run this again; or give another folder in "
-            "that layout with --data DIR."
-        )
-    for subset in musdb.SUBSETS:
-        musdb.tracks(root, subset)
+    check_data(data, places)
     return root
 
 
@@ -98,9 +122,7 @@ def run(main: Callable[[Configuration, Places], None], arguments: Sequence[str] 
 
     What a user can cause ends with one plain message and status 1.
     """
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--exp_dir", type=Path, required=True)
-    parser.add_argument("--data_dir", type=Path, required=True)
+    parser = Places.parser(main.__doc__)
     places = Places(**vars(parser.parse_args(arguments)))
     plainly(lambda: main(load(places.conf), places))
 

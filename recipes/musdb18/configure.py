@@ -1,42 +1,46 @@
 """Writes an experiment's configuration: a file under conf/, with the command line's overrides."""
 
-import argparse
 from pathlib import Path
 
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
-from asteroid_waveunet.experiment.stage import plainly
+from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 
 # What may change between two runs of one experiment without making it another one.
 CHANGEABLE = {"patience", "num_workers", "precision", "jobs", "data_name", "license"}
 
 
-def configure(conf: Path, exp_dir: Path, overrides: dict[str, str]) -> None:
-    """Settles the settings of `exp_dir`, or makes sure that they are what they were."""
+def configure(conf, places, overrides):
+    """Settles an experiment's settings, or makes sure that they are what it was begun with."""
     dataset = overrides.get("dataset")
     if dataset and Path(dataset).is_dir():
         overrides["dataset"] = str(Path(dataset).resolve())
     configuration = load(conf, overrides)
-    saved = exp_dir / "conf.yml"
-    if saved.is_file():
-        # Longer training is the same training, unless the schedule is laid over all of it.
-        constant = configuration.training.schedule == "constant"
-        changeable = CHANGEABLE | ({"max_epochs"} if constant else set())
-        differences = [
-            difference
-            for difference in configuration.differences(load(saved))
-            if difference.split(":")[0] not in changeable
-        ]
-        if differences:
-            raise ValueError(
-                f"{exp_dir} is an experiment with other settings ({'; '.join(differences)}). Give "
-                "this one its own name with --tag, or delete that folder."
-            )
-    configuration.save(saved)
+    check_data(configuration.data, places)
+    if places.checkpoints.is_dir():
+        refuse_changes(configuration, places)
+    configuration.save(places.conf)
+
+
+def refuse_changes(configuration, places):
+    """Raises ValueError where a training that has begun would go on as another one."""
+    # Longer training is the same training, unless the schedule is laid over all of it.
+    constant = configuration.training.schedule == "constant"
+    changeable = CHANGEABLE | ({"max_epochs"} if constant else set())
+    differences = [
+        difference
+        for difference in configuration.differences(load(places.conf))
+        if difference.split(":")[0] not in changeable
+    ]
+    if differences:
+        raise ValueError(
+            f"{places.exp_dir} was begun with other settings ({'; '.join(differences)}). Give this "
+            "experiment its own name with --tag, or delete that folder."
+        )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Places.parser(__doc__)
     parser.add_argument("--conf", type=Path, required=True)
-    parser.add_argument("--exp_dir", type=Path, required=True)
     known, rest = parser.parse_known_args()
-    plainly(lambda: configure(known.conf, known.exp_dir, parse_overrides(rest)))
+    places = Places(known.exp_dir, known.data_dir)
+    plainly(lambda: configure(known.conf, places, parse_overrides(rest)))

@@ -66,13 +66,13 @@ export RESUME=$resume PYTHONUNBUFFERED=1
 export PYTHONWARNINGS="ignore:Asteroid's STOI loss is off,ignore:pkg_resources is deprecated"
 
 exp_dir=$storage/exp/$tag
-"$python_path" "$here/configure.py" --conf "$conf" --exp_dir "$exp_dir" \
-    ${settings[@]+"${settings[@]}"}
+places=(--exp_dir "$exp_dir" --data_dir "$storage/data")
+"$python_path" "$here/configure.py" "${places[@]}" --conf "$conf" ${settings[@]+"${settings[@]}"}
 
 names=(data prepare train evaluate publish)
 for ((n = stage; n <= stop_stage; n++)); do
     echo "== stage $n: ${names[n]}"
-    "$python_path" "$here/${names[n]}.py" --exp_dir "$exp_dir" --data_dir "$storage/data" ||
+    "$python_path" "$here/${names[n]}.py" "${places[@]}" ||
         fail "stage $n (${names[n]}) stopped; the same command goes on from there"
 done
 
