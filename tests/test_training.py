@@ -91,6 +91,12 @@ def test_every_loss_and_schedule_trains(tmp_path, loss, schedule):
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
+def test_a_training_that_diverges_is_said_to(tmp_path):
+    with pytest.raises(ValueError, match="training diverged.*lower --lr"):
+        train(tmp_path, lr=1e30, max_epochs=2)
+    assert not (tmp_path / "best_model.pth").exists()
+
+
 def test_a_corrupt_checkpoint_says_what_to_do(tmp_path):
     last = tmp_path / "checkpoints" / "last.ckpt"
     last.parent.mkdir()

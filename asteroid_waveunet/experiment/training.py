@@ -180,6 +180,7 @@ def make_trainer(exp_dir: Path, settings: Training, steps_per_epoch: int) -> pl.
     tensorboard = TensorBoardLogger(exp_dir / "logs", name="", version="tensorboard")
     return pl.Trainer(
         max_epochs=settings.max_epochs,
+        devices=1,
         precision=settings.precision,  # type: ignore[arg-type]
         callbacks=[
             checkpoints,
@@ -195,9 +196,19 @@ def make_trainer(exp_dir: Path, settings: Training, steps_per_epoch: int) -> pl.
 
 
 def keep_best(model: WaveUNet, trainer: pl.Trainer, exp_dir: Path) -> WaveUNet:
-    """Gives the model its best checkpoint's weights and stores it as Asteroid does."""
-    best = trainer.checkpoint_callback.best_model_path  # type: ignore[union-attr]
-    state = weights.unpickled(Path(best))["state_dict"]
+    """Gives the model its best checkpoint's weights and stores it as Asteroid does.
+
+    Raises:
+        ValueError: if no epoch had a finite validation loss.
+    """
+    checkpoints: Any = trainer.checkpoint_callback
+    score = checkpoints.best_model_score
+    if score is None or not torch.isfinite(score):
+        raise ValueError(
+            "The validation loss was never finite: training diverged. Delete "
+            f"{exp_dir / 'checkpoints'} and start again with a lower --lr."
+        )
+    state = weights.unpickled(Path(checkpoints.best_model_path))["state_dict"]
     model = model.cpu()
     weights.fill(
         model, {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
