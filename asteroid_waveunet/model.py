@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import numbers
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import audio, separation, weights
-from ._host import BaseModel, register
+from ._host import BaseModel, asteroid, register
 from .blocks import (
     ACTIVATIONS,
     LEAKY_SLOPE,
@@ -193,10 +193,12 @@ class WaveUNet(BaseModel):
         Returns:
             `(n_src, channels, time)`, for one channel `(n_src, time)`.
         Raises:
-            ValueError: if the mixture is empty or has neither one nor the model's channels.
+            ValueError: if the mixture is empty, not finite or of other channels.
         """
-        lengths = self.geometry.fit(output_length or 16384)
+        lengths = self.geometry.fit(16384 if output_length is None else output_length)
         track = audio.check_samples(torch.atleast_2d(torch.as_tensor(mixture)))
+        if track.ndim != 2:
+            raise ValueError(f"A track is (channels, time); this one has {tuple(track.shape)}.")
         track = track.to(self.bottleneck.weight)
         if self.in_channels == 1:
             track = track.mean(dim=0, keepdim=True)
@@ -282,7 +284,7 @@ class WaveUNet(BaseModel):
 
     def get_model_args(self) -> dict[str, Any]:
         """The constructor's arguments, plain Python."""
-        return dict(self._arguments)
+        return {**self._arguments, "sample_rate": self.sample_rate}
 
     def serialize(self, **infos: Any) -> dict[str, Any]:
         """Asteroid's model dictionary, in plain Python and tensors only.
@@ -295,9 +297,12 @@ class WaveUNet(BaseModel):
         Raises:
             ValueError: if a value of theirs has no plain Python equivalent.
         """
+        from . import __version__
+
         versions = {
-            package.replace("-", "_") + "_version": importlib.metadata.version(package)
-            for package in ("torch", "asteroid")
+            "torch_version": str(torch.__version__),
+            "asteroid_version": asteroid.__version__,
+            "asteroid_waveunet_version": __version__,
         }
         return {
             "model_name": type(self).__name__,
@@ -382,6 +387,12 @@ def _check(arguments: dict[str, Any]) -> None:
         raise ValueError(f"filter_growth is {growth!r}; expected a whole number, at least 0.")
     if not arguments["sample_rate"] > 0:
         raise ValueError(f"sample_rate is {arguments['sample_rate']!r}; expected Hz above 0.")
+    if arguments["output"] == "difference" and len(sources) == 1:
+        warnings.warn(
+            f"The one source {sources[0]!r} of a difference model is the mixture itself; "
+            "output='direct' predicts it.",
+            stacklevel=3,
+        )
     for name, known in CHOICES.items():
         if arguments[name] not in known:
             listed = " or ".join(repr(choice) for choice in known)

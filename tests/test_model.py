@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from asteroid_waveunet import WaveUNet
 
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel"),
+    pytest.mark.filterwarnings("ignore:The one source"),
+]
 
 configurations = st.fixed_dictionaries(
     dict(
@@ -159,6 +162,20 @@ def test_arguments_out_of_range_are_refused(argument, value, says):
         tiny(**{argument: value})
 
 
+def test_one_source_that_would_be_the_mixture_is_doubtful():
+    with pytest.warns(UserWarning, match="'vocals' of a difference model is the mixture itself"):
+        model = tiny(sources=("vocals",))
+    mixture = 0.1 * torch.randn(1, 50)
+    assert torch.equal(model(mixture), mixture)
+
+
+def test_a_sample_rate_that_is_changed_is_serialised():
+    model = tiny()
+    with pytest.warns(UserWarning, match="sample_rate"):
+        model.sample_rate = 16000
+    assert model.serialize()["model_args"]["sample_rate"] == 16000
+
+
 def test_numpy_whole_numbers_are_whole_numbers():
     assert tiny(levels=np.int64(2)).serialize()["model_args"]["levels"] == 2
 
@@ -210,3 +227,7 @@ def test_prediction_of_a_track_refuses_what_is_no_track():
         tiny().predict_track(torch.zeros(1, 0))
     with pytest.raises(ValueError, match="this model of 2 channel"):
         tiny(in_channels=2).predict_track(torch.zeros(3, 100))
+    with pytest.raises(ValueError, match=r"this one has \(1, 1, 100\)"):
+        tiny().predict_track(torch.zeros(1, 1, 100))
+    with pytest.raises(ValueError, match="0 samples asked for"):
+        tiny().predict_track(torch.zeros(1, 100), output_length=0)

@@ -69,7 +69,7 @@ def test_it_prints_the_table_the_places_and_what_comes_next(finished):
 def test_it_writes_under_data_and_exp_only(finished):
     storage, _ = finished
     assert sorted(path.name for path in storage.iterdir()) == ["data", "exp"]
-    assert not [path for path in storage.rglob("*partial*")]
+    assert not list(storage.rglob("*partial*"))
 
 
 def test_the_published_folder_separates_a_file(finished, tmp_path):
