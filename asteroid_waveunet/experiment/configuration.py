@@ -41,10 +41,10 @@ class Data:
 
     dataset: str = "musdb18"
     valid: str | float | list[str] = "official"
-    demo_train_songs: int = 16
-    demo_test_songs: int = 4
+    demo_train_songs: int = 24
+    demo_test_songs: int = 6
     demo_seconds: float = 20.0
-    demo_sample_rate: int = 22050
+    demo_sample_rate: int = 16000
 
 
 @dataclass(frozen=True)
