@@ -35,8 +35,8 @@ CARD = """---
 
 # Wave-U-Net: {{ sources }}
 
-{{ rate }} Hz, {{ channels }} channel(s), {{ parameters }} parameters, trained on {{ data_name }} with
-[Asteroid](https://github.com/asteroid-team/asteroid) and asteroid-waveunet.
+{{ rate }} Hz, {{ channels }} channel(s), {{ parameters }} parameters, trained on {{ data_name }}
+with [Asteroid](https://github.com/asteroid-team/asteroid) and asteroid-waveunet.
 
 ## Use
 
