@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .files import replacing
 
-__all__ = ["check_samples", "read", "resample", "to_channels", "write"]
+__all__ = ["check_floating", "check_samples", "read", "resample", "to_channels", "write"]
 
 # What libsndfile notes of a file that is shorter than its header says. A program that writes to a
 # pipe cannot go back to its header and leaves a size there that no file has: those are whole.
@@ -23,7 +23,10 @@ UNKNOWN_SIZE = 0x7FFF0000
 
 
 def read(path: str | os.PathLike) -> tuple[Tensor, int]:
-    """A whole audio file (wav, flac, ogg, mp3 and what else libsndfile knows).
+    """A whole audio file: wav, flac, ogg, mp3, and what else libsndfile knows.
+
+    A file that was cut off is refused where its format tells: wav by its header, flac by its
+    frames, ogg by its last page, mp3 if its encoder noted the length.
 
     Returns:
         Samples `(channels, time)`, float32, and the sample rate in Hz.
@@ -31,25 +34,41 @@ def read(path: str | os.PathLike) -> tuple[Tensor, int]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no audio file, empty, truncated, or holds NaN or infinite samples.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no audio file {os.fspath(path)}.")
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no audio file {path}.")
     try:
         with soundfile.SoundFile(path) as file:
             samples = file.read(dtype="float32", always_2d=True)
-            expected, log, sample_rate = file.frames, file.extra_info, file.samplerate
+            whole = len(samples) == file.frames and not is_cut_off(file, path)
+            sample_rate = file.samplerate
     except soundfile.LibsndfileError as reason:
         raise ValueError(
-            f"{os.fspath(path)} cannot be read as audio ({reason.error_string}). Expected a whole "
-            "wav, flac, ogg or mp3 file; others can be converted with ffmpeg."
+            f"{path} cannot be read as audio ({reason.error_string}). Expected a whole wav, flac, "
+            "ogg or mp3 file; others can be converted with ffmpeg."
         ) from reason
-    cut = SHORTER_THAN_SAID.search(log)
-    truncated = cut is not None and int(cut[2]) < int(cut[1]) < UNKNOWN_SIZE
-    if truncated or len(samples) != expected:
+    if not whole:
         raise ValueError(
-            f"{os.fspath(path)} is truncated: it holds {len(samples)} samples per channel, fewer "
-            "than its header says. Copy or download it again."
+            f"{path} is truncated: only {len(samples)} samples per channel are left of it. Copy or "
+            "download it again."
         )
-    return check_samples(torch.from_numpy(samples.T.copy()), os.fspath(path)), sample_rate
+    return check_samples(torch.from_numpy(samples.T.copy()), str(path)), sample_rate
+
+
+def is_cut_off(file: soundfile.SoundFile, path: Path) -> bool:
+    """Whether a file ends before its format says, which libsndfile passes over.
+
+    Of a wav it notes what the header said. An ogg stream ends with a page so marked: the flag 4
+    in the sixth byte of its header (RFC 3533).
+    """
+    cut = SHORTER_THAN_SAID.search(file.extra_info)
+    if cut is not None:
+        return int(cut[2]) < int(cut[1]) < UNKNOWN_SIZE
+    if file.format == "OGG":
+        tail = path.read_bytes()[-(2**17) :]
+        last_page = tail.rfind(b"OggS")
+        return last_page < 0 or not tail[last_page + 5] & 4
+    return False
 
 
 def write(
@@ -72,14 +91,29 @@ def write(
         raise ValueError(f"{os.fspath(path)} cannot be written as {subtype}: {reason}") from reason
 
 
-def check_samples(samples: Tensor, name: str = "the mixture") -> Tensor:
-    """The samples as they are, `(..., channels, time)`, if there are any and all are finite.
+def check_floating(samples: Tensor, name: str = "the mixture") -> Tensor:
+    """The samples as they are, if they are floats.
 
     Raises:
-        ValueError: if there is none, or one that is NaN or infinite; says how many and where.
+        ValueError: if not: PCM integers would be taken for samples far beyond full scale.
+    """
+    if not samples.is_floating_point():
+        raise ValueError(
+            f"{name} is of {samples.dtype}; expected floats at full scale 1.0, such as pcm / 32768 "
+            "for 16-bit samples."
+        )
+    return samples
+
+
+def check_samples(samples: Tensor, name: str = "the mixture") -> Tensor:
+    """The samples as they are, `(..., channels, time)`, if they are floats, and all finite.
+
+    Raises:
+        ValueError: if there are none, or some are NaN or infinite; says how many and where.
     """
     if samples.numel() == 0:
         raise ValueError(f"{name} is empty: shape {tuple(samples.shape)}.")
+    check_floating(samples, name)
     finite = torch.isfinite(samples)
     if not finite.all():
         bad = (~finite).nonzero()
@@ -106,7 +140,7 @@ def resample(
     """
     if length is None:
         length = round(samples.shape[-1] * to_rate / from_rate)
-    if from_rate != to_rate:
+    if from_rate != to_rate and samples.shape[-1]:
         flat = samples.reshape(-1, samples.shape[-1]).cpu().numpy()
         result = soxr.resample(np.ascontiguousarray(flat.T), from_rate, to_rate, quality="VHQ")
         resampled = torch.from_numpy(np.ascontiguousarray(result.T)).to(samples)

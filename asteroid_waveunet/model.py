@@ -68,6 +68,8 @@ class WaveUNet(BaseModel):
     `(1, time)` and `(time,)`        `(n_src, time)`
     ===============================  ==========================================
 
+    `torch.export` takes any length with `Dim.AUTO` (with context); `torch.jit.trace` fixes it.
+
     `model.train()` and `model.eval()` decide the clipping, as the reference's `training` flag:
     in evaluation the computed source, and linear outputs, are clipped to [-1, 1].
 
@@ -197,8 +199,11 @@ class WaveUNet(BaseModel):
         """
         lengths = self.geometry.fit(16384 if output_length is None else output_length)
         track = audio.check_samples(torch.atleast_2d(torch.as_tensor(mixture)))
-        if track.ndim != 2:
-            raise ValueError(f"A track is (channels, time); this one has {tuple(track.shape)}.")
+        if track.ndim != 2 or (self.in_channels > 1 and len(track) not in (1, self.in_channels)):
+            raise ValueError(
+                f"The track has shape {tuple(track.shape)}; expected (channels, time) with 1 or "
+                f"{self.in_channels} channel(s)."
+            )
         track = track.to(self.bottleneck.weight)
         if self.in_channels == 1:
             track = track.mean(dim=0, keepdim=True)
@@ -248,11 +253,7 @@ class WaveUNet(BaseModel):
             )
         if x.shape[-1] == 0 or (x.ndim == 3 and x.shape[0] == 0):
             raise ValueError(f"The mixture is empty: shape {tuple(mixture.shape)}.")
-        if not x.is_floating_point():
-            raise ValueError(
-                f"The mixture is of {mixture.dtype}; expected floats at full scale 1.0, such as "
-                "pcm / 32768 for 16-bit samples."
-            )
+        audio.check_floating(x)
         return x if x.ndim == 3 else x[None]
 
     def _from_batch(self, estimates: Tensor, mixture: Tensor) -> Tensor:
@@ -312,9 +313,7 @@ class WaveUNet(BaseModel):
         }
 
     @classmethod
-    def from_pretrained(
-        cls, pretrained_model_conf_or_path: Any, *args: Any, **kwargs: Any
-    ) -> WaveUNet:
+    def from_pretrained(cls, pretrained_model_conf_or_path: Any, **kwargs: Any) -> WaveUNet:
         """A trained model from a folder, a file, the Hugging Face Hub or a dictionary.
 
         Args:
@@ -322,7 +321,7 @@ class WaveUNet(BaseModel):
                 `model.safetensors` and `config.json`; a file as `torch.save(model.serialize())`
                 writes it; `"user/model"` or `"user/model@revision"` on the Hub; or what
                 `serialize()` returns.
-            args, kwargs: arguments of the constructor that replace the stored ones.
+            kwargs: arguments of the constructor that replace the stored ones.
         Returns:
             The model, in evaluation mode.
         Raises:
@@ -335,7 +334,10 @@ class WaveUNet(BaseModel):
                 f"These are weights of a {conf['model_name']}, not of a {cls.__name__}; "
                 "asteroid.models.BaseModel.from_pretrained loads them."
             )
-        model = cls(*args, **{**conf["model_args"], **kwargs})
+        try:
+            model = cls(**{**conf["model_args"], **kwargs})
+        except TypeError as reason:
+            raise ValueError(f"These arguments are no {cls.__name__}'s: {reason}.") from reason
         weights.fill(model, conf["state_dict"])
         return model.eval()
 
@@ -374,19 +376,24 @@ def _is_whole(value: Any) -> bool:
 def _check(arguments: dict[str, Any]) -> None:
     """The door: the constructor's arguments, before anything is built."""
     sources = arguments["sources"]
-    if isinstance(sources, str) or not sources or len(set(sources)) != len(sources):
-        raise ValueError(f"sources is {sources!r}; expected distinct names, such as ('vocals',).")
+    if not isinstance(sources, (list, tuple)) or not sources:
+        raise ValueError(f"sources is {sources!r}; expected distinct names, such as ['vocals'].")
     for name in sources:
-        if not isinstance(name, str) or not name.strip() or set(name) & set("/\\\0"):
+        if not isinstance(name, str) or not name.strip(" .") or not name.isprintable():
             raise ValueError(f"The source {name!r} cannot name a file; expected such as 'vocals'.")
+        if set(name) & set('/\\:*?"<>|'):
+            raise ValueError(f"The source {name!r} cannot name a file; expected such as 'vocals'.")
+    if len(set(sources)) != len(sources):
+        raise ValueError(f"sources is {sources!r}; expected distinct names, such as ['vocals'].")
     for name in COUNTS:
         if not _is_whole(arguments[name]) or arguments[name] < 1:
             raise ValueError(f"{name} is {arguments[name]!r}; expected a whole number, at least 1.")
     growth = arguments["filter_growth"]
     if not _is_whole(growth) or growth < 0:
         raise ValueError(f"filter_growth is {growth!r}; expected a whole number, at least 0.")
-    if not arguments["sample_rate"] > 0:
-        raise ValueError(f"sample_rate is {arguments['sample_rate']!r}; expected Hz above 0.")
+    rate = arguments["sample_rate"]
+    if not (_is_whole(rate) or (isinstance(rate, float) and rate.is_integer())) or rate < 1:
+        raise ValueError(f"sample_rate is {rate!r}; expected a whole number of Hz, at least 1.")
     if arguments["output"] == "difference" and len(sources) == 1:
         warnings.warn(
             f"The one source {sources[0]!r} of a difference model is the mixture itself; "

@@ -7,6 +7,7 @@ channel only. Here nothing is rescaled: what the network says is what comes out.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import audio
+from .files import replacing
 
 if TYPE_CHECKING:
     from .model import WaveUNet
@@ -64,6 +66,8 @@ def dispatch(model: WaveUNet, wav: Any, *args: Any, **kwargs: Any) -> Any:
 def torch_separate(model: WaveUNet, wav: Tensor) -> Tensor:
     """The estimates of `model(wav)`, in a memory that a long track does not exceed.
 
+    As with `model(wav)`, it is `model.eval()` that clips to full scale.
+
     Args:
         wav: shaped as `model` takes it, on any device; silence around it is assumed.
     Returns:
@@ -78,8 +82,15 @@ def torch_separate(model: WaveUNet, wav: Tensor) -> Tensor:
 
 
 def numpy_separate(model: WaveUNet, wav: np.ndarray) -> np.ndarray:
-    """`torch_separate` for an array; the estimates have its dtype."""
-    return torch_separate(model, torch.from_numpy(wav)).numpy()
+    """`torch_separate` for an array of floats; the estimates have its dtype."""
+    if wav.dtype.kind != "f":
+        raise ValueError(
+            f"The mixture is of {wav.dtype}; expected floats at full scale 1.0, such as "
+            "pcm / 32768 for 16-bit samples."
+        )
+    # Torch takes neither long doubles nor other byte orders, negative strides or read-only memory.
+    samples = np.array(wav, dtype=np.float32 if wav.dtype.itemsize <= 4 else np.float64, order="C")
+    return torch_separate(model, torch.from_numpy(samples)).numpy().astype(wav.dtype)
 
 
 def file_separate(
@@ -94,32 +105,45 @@ def file_separate(
     Args:
         filename: a wav, flac, ogg or mp3 file.
         output_dir: where estimates are written; beside the file if None.
-        force_overwrite: whether existing estimates are made again.
+        force_overwrite: whether files of the estimates' names are replaced. If not, and there
+            is one, nothing is done but to warn, as Asteroid does.
         resample: whether a file of another rate than the model's is converted.
     Returns:
-        `{source: path}`; the files are NAME_SOURCE.wav, 32-bit float so that nothing is clipped,
-        with the rate, channels and length of the input.
+        `{source: path}` of what was written: NAME_SOURCE.wav, 32-bit float so that nothing is
+        clipped, with the rate, channels and length of the input.
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file cannot be separated; nothing is written then.
+        OSError: if the estimates cannot be written.
+        ValueError: if the file cannot be separated. In each case nothing is written.
     """
-    source_path = Path(filename)
-    folder = source_path.parent if output_dir is None else Path(output_dir)
-    # Not Path.stem twice: a song's name may hold dots.
-    paths = {source: folder / f"{source_path.stem}_{source}.wav" for source in model.sources}
-    existing = [path for path in paths.values() if path.exists()]
-    if len(existing) == len(paths) and not force_overwrite:
+    path = Path(filename)
+    folder = path.parent if output_dir is None else Path(output_dir)
+    paths = {source: folder / f"{path.stem}_{source}.wav" for source in model.sources}
+    existing = [str(path) for path in paths.values() if path.exists()]
+    if existing and not force_overwrite:
         warnings.warn(
-            f"{existing[0]} and its fellows exist already and are kept; pass "
-            "force_overwrite=True to make them again.",
+            f"{', '.join(existing)} exist already, and nothing is done; pass force_overwrite=True "
+            "to replace them, or another output_dir.",
             stacklevel=2,
         )
-        return paths
-    samples, sample_rate = audio.read(filename)
+        return {}
+    samples, sample_rate = audio.read(path)
+    _check_folder(folder, paths)
     estimates = separate_at(model, samples, sample_rate, resample)
-    for source, estimate in zip(model.sources, estimates, strict=True):
-        audio.write(paths[source], estimate, sample_rate)
+    with contextlib.ExitStack() as stack:  # all of them, or none
+        for source, estimate in zip(model.sources, estimates, strict=True):
+            partial = stack.enter_context(replacing(paths[source]))
+            audio.write(partial, estimate, sample_rate)
     return paths
+
+
+def _check_folder(folder: Path, paths: dict[str, Path]) -> None:
+    """Finds out before the work whether its results can be written."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; expected a folder for the estimates.")
+    for path in paths.values():
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder, where an estimate should be written.")
 
 
 def separate_at(

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from .files import replacing
 __all__ = ["fill", "plain", "read", "save", "unpickled"]
 
 BIN, SAFETENSORS, CONFIG = "pytorch_model.bin", "model.safetensors", "config.json"
-KEYS = ("model_name", "model_args", "state_dict")
+KEYS = {"model_name": str, "model_args": Mapping, "state_dict": Mapping}
+SUFFIXES = (".bin", ".pth", ".pt", ".ckpt", ".safetensors")
+HUB_NAME = re.compile(r"^[\w.-]+/[\w.!-]+(@[\w./-]+)?$")
 
 
 def plain(value: Any) -> Any:
@@ -90,7 +93,7 @@ def fill(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
     """Loads weights that must be exactly a model's own.
 
     Raises:
-        ValueError: if tensors are missing, left over or of another shape; names them.
+        ValueError: if tensors are missing, left over, of another shape or not finite; names them.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
@@ -105,6 +108,12 @@ def fill(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
             f"{'; ...' if len(wrong) > 5 else ''}). Build the model with the arguments that "
             "the weights were trained with."
         )
+    broken = [name for name, tensor in state_dict.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ValueError(
+            f"{len(broken)} tensors hold NaN or infinity ({', '.join(broken[:5])}): the file is "
+            "corrupt, or its training diverged."
+        )
     model.load_state_dict(state_dict)
 
 
@@ -118,40 +127,49 @@ def unpickled(path: Path) -> Any:
     torch.serialization.add_safe_globals([torch.torch_version.TorchVersion])
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        KeyError,
-    ) as reason:
-        detail = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
+    except pickle.UnpicklingError as reason:
         raise ValueError(
-            f"{path} cannot be read: it is truncated or corrupt, or holds more than tensors and "
-            f"plain Python, which is never unpickled ({detail}). Download or save it again."
+            f"{path} cannot be read: it is corrupt, or holds more than tensors and plain Python, "
+            "which is never unpickled. Save model.serialize(), not the model."
+        ) from reason
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as reason:
+        raise ValueError(
+            f"{path} cannot be read: it is truncated or corrupt. Download or save it again."
         ) from reason
 
 
 def _locate(source: str | os.PathLike) -> Path:
     """A weights file on this disk: given, in a given folder, or fetched from the Hub."""
-    path = Path(source)
-    if path.is_dir():
-        for name in (BIN, SAFETENSORS):
-            if (path / name).is_file():
-                return path / name
-        raise FileNotFoundError(f"The folder {path} holds neither {BIN} nor {SAFETENSORS}.")
+    if not isinstance(source, (str, os.PathLike)):
+        raise ValueError(f"A {type(source).__name__} names no weights; expected a path or name.")
+    path, name = Path(source).expanduser(), os.fspath(source)
     if path.is_file():
         return path
-    name = os.fspath(source)
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+    if path.is_dir() and name:
+        for file in (BIN, SAFETENSORS):
+            if (path / file).is_file():
+                return path / file
+        raise FileNotFoundError(f"The folder {path} holds neither {BIN} nor {SAFETENSORS}.")
+    if not HUB_NAME.match(name) or path.suffix in SUFFIXES or path.parent.is_dir():
         raise FileNotFoundError(
             f"There is no file or folder {name!r}, and it is no name on the Hugging Face Hub, "
             "which would be 'user/model'."
         )
+    return _download(name)
+
+
+def _download(name: str) -> Path:
+    """The weights of "user/model" or "user/model@revision", from the Hub or its cache."""
     from asteroid.utils.hub_utils import cached_download
 
-    return Path(cached_download(name))
+    try:
+        return Path(cached_download(name))
+    except Exception as reason:  # of several libraries, by version
+        detail = str(reason).strip().splitlines() or [""]
+        raise FileNotFoundError(
+            f"There is no file or folder {name!r} here, and the Hugging Face Hub gave none of that "
+            f"name ({type(reason).__name__}: {detail[0]}). Check the name and the network."
+        ) from reason
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -166,11 +184,19 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _checked(conf: Any, name: str) -> dict[str, Any]:
-    missing = [key for key in KEYS if not isinstance(conf, Mapping) or key not in conf]
-    if missing:
-        keys = sorted(map(str, conf)) if isinstance(conf, Mapping) else type(conf).__name__
+    """The dictionary, if it is Asteroid's.
+
+    Raises:
+        ValueError: if a key is missing or its value of another kind; says which.
+    """
+    found = conf if isinstance(conf, Mapping) else {}
+    wrong = [key for key, kind in KEYS.items() if not isinstance(found.get(key), kind)]
+    if not wrong and not all(isinstance(t, torch.Tensor) for t in found["state_dict"].values()):
+        wrong = ["state_dict"]
+    if wrong:
+        keys = sorted(map(str, found)) or type(conf).__name__
         raise ValueError(
-            f"{name} holds no Asteroid model: {', '.join(missing)} missing, found {keys}. "
-            "Expected what torch.save(model.serialize(), path) writes."
+            f"{name} holds no Asteroid model: {', '.join(wrong)} missing or of another kind, found "
+            f"{keys}. Expected what torch.save(model.serialize(), path) writes."
         )
-    return dict(conf)
+    return dict(found)

@@ -143,8 +143,21 @@ def test_another_kind_of_model_is_refused():
     conf = {**tiny().serialize(), "model_name": "ConvTasNet"}
     with pytest.raises(ValueError, match="weights of a ConvTasNet, not of a WaveUNet"):
         WaveUNet.from_pretrained(conf)
-    with pytest.raises(ValueError, match="model_args, state_dict missing"):
-        WaveUNet.from_pretrained({"model_name": "WaveUNet"})
+    with pytest.raises(ValueError, match="model_args, state_dict missing or of another kind"):
+        WaveUNet.from_pretrained({"model_name": "WaveUNet", "model_args": []})
+    with pytest.raises(ValueError, match="state_dict missing or of another kind"):
+        WaveUNet.from_pretrained({**tiny().serialize(), "state_dict": {"a": 3}})
+    with pytest.raises(ValueError, match=r"no WaveUNet's: .*'lvels'"):
+        WaveUNet.from_pretrained(tiny().serialize(), lvels=3)
+    with pytest.raises(ValueError, match="A NoneType names no weights"):
+        WaveUNet.from_pretrained(None)
+
+
+def test_weights_that_are_not_finite_are_refused():
+    conf = tiny().serialize()
+    conf["state_dict"]["bottleneck.bias"][0] = float("nan")
+    with pytest.raises(ValueError, match=r"NaN or infinity \(bottleneck.bias\)"):
+        WaveUNet.from_pretrained(conf)
 
 
 class Harmful:
@@ -169,7 +182,15 @@ def test_a_corrupt_or_harmful_file_is_refused(tmp_path, capsys):
         WaveUNet.from_pretrained(tmp_path / "model.safetensors")
 
 
-def test_what_does_not_exist_is_said_so(tmp_path):
+def test_what_does_not_exist_is_said_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "exp").mkdir()
+    for name in ("", "exp/best_model", "nowhere/best_model.pth", "a/b/c"):
+        with pytest.raises(FileNotFoundError, match="no name on the Hugging Face Hub"):
+            WaveUNet.from_pretrained(name)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda **_: 1 / 0)
+    with pytest.raises(FileNotFoundError, match="'user/model' here, and the Hugging Face Hub gave"):
+        WaveUNet.from_pretrained("user/model")
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         WaveUNet.from_pretrained(str(tmp_path / "nowhere.bin"))
     with pytest.raises(FileNotFoundError, match="holds neither pytorch_model.bin"):

@@ -129,9 +129,16 @@ def test_a_wrong_shape_is_refused(channels, shape, says):
             method(torch.zeros(shape))
 
 
-def test_integers_are_refused():
+@pytest.mark.parametrize("dtype", [torch.int16, torch.uint8, torch.bool, torch.complex64])
+def test_what_is_no_float_is_refused(dtype):
+    """PCM integers would be taken for samples far beyond full scale."""
+    model = tiny()
+    mixture = torch.zeros(1, 100, dtype=dtype)
+    for method in (model, model.separate, model.predict_track):
+        with pytest.raises(ValueError, match="pcm / 32768"):
+            method(mixture)
     with pytest.raises(ValueError, match="pcm / 32768"):
-        tiny()(torch.zeros(1, 100, dtype=torch.int16))
+        model.numpy_separate(mixture.numpy())
 
 
 def test_an_impossible_length_in_training_names_the_possible_ones():
@@ -151,6 +158,13 @@ def test_an_impossible_length_in_training_names_the_possible_ones():
         ("output_activation", "relu", "expected 'tanh' or 'linear'"),
         ("context", "valid", "expected True or False"),
         ("sample_rate", 0, "sample_rate is 0"),
+        ("sample_rate", 22050.5, "sample_rate is 22050.5"),
+        ("sample_rate", float("inf"), "sample_rate is inf"),
+        ("sample_rate", "fast", "sample_rate is 'fast'"),
+        ("sources", 5, "distinct names"),
+        ("sources", ("a", ["b"]), "cannot name a file"),
+        ("sources", ("..",), "cannot name a file"),
+        ("sources", ("a\n",), "cannot name a file"),
         ("sources", (), "distinct names"),
         ("sources", "vocals", "distinct names"),
         ("sources", ("vocals", "vocals"), "distinct names"),
@@ -225,9 +239,9 @@ def test_prediction_of_a_track_refuses_what_is_no_track():
         tiny().predict_track(torch.full((1, 100), float("nan")))
     with pytest.raises(ValueError, match="empty"):
         tiny().predict_track(torch.zeros(1, 0))
-    with pytest.raises(ValueError, match="this model of 2 channel"):
+    with pytest.raises(ValueError, match=r"shape \(3, 100\); expected .* 1 or 2 channel"):
         tiny(in_channels=2).predict_track(torch.zeros(3, 100))
-    with pytest.raises(ValueError, match=r"this one has \(1, 1, 100\)"):
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 100\); expected"):
         tiny().predict_track(torch.zeros(1, 1, 100))
     with pytest.raises(ValueError, match="0 samples asked for"):
         tiny().predict_track(torch.zeros(1, 100), output_length=0)

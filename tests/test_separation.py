@@ -54,11 +54,20 @@ def test_silence_gives_silence(output):
     assert not estimates.any()
 
 
-def test_arrays_keep_their_dtype_and_devices_their_tensors():
-    mixture = np.random.default_rng(0).uniform(-1, 1, (2, 300))
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", np.longdouble])
+def test_arrays_keep_their_dtype(dtype):
+    mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (2, 300)).astype(dtype)
     estimates = model_of().numpy_separate(mixture)
-    assert estimates.dtype == mixture.dtype == np.float64
+    assert estimates.dtype == mixture.dtype
     assert estimates.shape == (3, 2, 300)
+
+
+def test_arrays_may_be_views_of_any_kind():
+    model = model_of()
+    mixture = np.random.default_rng(0).uniform(-0.1, 0.1, (2, 300)).astype(np.float32)
+    view = mixture[:, ::-1].copy()[:, ::-1]
+    view.flags.writeable = False
+    np.testing.assert_array_equal(model.numpy_separate(view), model.numpy_separate(mixture))
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -101,16 +110,28 @@ def test_a_file_of_a_few_samples_is_a_file(tmp_path, length):
     assert separate(model_of(), path).shape == (3, 2, length)
 
 
-def test_existing_estimates_are_kept_unless_told_otherwise(tmp_path):
+def test_existing_files_are_kept_unless_told_otherwise(tmp_path):
+    """Even one alone, which may be a true stem: nothing is written then, and it is said."""
     path, _ = song(tmp_path)
     model = model_of()
-    first = model.file_separate(path)["bass"]
-    first.write_bytes(b"mine")
-    with pytest.warns(UserWarning, match="pass force_overwrite=True"):
-        model.file_separate(path)
-    assert first.read_bytes() == b"mine"
-    model.file_separate(path, force_overwrite=True)
-    assert audio.read(first)[0].shape == (2, 3001)
+    mine = tmp_path / "my.song_drums.wav"
+    mine.write_bytes(b"mine")
+    with pytest.warns(UserWarning, match="my.song_drums.wav exist already.*force_overwrite=True"):
+        assert model.file_separate(path) == {}
+    assert mine.read_bytes() == b"mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["my.song.wav", mine.name]
+    paths = model.file_separate(path, force_overwrite=True)
+    assert audio.read(paths["drums"])[0].shape == (2, 3001)
+
+
+def test_what_cannot_be_written_is_found_out_before_the_work(tmp_path):
+    path, _ = song(tmp_path)
+    with pytest.raises(NotADirectoryError, match="is a file; expected a folder"):
+        model_of().file_separate(path, output_dir=path)
+    (tmp_path / "out" / "my.song_drums.wav").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        model_of().file_separate(path, tmp_path / "out", force_overwrite=True)
+    assert len(list((tmp_path / "out").iterdir())) == 1
 
 
 def test_a_bad_file_is_refused_before_anything_is_written(tmp_path):
