@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,11 @@ __all__ = ["check_floating", "check_samples", "read", "resample", "to_channels",
 SHORTER_THAN_SAID = re.compile(r"data : (\d+) \(should be (\d+)\)")
 UNKNOWN_SIZE = 0x7FFF0000
 
+TRUNCATED = (
+    "{path} is truncated: only {length} samples per channel are left of it. Copy or download it "
+    "again."
+)
+
 
 def read(path: str | os.PathLike) -> tuple[Tensor, int]:
     """A whole audio file: wav, flac, ogg, mp3, and what else libsndfile knows.
@@ -34,25 +41,39 @@ def read(path: str | os.PathLike) -> tuple[Tensor, int]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no audio file, empty, truncated, or holds NaN or infinite samples.
     """
+    with opened(path) as file:
+        samples = file.read(dtype="float32", always_2d=True)
+        if len(samples) != file.frames:
+            raise ValueError(TRUNCATED.format(path=path, length=len(samples)))
+    return check_samples(torch.from_numpy(samples.T.copy()), os.fspath(path)), file.samplerate
+
+
+def header(path: str | os.PathLike) -> soundfile.SoundFile:
+    """An audio file's `samplerate`, `channels`, `frames`; the file is closed again.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read`, as far as the header tells.
+    """
+    with opened(path) as file:
+        return file
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike) -> Iterator[soundfile.SoundFile]:
+    """An audio file that is there, readable, and not known to be cut off."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no audio file {path}.")
     try:
         with soundfile.SoundFile(path) as file:
-            samples = file.read(dtype="float32", always_2d=True)
-            whole = len(samples) == file.frames and not is_cut_off(file, path)
-            sample_rate = file.samplerate
+            if is_cut_off(file, path):
+                raise ValueError(TRUNCATED.format(path=path, length=file.frames))
+            yield file
     except soundfile.LibsndfileError as reason:
         raise ValueError(
             f"{path} cannot be read as audio ({reason.error_string}). Expected a whole wav, flac, "
             "ogg or mp3 file; others can be converted with ffmpeg."
         ) from reason
-    if not whole:
-        raise ValueError(
-            f"{path} is truncated: only {len(samples)} samples per channel are left of it. Copy or "
-            "download it again."
-        )
-    return check_samples(torch.from_numpy(samples.T.copy()), str(path)), sample_rate
 
 
 def is_cut_off(file: soundfile.SoundFile, path: Path) -> bool:

@@ -70,6 +70,15 @@ def test_what_is_saved_loads_as_the_same(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("text", ["/x/hash #1 songs", "/x/col: on", "2024", "'2024'", "Ångström"])
+def test_text_is_taken_as_it_stands(tmp_path, text):
+    """YAML would cut a path at a #, and make numbers of names."""
+    configuration = load(conf(tmp_path), {"dataset": text, "data_name": text})
+    configuration.save(tmp_path / "saved.yml")
+    saved = load(tmp_path / "saved.yml")
+    assert saved.data.dataset == saved.publishing.data_name == text
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "says"),
     [
@@ -81,7 +90,21 @@ def test_what_is_saved_loads_as_the_same(tmp_path):
         ("model: {preset: M1}", {"levels": "0"}, "levels is 0"),
         ("model: {preset: M1}", {"batch_size": "many"}, "batch_size is 'many'; expected int"),
         ("model: {preset: M1}", {"batch_size": "2.5"}, "batch_size is 2.5; expected int"),
-        ("model: {preset: M1}", {"license": "1"}, "license is 1; expected str or null"),
+        ("publishing: {license: 1}", {}, "license is 1; expected str or null"),
+        ("model: {preset: M1}", {"sources": "[bass, drums"}, "sources is .* which is no YAML"),
+        ("model: {preset: M1}", {"sample_rate": "abc"}, "sample_rate is 'abc'"),
+        ("model: {preset: M1}", {"sources": "5"}, "sources is 5"),
+        ("model: {preset: 5}", {}, "preset is 5; expected one of M1"),
+        ("model: {preset: M1}", {"loss": "mes"}, "loss is 'mes'; expected one of mse, l1"),
+        ("model: {preset: M1}", {"schedule": "x"}, "schedule is 'x'; expected one of constant"),
+        ("model: {preset: M1}", {"augmentation": "[x]"}, "augmentation is 'x'; expected one of"),
+        ("model: {preset: M1}", {"valid": "2.0"}, "valid is 2.0; expected a fraction"),
+        ("model: {preset: M1}", {"batch_size": "0"}, "batch_size is 0; .* at least 1"),
+        ("model: {preset: M1}", {"max_epochs": "0"}, "max_epochs is 0; .* at least 1"),
+        ("model: {preset: M1}", {"seed": "-1"}, "seed is -1; .* at least 0"),
+        ("model: {preset: M1}", {"jobs": "0"}, "jobs is 0; .* at least 1"),
+        ("training: {lr: .nan}", {}, "lr is nan; expected a number above 0"),
+        ("data: {1: 2}", {}, "no setting 1 "),
         ("model: [M1]", {}, "not of the form section"),
         ("a: b: c", {}, "is no YAML"),
     ],

@@ -69,9 +69,18 @@ def test_the_licence_follows_the_data(tmp_path, dataset, publishing, license_id,
     assert says in card.content
 
 
-def test_packing_again_replaces_the_folder(tmp_path):
-    packed(tmp_path)
-    (tmp_path / "published" / "old").write_text("")
+def test_packing_again_replaces_its_own_files_only(tmp_path):
     _, folder = packed(tmp_path)
-    assert not (folder / "old").exists()
+    (folder / "mine").write_text("")
+    (folder / "conf.yml").write_text("")
+    packed(tmp_path)
+    assert (folder / "mine").exists()
+    assert (folder / "conf.yml").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["published"]
+
+
+def test_a_folder_of_musdb18_is_bound_by_its_licence(tmp_path):
+    model = tiny(sources=("bass", "vocals"))
+    configuration = Configuration({"preset": "M3"}, data=Data(dataset="/somewhere/songs"))
+    folder = pack(model, tmp_path / "published", configuration, SUMMARY, TABLE, 3, data="musdb18")
+    assert ModelCard.load(folder / "README.md").data.license == "cc-by-nc-sa-4.0"

@@ -108,6 +108,35 @@ def test_other_settings_under_the_same_name_are_refused(finished):
     assert "lr: 0.5, not" in result.stderr and "--tag" in result.stderr
 
 
+def test_an_experiment_that_has_begun_is_named_by_its_tag_alone(finished):
+    storage, _ = finished
+    before = (storage / "exp" / "demo" / "conf.yml").read_text()
+    result = run(storage, "--tag", "demo", "--stage", "4")
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert (storage / "exp" / "demo" / "conf.yml").read_text() == before
+
+
+def test_settings_stay_and_scores_are_the_models_own(finished, tmp_path):
+    """Even where somebody has made room and deleted the checkpoints."""
+    storage = tmp_path / "copy"
+    shutil.copytree(finished[0], storage)
+    exp = storage / "exp" / "demo"
+    shutil.rmtree(exp / "checkpoints")
+    result = run(storage, *smallest(levels=4))
+    assert result.returncode == 1
+    assert "levels: 4, not 3" in result.stderr
+    other = torch.load(exp / "best_model.pth", weights_only=True)
+    other["state_dict"]["bottleneck.bias"] += 1
+    torch.save(other, exp / "best_model.pth")
+    result = run(storage, "--tag", "demo", "--stage", "4")
+    assert result.returncode == 1
+    assert "scores of another model" in result.stderr
+    (exp / "best_model.pth").unlink()
+    result = run(storage, "--tag", "demo", "--stage", "3")
+    assert result.returncode == 1
+    assert "run stage 2 (train) first" in result.stderr
+
+
 def test_a_training_that_is_killed_goes_on(finished, tmp_path):
     storage, _ = finished
     arguments = smallest(max_epochs=400, schedule="constant", patience=1000, tag="killed")
@@ -137,10 +166,14 @@ def test_a_training_that_is_killed_goes_on(finished, tmp_path):
     [
         (["--batch_sise", "4"], "no setting 'batch_sise' (the command line). Did you mean"),
         (["--conf", "m9"], "beside it there are: demo, m1, m2"),
+        (["--sources", "[bass, drums"], "which is no YAML"),
+        (["--resume"], "There is nothing to resume in"),
         (["--stage", "7"], "stage '7' is none of 0, 1, 2, 3, 4"),
+        (["--stage", "3", "--stop_stage", "2"], "stage 3 comes after --stop_stage 2"),
         (["--lr"], "--lr lacks its value"),
         (["lr"], "'lr' is no option"),
         (["--tag", "a/b"], "no name for a folder"),
+        (["--tag", ".."], "no name for a folder"),
     ],
 )
 def test_what_is_wrong_on_the_command_line_is_said_before_anything_is_written(
@@ -157,19 +190,34 @@ def test_what_is_wrong_on_the_command_line_is_said_before_anything_is_written(
     ("data", "says"),
     [
         ("musdb18hq", "musdb18hq.zip (22.7 GB)"),
-        ("nowhere", "there is no data folder nowhere"),
+        ("nowhere #1", "there is no data folder nowhere #1"),
         ("lacking", "lack the stem 'drums'"),
+        ("lacking in test", "lack the stem 'bass'"),
+        ("of other stems", "no stems for the source 'bass': the data has piano"),
+        ("of other rates", "differ in sample rate"),
+        ("of 6 channels", "has 6 channels and the model 2"),
+        ("cut off", "is truncated"),
     ],
 )
-def test_data_that_is_not_as_it_should_be_is_named(tmp_path, data, says):
-    for subset in ("train", "test"):
-        write_song(tmp_path / "lacking" / subset / "whole")
-    write_song(tmp_path / "lacking" / "train" / "half", stems=("bass", "other", "vocals"))
+def test_data_that_is_not_as_it_should_be_is_named_before_the_work(tmp_path, data, says):
+    root = tmp_path / data
+    for subset in ("train", "test") if data[0] in "loc" else ():
+        write_song(root / subset / "whole")
+    spoil = {
+        "lacking": lambda: write_song(root / "train" / "half", stems=("bass", "other", "vocals")),
+        "lacking in test": lambda: (root / "test" / "whole" / "bass.wav").unlink(),
+        "of other stems": lambda: (shutil.rmtree(root), spoil["piano"]()),
+        "piano": lambda: [write_song(root / s / "a", stems=("piano",)) for s in ("train", "test")],
+        "of other rates": lambda: write_song(root / "test" / "whole", stems=("bass",), rate=4000),
+        "of 6 channels": lambda: write_song(root / "test" / "whole", channels=6),
+        "cut off": lambda: os.truncate(root / "test" / "whole" / "mixture.wav", 20000),
+    }
+    spoil.get(data, lambda: None)()
     result = run("storage", "--data", data, cwd=tmp_path)
     assert result.returncode == 1
     assert says in result.stderr
     assert "Traceback" not in result.stderr
-    assert not (tmp_path / "storage").exists()
+    assert not list(tmp_path.rglob("*.npy")), "nothing is decoded yet"
 
 
 def test_songs_of_ones_own_with_stems_of_other_names(tmp_path):

@@ -27,7 +27,7 @@ command -v cc >/dev/null || command -v gcc >/dev/null ||
     fail "there is no C compiler, which Asteroid's dependency pesq is built with (Debian: build-essential)"
 
 echo "Setting up $folder ($extras); this takes a few minutes the first time."
-[ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
+"$folder/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$folder"
 pip() { "$folder/bin/python" -m pip --disable-pip-version-check "$@"; }
 # Torch first: what is there satisfies everybody who asks for some torch later.
 pip install --quiet --constraint "$root/constraints.txt" torch "setuptools<82" wheel

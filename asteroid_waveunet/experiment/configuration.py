@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import math
 import os
 import types
 import typing
@@ -22,8 +23,20 @@ import yaml
 from .. import presets, weights
 from ..files import replacing
 from ..model import WaveUNet
+from .augmentation import AUGMENTATIONS
+from .objectives import LOSSES, SCHEDULES
 
 __all__ = ["Configuration", "Data", "Evaluation", "Publishing", "Training", "load"]
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name} is {value}; expected a whole number, at least {least}.")
+
+
+def _one_of(name: str, value: str, known: Mapping[str, Any]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}.")
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,10 @@ class Data:
     demo_test_songs: int = 6
     demo_seconds: float = 20.0
     demo_sample_rate: int = 16000
+
+    def __post_init__(self) -> None:
+        if isinstance(self.valid, float) and not 0 < self.valid < 1:
+            raise ValueError(f"valid is {self.valid}; expected a fraction between 0 and 1.")
 
 
 @dataclass(frozen=True)
@@ -79,6 +96,18 @@ class Training:
     num_workers: int = 2
     precision: str = "32-true"
 
+    def __post_init__(self) -> None:
+        for name in ("segment_length", "batch_size", "epoch_length", "max_epochs"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("patience", "seed", "num_workers"):
+            _at_least(name, getattr(self, name), 0)
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr is {self.lr}; expected a number above 0.")
+        _one_of("loss", self.loss, LOSSES)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        for name in self.augmentation:
+            _one_of("augmentation", name, AUGMENTATIONS)
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -90,6 +119,9 @@ class Evaluation:
     """
 
     jobs: int = 2
+
+    def __post_init__(self) -> None:
+        _at_least("jobs", self.jobs, 1)
 
 
 @dataclass(frozen=True)
@@ -134,16 +166,22 @@ class Configuration:
         """
         arguments = dict(self.model)
         preset = arguments.pop("preset", None)
+        if preset is not None and not isinstance(preset, str):
+            raise ValueError(f"preset is {preset!r}; expected one of {', '.join(presets.names())}.")
         return presets.make(preset, **arguments) if preset else WaveUNet(**arguments)
 
     def as_dict(self) -> dict[str, Any]:
         """Section -> setting -> value, plain Python."""
         return weights.plain(dataclasses.asdict(self))
 
+    def as_yaml(self) -> str:
+        """All of it as a YAML that `load` reads."""
+        return yaml.safe_dump(self.as_dict(), sort_keys=False, allow_unicode=True)
+
     def save(self, path: str | os.PathLike) -> None:
-        """Writes all of it as a YAML that `load` reads."""
+        """Writes `as_yaml`, whole or not at all."""
         with replacing(path) as partial:
-            partial.write_text(yaml.safe_dump(self.as_dict(), sort_keys=False))
+            partial.write_text(self.as_yaml())
 
     def differences(self, other: Configuration) -> list[str]:
         """The settings in which another configuration differs, as "name: here, not there"."""
@@ -171,12 +209,11 @@ def load(path: str | os.PathLike, overrides: Mapping[str, Any] | None = None) ->
     for name, value in (overrides or {}).items():
         if name not in homes:
             raise ValueError(_unknown(name, homes, "the command line"))
-        sections.setdefault(homes[name], {})[name] = value
+        sections.setdefault(homes[name], {})[name] = _read_value(name, value, homes[name])
     built = {
         section: _section(kind, sections.get(section, {})) for section, kind in SECTIONS.items()
     }
-    model = {name: _parsed(value) for name, value in sections.get("model", {}).items()}
-    configuration = Configuration(model=model, **built)
+    configuration = Configuration(model=dict(sections.get("model", {})), **built)
     configuration.make_model()  # says what is wrong with the model's settings
     return configuration
 
@@ -210,8 +247,8 @@ def _homes() -> Iterator[tuple[str, str]]:
         yield from ((f.name, section) for f in dataclasses.fields(kind))
 
 
-def _unknown(name: str, known: typing.Iterable[str], where: object) -> str:
-    nearest = difflib.get_close_matches(name, list(known), n=1)
+def _unknown(name: Any, known: typing.Iterable[str], where: object) -> str:
+    nearest = difflib.get_close_matches(str(name), list(known), n=1)
     hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Known are {', '.join(sorted(known))}."
     return f"There is no setting {name!r} ({where}). {hint}"
 
@@ -221,9 +258,24 @@ def _section(kind: type, settings: Mapping[str, Any]) -> Any:
     return kind(**{name: _typed(name, v, annotations[name]) for name, v in settings.items()})
 
 
-def _parsed(value: Any) -> Any:
-    """A value as YAML would read it, if it is text from a command line."""
-    return yaml.safe_load(value) if isinstance(value, str) else value
+def _read_value(name: str, value: Any, section: str) -> Any:
+    """A setting from a command line: text where text is expected, or else what YAML makes of it."""
+    if not isinstance(value, str):
+        return value
+    if section != "model":
+        options = _options(typing.get_type_hints(SECTIONS[section])[name])
+        if set(options) <= {str, types.NoneType}:
+            return None if value == "null" and types.NoneType in options else value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as reason:
+        raise ValueError(f"{name} is {value!r}, which is no YAML: {reason}") from reason
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type."""
+    union = typing.get_origin(annotation) in (types.UnionType, typing.Union)
+    return typing.get_args(annotation) if union else (annotation,)
 
 
 def _typed(name: str, value: Any, annotation: Any) -> Any:
@@ -231,12 +283,7 @@ def _typed(name: str, value: Any, annotation: Any) -> Any:
 
     YAML 1.1 reads 1e-4, without a point, as text: such a text is a float where one is expected.
     """
-    value = _parsed(value)
-    options = (
-        typing.get_args(annotation)
-        if typing.get_origin(annotation) in (types.UnionType, typing.Union)
-        else (annotation,)
-    )
+    options = _options(annotation)
     for option in options:
         if option is float and not isinstance(value, bool):
             try:

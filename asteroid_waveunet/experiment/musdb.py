@@ -134,6 +134,29 @@ class Track:
         files = [self.path] if self.path.is_file() else _wavs_in(self.path).values()
         return sum(file.stat().st_size for file in files)
 
+    def check(self, channels: int) -> None:
+        """Looks at the headers of a track of wavs, so that what is wrong is known before the work.
+
+        Args:
+            channels: of the model that is to separate it.
+        Raises:
+            ValueError: as `read_all`, or if the channels cannot be converted.
+        """
+        if self.path.name.endswith(STEM_FILE):
+            return
+        headers = {name: audio.header(path) for name, path in _wavs_in(self.path).items()}
+        _check_alike(
+            {name: header.samplerate for name, header in headers.items()},
+            {name: header.frames for name, header in headers.items()},
+            self.path,
+        )
+        n_channels = max(header.channels for header in headers.values())
+        if n_channels not in (1, channels) and channels > 1:
+            raise ValueError(
+                f"{self.path} has {n_channels} channels and the model {channels}; mix it to "
+                f"{channels} or 1 channel(s) first"
+            )
+
     def mixture_and_groups(
         self, sources: Sequence[str]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], int]:
@@ -300,22 +323,34 @@ def _same_shape(
     samples: Mapping[str, torch.Tensor], rates: Mapping[str, int], path: Path
 ) -> tuple[dict[str, torch.Tensor], int]:
     """Stems of one song at one length and number of channels, and their one sample rate."""
-    if len(set(rates.values())) > 1:
-        raise ValueError(f"the stems of {path} differ in sample rate ({_listed(rates)}, in Hz)")
-    rate = next(iter(rates.values()))
     lengths = {name: stem.shape[-1] for name, stem in samples.items()}
-    longest = max(lengths.values())
-    if longest - min(lengths.values()) > LENGTH_TOLERANCE * rate:
-        raise ValueError(
-            f"the stems of {path} differ in length by more than {LENGTH_TOLERANCE} s"
-            f" ({_listed(lengths)}, in samples at {rate} Hz)"
-        )
+    rate, longest = _check_alike(rates, lengths, path)
     channels = max(stem.shape[0] for stem in samples.values())
     padded = {
         name: torch.nn.functional.pad(audio.to_channels(stem, channels), (0, longest - length))
         for (name, stem), length in zip(samples.items(), lengths.values(), strict=True)
     }
     return padded, rate
+
+
+def _check_alike(
+    rates: Mapping[str, int], lengths: Mapping[str, int], path: Path
+) -> tuple[int, int]:
+    """The one sample rate of a song's stems and the length of the longest.
+
+    Raises:
+        ValueError: if they differ in rate, or by more in length than an encoder's padding.
+    """
+    if len(set(rates.values())) > 1:
+        raise ValueError(f"the stems of {path} differ in sample rate ({_listed(rates)}, in Hz)")
+    rate = next(iter(rates.values()))
+    longest = max(lengths.values())
+    if longest - min(lengths.values()) > LENGTH_TOLERANCE * rate:
+        raise ValueError(
+            f"the stems of {path} differ in length by more than {LENGTH_TOLERANCE} s"
+            f" ({_listed(lengths)}, in samples at {rate} Hz)"
+        )
+    return rate, longest
 
 
 def _listed(values: Mapping[str, object]) -> str:

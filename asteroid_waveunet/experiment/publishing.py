@@ -85,6 +85,7 @@ def pack(
     summary: Summary,
     scores_table: str,
     n_tracks: int,
+    data: str | None = None,
 ) -> Path:
     """Builds the folder: weights in both formats, configuration, scores, card.
 
@@ -96,6 +97,7 @@ def pack(
         summary: source -> metric -> figure -> dB, as `evaluation.summarise` gives it.
         scores_table: the same for people, in Markdown.
         n_tracks: how many tracks were scored.
+        data: which of `DATA` it was trained on, where the configuration names a folder only.
     Returns:
         The folder.
     """
@@ -108,11 +110,13 @@ def pack(
     weights.save(conf, building)
     configuration.save(building / "conf.yml")
     with replacing(building / "README.md") as partial:
-        card = make_card(model, configuration, summary, scores_table, n_tracks)
+        card = make_card(model, configuration, summary, scores_table, n_tracks, data)
         card.save(partial)
     check(model, building)
-    shutil.rmtree(folder, ignore_errors=True)
-    building.rename(folder)
+    folder.mkdir(exist_ok=True)
+    for file in building.iterdir():  # what else is in the folder stays, such as a checkout's .git
+        file.replace(folder / file.name)
+    building.rmdir()
     return folder
 
 
@@ -122,9 +126,11 @@ def make_card(
     summary: Summary,
     scores_table: str,
     n_tracks: int,
+    data: str | None = None,
 ) -> ModelCard:
     """The model card, its metadata in the Hub's own terms."""
-    known = DATA.get(configuration.data.dataset, {"name": None, "hub": None, "license": None})
+    unknown: dict[str, str | None] = {"name": None, "hub": None, "license": None}
+    known = DATA.get(configuration.data.dataset) or DATA.get(data or "", unknown)
     publishing = configuration.publishing
     data_name = publishing.data_name or known["name"] or Path(configuration.data.dataset).name
     license_id = publishing.license or known["license"]
@@ -150,7 +156,7 @@ def make_card(
         data_name=data_name,
         scores=scores_table,
         n_tracks=n_tracks,
-        configuration=_yaml(configuration),
+        configuration=configuration.as_yaml(),
         license_note=note,
     )
 
@@ -203,9 +209,3 @@ def _finite(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
         }
         for source, metrics in summary.items()
     }
-
-
-def _yaml(configuration: Configuration) -> str:
-    import yaml
-
-    return yaml.safe_dump(configuration.as_dict(), sort_keys=False)

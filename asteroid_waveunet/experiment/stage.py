@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import demo_songs, musdb
+from . import demo_songs, musdb, preparation
 from .configuration import Configuration, Data, load
+from .preparation import Prepared
 
-__all__ = ["Places", "check_data", "obtain", "plainly", "run"]
+__all__ = ["Places", "check_data", "obtain", "plainly", "prepare", "run"]
 
 MUSDB18_FILES = {
     "musdb18": "musdb18.zip (4.7 GB) from https://zenodo.org/records/1117372",
@@ -31,6 +32,11 @@ class Places:
 
     exp_dir: Path
     data_dir: Path
+
+    @classmethod
+    def of(cls, exp_dir: Path, data_dir: Path) -> Places:
+        """The same places, wherever the command was started."""
+        return cls(exp_dir.resolve(), data_dir.resolve())
 
     @staticmethod
     def parser(description: str | None) -> argparse.ArgumentParser:
@@ -51,6 +57,16 @@ class Places:
     @property
     def best_model(self) -> Path:
         return self.exp_dir / "best_model.pth"
+
+    def model_hash(self) -> str:
+        """Tells the trained model from every other.
+
+        Raises:
+            FileNotFoundError: if there is none yet.
+        """
+        if not self.best_model.is_file():
+            raise FileNotFoundError(f"There is no {self.best_model}; run stage 2 (train) first.")
+        return hashlib.sha256(self.best_model.read_bytes()).hexdigest()[:16]
 
     @property
     def scores(self) -> Path:
@@ -78,32 +94,35 @@ class Places:
         return self.data_dir / "prepared" / f"{root.name}_{path_hash}_{shape}"
 
 
-def check_data(data: Data, places: Places) -> None:
-    """A data set that is not generated has to be there, with all its stems.
+def check_data(configuration: Configuration, places: Places) -> None:
+    """A data set that is not generated has to be there, with all the stems that are asked for.
 
     Raises:
         FileNotFoundError: if it is not there; says what to place where.
-        ValueError: if it holds no tracks, or tracks lack stems.
+        ValueError: if it holds no tracks, or tracks lack stems, or a source has none.
     """
+    data = configuration.data
     root = places.dataset(data)
-    if data.dataset == "demo":
-        return
     if data.dataset in MUSDB18_FILES and not root.is_dir():
         raise FileNotFoundError(
             f"There is no {root}. Download {MUSDB18_FILES[data.dataset]}, unpack it there, so that "
             f"{root}/train and {root}/test exist, and run this again; or give another folder in "
             "that layout with --data DIR."
         )
-    for subset in musdb.SUBSETS:
-        musdb.tracks(root, subset)
+    if data.dataset != "demo":
+        for subset in musdb.SUBSETS:
+            musdb.tracks(root, subset)
+        stems = musdb.tracks(root)[0].stems  # both together: all tracks need the same stems
+        musdb.group_stems(configuration.make_model().sources, stems)
 
 
-def obtain(data: Data, places: Places) -> Path:
+def obtain(configuration: Configuration, places: Places) -> Path:
     """The data set's folder; the demonstration songs are generated first.
 
     Raises:
-        FileNotFoundError, ValueError: as `check_data`.
+        FileNotFoundError, ValueError: as `check_data`, or if a test track cannot be used.
     """
+    data = configuration.data
     root = places.dataset(data)
     if data.dataset == "demo":
         demo_songs.generate(
@@ -113,8 +132,24 @@ def obtain(data: Data, places: Places) -> Path:
             data.demo_seconds,
             data.demo_sample_rate,
         )
-    check_data(data, places)
+    check_data(configuration, places)
+    model = configuration.make_model()
+    for track in musdb.tracks(root, "test"):  # those to train on are read whole in stage 1
+        track.check(model.in_channels)
     return root
+
+
+def prepare(configuration: Configuration, places: Places, progress: bool = True) -> list[Prepared]:
+    """The training tracks, decoded for the configuration's model; see `preparation.prepare`."""
+    model = configuration.make_model()
+    return preparation.prepare(
+        places.dataset(configuration.data),
+        places.prepared(configuration),
+        model.sources,
+        int(model.sample_rate),
+        model.in_channels,
+        progress,
+    )
 
 
 def run(main: Callable[[Configuration, Places], None], arguments: Sequence[str] | None = None):
@@ -123,7 +158,7 @@ def run(main: Callable[[Configuration, Places], None], arguments: Sequence[str] 
     What a user can cause ends with one plain message and status 1.
     """
     parser = Places.parser(main.__doc__)
-    places = Places(**vars(parser.parse_args(arguments)))
+    places = Places.of(**vars(parser.parse_args(arguments)))
     plainly(lambda: main(load(places.conf), places))
 
 

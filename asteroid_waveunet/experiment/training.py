@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from asteroid.engine import System
-from asteroid.losses import multisrc_mse, multisrc_neg_sisdr
 from pytorch_lightning.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
@@ -21,30 +19,16 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
-from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .. import weights
 from ..files import replacing
-from ..losses import ChannelsInTime
 from ..model import WaveUNet
 from .configuration import Training
+from .objectives import LOSSES, SCHEDULES
 from .segments import EpochSampler
 
-__all__ = ["LOSSES", "WaveUNetSystem", "fit"]
-
-
-def mean_of(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-    """A loss that gives one value an example, averaged over the batch."""
-    return lambda estimates, targets: loss(estimates, targets).mean()
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    # The paper's: mean square error over time, channels and sources.
-    "mse": mean_of(multisrc_mse),
-    "l1": torch.nn.functional.l1_loss,
-    "neg_sisdr": ChannelsInTime(mean_of(multisrc_neg_sisdr)),
-}
+__all__ = ["WaveUNetSystem", "fit"]
 
 
 class WaveUNetSystem(System):
@@ -55,28 +39,6 @@ class WaveUNetSystem(System):
         return self.loss_func(self.model.forward_context(mixture), targets)
 
 
-def one_cycle(optimizer: torch.optim.Optimizer, settings: Training, steps: int) -> dict[str, Any]:
-    schedule = OneCycleLR(optimizer, settings.lr, total_steps=steps, pct_start=0.1)
-    return {"scheduler": schedule, "interval": "step"}
-
-
-SCHEDULES: dict[str, Callable[..., Any]] = {
-    "constant": lambda optimizer, settings, steps: None,
-    "one_cycle": one_cycle,
-}
-
-
-def known(name: str, table: dict[str, Any], what: str) -> Any:
-    """An entry of a table.
-
-    Raises:
-        ValueError: if it has none of that name; lists those it has.
-    """
-    if name not in table:
-        raise ValueError(f"There is no {what} {name!r}; there are {', '.join(table)}.")
-    return table[name]
-
-
 def fit(
     model: WaveUNet,
     train_set: Dataset,
@@ -85,7 +47,6 @@ def fit(
     settings: Training,
     sampler: Sampler | None = None,
     config: dict[str, Any] | None = None,
-    resume: bool = False,
 ) -> WaveUNet:
     """Trains, and leaves the best model by validation loss in `exp_dir/best_model.pth`.
 
@@ -97,20 +58,13 @@ def fit(
         train_set, valid_set: items `(mixture, targets)` for `model.forward_context`.
         sampler: of `train_set`; None for each item once an epoch, shuffled.
         config: section -> setting -> value, stored with the checkpoints.
-        resume: whether there must be a checkpoint to go on from.
     Returns:
         The best model, in evaluation mode.
     Raises:
-        ValueError: if a setting is not possible.
-        FileNotFoundError: if `resume` is asked for and there is nothing to resume.
+        ValueError: if a setting is not possible, or a checkpoint is corrupt.
     """
     exp_dir = Path(exp_dir)
     last = exp_dir / "checkpoints" / "last.ckpt"
-    if resume and not last.is_file():
-        raise FileNotFoundError(f"There is no {last} to resume from; start without --resume.")
-    loss_func = known(settings.loss, LOSSES, "loss")
-    make_schedule = known(settings.schedule, SCHEDULES, "schedule")
-
     loader = functools.partial(
         DataLoader,
         batch_size=settings.batch_size,
@@ -124,13 +78,14 @@ def fit(
             f"{settings.batch_size}; lower batch_size or raise epoch_length."
         )
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr)
+    n_steps = len(train_loader) * settings.max_epochs
     system = WaveUNetSystem(
         model=model,
         optimizer=optimizer,
-        loss_func=loss_func,
+        loss_func=LOSSES[settings.loss],
         train_loader=train_loader,
         val_loader=loader(valid_set),
-        scheduler=make_schedule(optimizer, settings, len(train_loader) * settings.max_epochs),
+        scheduler=SCHEDULES[settings.schedule](optimizer, settings.lr, n_steps),
         config=_loggable(config or {}),
     )
     epochs_done = _epochs_done(last) if last.is_file() else 0
@@ -143,8 +98,6 @@ def fit(
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*The number of training batches.*")
         trainer.fit(system, ckpt_path=last if last.is_file() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     return keep_best(model, trainer, exp_dir)
 
 

@@ -1,5 +1,6 @@
 """Writes an experiment's configuration: a file under conf/, with the command line's overrides."""
 
+import os
 from pathlib import Path
 
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
@@ -15,8 +16,10 @@ def configure(conf, places, overrides):
     if dataset and Path(dataset).is_dir():
         overrides["dataset"] = str(Path(dataset).resolve())
     configuration = load(conf, overrides)
-    check_data(configuration.data, places)
-    if places.checkpoints.is_dir():
+    check_data(configuration, places)
+    if os.environ.get("RESUME") == "true" and not places.checkpoints.is_dir():
+        raise FileNotFoundError(f"There is nothing to resume in {places.exp_dir}.")
+    if places.checkpoints.is_dir() or places.best_model.is_file():
         refuse_changes(configuration, places)
     configuration.save(places.conf)
 
@@ -42,5 +45,5 @@ if __name__ == "__main__":
     parser = Places.parser(__doc__)
     parser.add_argument("--conf", type=Path, required=True)
     known, rest = parser.parse_known_args()
-    places = Places(known.exp_dir, known.data_dir)
+    places = Places.of(known.exp_dir, known.data_dir)
     plainly(lambda: configure(known.conf, places, parse_overrides(rest)))

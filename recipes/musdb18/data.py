@@ -5,7 +5,7 @@ from asteroid_waveunet.experiment import stage
 
 def main(configuration, places):
     """Obtains the data set."""
-    root = stage.obtain(configuration.data, places)
+    root = stage.obtain(configuration, places)
     print(f"The data set is in {root}.")
 
 

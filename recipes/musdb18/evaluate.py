@@ -1,6 +1,5 @@
 """Stage 3: museval's scores of the best model on the test tracks."""
 
-import hashlib
 import json
 
 import torch
@@ -12,6 +11,7 @@ from asteroid_waveunet.files import replacing
 
 def main(configuration, places):
     """Separates and scores the test tracks."""
+    model_hash = places.model_hash()
     model = WaveUNet.from_pretrained(places.best_model)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -24,18 +24,17 @@ def main(configuration, places):
 
     root = places.dataset(configuration.data)
     tracks = musdb.tracks(root, "test")
-    model_hash = hashlib.sha256(places.best_model.read_bytes()).hexdigest()[:16]
     scores = evaluation.evaluate(
         tracks,
         separate,
         model.sources,
         places.scores,
-        fingerprint=f"{model_hash} on {root}",
+        fingerprint=f"{model_hash} on {root.name}",
         jobs=configuration.evaluation.jobs,
     )
     summary = aggregation.summarise(scores)
     table = aggregation.table(summary, evaluation.baselines(tracks, model.sources))
-    result = {"summary": summary, "table": table, "tracks": len(tracks)}
+    result = {"model": model_hash, "summary": summary, "table": table, "tracks": len(tracks)}
     with replacing(places.scores / "summary.json") as partial:
         partial.write_text(json.dumps(result, indent=1))
     with replacing(places.scores / "scores.md") as partial:

@@ -3,7 +3,7 @@
 import json
 
 from asteroid_waveunet import WaveUNet
-from asteroid_waveunet.experiment import publishing, stage
+from asteroid_waveunet.experiment import musdb, publishing, splits, stage
 
 
 def main(configuration, places):
@@ -12,6 +12,11 @@ def main(configuration, places):
     if not summary_file.is_file():
         raise FileNotFoundError(f"There is no {summary_file}; run stage 3 (evaluate) first.")
     result = json.loads(summary_file.read_text())
+    if result["model"] != places.model_hash():
+        raise ValueError(
+            f"{summary_file} holds the scores of another model than {places.best_model}; delete "
+            f"{places.scores} and run stage 3 (evaluate) again."
+        )
     publishing.pack(
         WaveUNet.from_pretrained(places.best_model),
         places.published,
@@ -19,8 +24,15 @@ def main(configuration, places):
         result["summary"],
         result["table"],
         result["tracks"],
+        data="musdb18" if is_musdb18(places.dataset(configuration.data)) else None,
     )
     print(f"The folder for the Hub is {places.published}.")
+
+
+def is_musdb18(root):
+    """Whether a folder holds MUSDB18's songs, whose licence binds what is trained on them."""
+    names = {track.name for track in musdb.tracks(root, "train")}
+    return not names.isdisjoint(splits.OFFICIAL_VALIDATION)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@
 # done is skipped when the command is run again; a training that was killed goes on.
 #
 #   --conf NAME|FILE     a file of conf/ (demo, small, m1 ... m7, m5_highsr) or any other
-#                        (demo; small if --data is given)
+#                        (demo; small with --data; an experiment's own if it has begun and
+#                        only its --tag is given)
 #   --data NAME|DIR      demo, musdb18, musdb18hq, or a folder in MUSDB18's layout, stems or wav
 #   --stage N            the first stage to run (0)
 #   --stop_stage N       the last one (4)
 #   --tag NAME           the experiment's name (the configuration's and the data's)
 #   --storage DIR        where data/ and exp/ are written (beside this script)
-#   --id N[,N]           the GPUs to use (all; none: CPU)
+#   --id N               the GPU to use (the first; -1: the CPU)
 #   --resume             insist on going on from a checkpoint
 #   --python_path FILE   a Python with asteroid-waveunet[experiment] (a .venv is made if not given)
 #   --SETTING VALUE      any setting of the configuration, such as --levels 8 --batch_size 4
@@ -31,7 +32,7 @@ fail() { echo "error: $*" >&2; exit 1; }
 
 while [ $# -gt 0 ]; do
     case $1 in
-        --help | -h) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+        --help | -h) sed -n -e '/^set/q' -e 's/^# \{0,1\}//p' "$0" | sed 1d; exit 0 ;;
         --resume) resume=true; shift; continue ;;
         --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
         --*) [ $# -gt 1 ] || fail "$1 lacks its value" ;;
@@ -48,14 +49,18 @@ done
 for number in "$stage" "$stop_stage"; do
     [[ $number =~ ^[0-4]$ ]] || fail "stage '$number' is none of 0, 1, 2, 3, 4"
 done
+[ "$stage" -le "$stop_stage" ] || fail "stage $stage comes after --stop_stage $stop_stage"
+if [ -z "$conf$data" ] && [ -n "$tag" ] && [ -f "$storage/exp/$tag/conf.yml" ]; then
+    conf=$storage/exp/$tag/conf.yml
+fi
 [ -n "$conf" ] || conf=$([ -z "$data" ] && echo demo || echo small)
 [ -f "$conf" ] || conf=$here/conf/$conf.yml
-[ -z "$data" ] || settings+=(--dataset "$data")
-if [ -z "$tag" ]; then
-    tag=$(basename "$conf" .yml)
-    [ -z "$data" ] || tag+=_$(basename "$data")
+if [ -n "$data" ]; then
+    settings+=(--dataset "$data")
+    data_name=$(basename "$(cd "$data" 2>/dev/null && pwd || echo "$data")")
 fi
-[[ $tag != */* ]] || fail "the tag '$tag' is no name for a folder"
+tag=${tag:-$(basename "$conf" .yml)${data:+_$data_name}}
+[[ $tag =~ ^[^./-][^/]*$ ]] || fail "the tag '$tag' is no name for a folder"
 if [ -z "$python_path" ]; then
     bash "$root/tools/make_env.sh" "$root/.venv" experiment
     python_path=$root/.venv/bin/python
@@ -73,7 +78,7 @@ names=(data prepare train evaluate publish)
 for ((n = stage; n <= stop_stage; n++)); do
     echo "== stage $n: ${names[n]}"
     "$python_path" "$here/${names[n]}.py" "${places[@]}" ||
-        fail "stage $n (${names[n]}) stopped; the same command goes on from there"
+        fail "stage $n (${names[n]}) stopped; once that is mended, the same command goes on there"
 done
 
 if [ "$stop_stage" -ge 3 ]; then
@@ -82,7 +87,8 @@ if [ "$stop_stage" -ge 3 ]; then
 fi
 echo
 echo "Experiment        $exp_dir"
-echo "Training curves   tensorboard --logdir $exp_dir/logs"
+[ "$stop_stage" -lt 2 ] ||
+    echo "Training curves   $(dirname "$python_path")/tensorboard --logdir '$exp_dir/logs'"
 [ "$stop_stage" -lt 3 ] || echo "Scores            $exp_dir/scores/scores.md, and a json for each track"
 [ "$stop_stage" -lt 4 ] || echo "For the Hub       $exp_dir/published"
 if [ -z "$data" ]; then

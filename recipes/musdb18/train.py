@@ -1,12 +1,9 @@
 """Stage 2: training, to the best model by validation loss."""
 
-import os
-
 import pytorch_lightning as pl
 
 from asteroid_waveunet.experiment import (
     augmentation,
-    preparation,
     segments,
     splits,
     stage,
@@ -31,7 +28,6 @@ def main(configuration, places):
         settings,
         sampler=segments.EpochSampler(len(train_set)),
         config=configuration.as_dict(),
-        resume=os.environ.get("RESUME") == "true",
     )
     print(f"The best model is in {places.best_model}.")
 
@@ -39,14 +35,7 @@ def main(configuration, places):
 def make_segments(configuration, places, model):
     """Random segments to train on, and all of the validation tracks."""
     settings = configuration.training
-    prepared = preparation.prepare(
-        places.dataset(configuration.data),
-        places.prepared(configuration),
-        model.sources,
-        int(model.sample_rate),
-        model.in_channels,
-        progress=False,
-    )
+    prepared = stage.prepare(configuration, places, progress=False)
     names = splits.split([t.name for t in prepared], configuration.data.valid, settings.seed)
     train_tracks, valid_tracks = ([t for t in prepared if t.name in side] for side in names)
     print(f"{len(train_tracks)} tracks to train on, {len(valid_tracks)} to validate.")
