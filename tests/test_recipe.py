@@ -201,13 +201,15 @@ def test_what_is_wrong_on_the_command_line_is_said_before_anything_is_written(
 )
 def test_data_that_is_not_as_it_should_be_is_named_before_the_work(tmp_path, data, says):
     root = tmp_path / data
-    for subset in ("train", "test") if data[0] in "loc" else ():
-        write_song(root / subset / "whole")
+    for name in ("train/whole", "train/other", "test/whole") if data[0] in "loc" else ():
+        write_song(root / name)
     spoil = {
         "lacking": lambda: write_song(root / "train" / "half", stems=("bass", "other", "vocals")),
         "lacking in test": lambda: (root / "test" / "whole" / "bass.wav").unlink(),
         "of other stems": lambda: (shutil.rmtree(root), spoil["piano"]()),
-        "piano": lambda: [write_song(root / s / "a", stems=("piano",)) for s in ("train", "test")],
+        "piano": lambda: [
+            write_song(root / name, stems=("piano",)) for name in ("train/a", "train/b", "test/c")
+        ],
         "of other rates": lambda: write_song(root / "test" / "whole", stems=("bass",), rate=4000),
         "of 6 channels": lambda: write_song(root / "test" / "whole", channels=6),
         "cut off": lambda: os.truncate(root / "test" / "whole" / "mixture.wav", 20000),

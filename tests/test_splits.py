@@ -24,6 +24,13 @@ def test_official_takes_those_that_are_there_or_says_what_to_do():
         splits.split(["a", "b"], "official")
 
 
+def test_auto_is_official_where_those_are_and_else_a_fifth_of_the_songs():
+    names = ["Leaf - Summerghost", "Leaf - Wicked"]
+    assert splits.split(names, "auto") == splits.split(names, "official")
+    names = [f"Song {i}" for i in range(10)]
+    assert splits.split(names, "auto", 3) == splits.split(names, 0.2, 3)
+
+
 def test_names_with_special_characters_are_names_before_they_are_patterns():
     names = ["A - One [live]", "A - One l", "B - Two"]
     assert splits.split(names, ["A - One [live]"])[1] == ["A - One [live]", "A - One l"]

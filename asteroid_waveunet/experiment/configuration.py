@@ -45,15 +45,16 @@ class Data:
 
     Attributes:
         dataset: `demo`, generated songs; a folder in MUSDB18's layout; `musdb18`, `musdb18hq`.
-        valid: the validation tracks: `official` (MUSDB18's own), a fraction of the training
-            songs, or a list of names and patterns.
+        valid: the validation tracks: `official`, MUSDB18's own; a fraction of the training songs;
+            a list of names and patterns; or `auto`, official where they are there and a fifth
+            of the songs where not.
         demo_train_songs, demo_test_songs: how many songs are generated.
         demo_seconds: their length.
         demo_sample_rate: their rate, in Hz.
     """
 
     dataset: str = "musdb18"
-    valid: str | float | list[str] = "official"
+    valid: str | float | list[str] = "auto"
     demo_train_songs: int = 24
     demo_test_songs: int = 6
     demo_seconds: float = 20.0

@@ -44,7 +44,8 @@ def split(
 
     Args:
         names: of all the tracks.
-        valid: "official", MUSDB18's own validation tracks; or a fraction of the songs, between 0
+        valid: "auto", official if those tracks are there, else 0.2; or
+            "official", MUSDB18's own validation tracks; or a fraction of the songs, between 0
             and 1, drawn with the seed (one at least on each side; excerpts of one song stay
             together, see `song_of`); or names and patterns such as "Artist - *".
         seed: of the draw.
@@ -56,6 +57,8 @@ def split(
     (['a 01s', 'a 02s'], ['b 01s'])
     """
     names = sorted(names)
+    if valid == "auto":
+        valid = 0.2 if set(names).isdisjoint(OFFICIAL_VALIDATION) else "official"
     if valid == "official":
         chosen = _official(names)
     elif isinstance(valid, (int, float)):

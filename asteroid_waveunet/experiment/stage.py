@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import demo_songs, musdb, preparation
+from . import demo_songs, musdb, preparation, splits
 from .configuration import Configuration, Data, load
 from .preparation import Prepared
 
@@ -99,7 +99,8 @@ def check_data(configuration: Configuration, places: Places) -> None:
 
     Raises:
         FileNotFoundError: if it is not there; says what to place where.
-        ValueError: if it holds no tracks, or tracks lack stems, or a source has none.
+        ValueError: if it holds no tracks, or tracks lack stems, or a source has none, or nothing
+            is left to train on or to validate.
     """
     data = configuration.data
     root = places.dataset(data)
@@ -110,9 +111,9 @@ def check_data(configuration: Configuration, places: Places) -> None:
             "that layout with --data DIR."
         )
     if data.dataset != "demo":
-        for subset in musdb.SUBSETS:
-            musdb.tracks(root, subset)
-        stems = musdb.tracks(root)[0].stems  # both together: all tracks need the same stems
+        names = {s: [track.name for track in musdb.tracks(root, s)] for s in musdb.SUBSETS}
+        splits.split(names["train"], data.valid, configuration.training.seed)
+        stems = musdb.tracks(root)[0].stems  # both subsets at once: all need the same stems
         musdb.group_stems(configuration.make_model().sources, stems)
 
 
