@@ -32,11 +32,14 @@ def test_the_folder_holds_weights_configuration_and_card(tmp_path):
     model, folder = packed(tmp_path)
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "pytorch_model.bin", "model.safetensors", "config.json", "conf.yml", "README.md",
+        "pytorch_model.bin", "model.safetensors", "config.json", "conf.yml", "scores.json",
+        "README.md",
     }  # fmt: skip
     loaded = WaveUNet.from_pretrained(folder)
     mixture = torch.randn(2, 100)
     assert torch.equal(loaded(mixture), model(mixture))
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores["bass"]["SDR"]["windows"] == 7
     config = json.loads((folder / "config.json").read_text())
     assert config["infos"]["final_metrics"]["bass"]["SDR"]["median"] == 3.21
     assert config["infos"]["final_metrics"]["bass"]["SDR"]["median_of_medians"] is None

@@ -1,1 +1,13 @@
-"""Making a model: data, training, scores, publishing. Needs asteroid-waveunet[experiment]."""
+"""Making a model: data, training, scores, publishing. Needs asteroid-waveunet[experiment].
+
+musdb          tracks in MUSDB18's layout, stems or wav; ffmpeg finds what decodes them
+demo_songs     generated songs with true stems; composition and synthesis make them up
+preparation    tracks decoded once;  splits       which of them validate
+segments       pieces of tracks for a DataLoader;  augmentation changes them
+configuration  an experiment's settings;  objectives   losses and schedules by name
+training       Asteroid's System on Lightning, to the best model
+evaluation     museval's scores of each track;  aggregation  figures and a table of them
+publishing     a folder for the Hugging Face Hub
+tf_checkpoint  the reference's variables as weights of ours
+stage          what the stages of a recipe share
+"""

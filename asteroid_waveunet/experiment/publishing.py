@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -109,6 +110,7 @@ def pack(
     )
     weights.save(conf, building)
     configuration.save(building / "conf.yml")
+    (building / "scores.json").write_text(json.dumps(_finite(summary), indent=1) + "\n")
     with replacing(building / "README.md") as partial:
         card = make_card(model, configuration, summary, scores_table, n_tracks, data)
         card.save(partial)
