@@ -90,6 +90,28 @@ def test_the_mixture_is_the_sum_after_augmentation(tmp_path):
     assert mixture.dtype == targets.dtype == torch.float32
 
 
+def test_remixed_segments_take_each_source_from_a_place_of_its_own(tmp_path):
+    tracks = ramps(tmp_path)
+    plain = segments_of.Segments(tracks, LENGTHS, LEFT, 50, seed=1)
+    remixed = segments_of.Segments(tracks, LENGTHS, LEFT, 50, seed=1, remix=1.0)
+    half = segments_of.Segments(tracks, LENGTHS, LEFT, 50, seed=1, remix=0.5)
+
+    def apart(segments):
+        """How many items have targets that do not belong together in their track."""
+        differences = [
+            (t[1, 0, 0] - t[0, 0, 0]).item() for _, t in map(segments.__getitem__, range(50))
+        ]
+        together = {
+            round((track.load()[1, 0, 0] - track.load()[0, 0, 0]).item(), 3) for track in tracks
+        }
+        return sum(round(d, 3) not in together for d in differences)
+
+    assert apart(plain) == 0
+    assert apart(remixed) > apart(half) > 0
+    mixture, targets = remixed[0]
+    assert mixture.shape == (2, LENGTHS.input) and targets.shape == (2, 2, LENGTHS.output)
+
+
 def test_one_channel_has_no_channel_axis_in_the_targets(tmp_path):
     segments = segments_of.Segments(ramps(tmp_path, channels=1), LENGTHS, LEFT, 4)
     mixture, targets = segments[0]

@@ -79,6 +79,7 @@ class Training:
         lr: Adam's step size.
         schedule: `constant`, or `one_cycle` over all of `max_epochs`.
         augmentation: names of `augmentation.AUGMENTATIONS`, in order.
+        remix: the share of segments whose sources are each from another song or place (0 to 1).
         seed: of the weights, the split and the segments.
         num_workers: processes that load segments.
         precision: Lightning's, such as `32-true`, `bf16-mixed`.
@@ -93,6 +94,7 @@ class Training:
     lr: float = 1e-4
     schedule: str = "constant"
     augmentation: list[str] = field(default_factory=lambda: ["random_gains"])
+    remix: float = 0.0
     seed: int = 1337
     num_workers: int = 2
     precision: str = "32-true"
@@ -104,6 +106,8 @@ class Training:
             _at_least(name, getattr(self, name), 0)
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr is {self.lr}; expected a number above 0.")
+        if not 0 <= self.remix <= 1:
+            raise ValueError(f"remix is {self.remix}; expected a share between 0 and 1.")
         _one_of("loss", self.loss, LOSSES)
         _one_of("schedule", self.schedule, SCHEDULES)
         for name in self.augmentation:

@@ -47,6 +47,8 @@ class Segments(Dataset):
         seed: of the draws, >= 0.
         augmentation: called with the groups `(n, channels, input)` and a numpy Generator.
         random: whether to draw (training) or to walk (validation).
+        remix: the share of drawn segments whose groups are each from a place of their own, so
+            that a source is heard with others than its own song's.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Segments(Dataset):
         seed: int = 0,
         augmentation: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
         random: bool = True,
+        remix: float = 0.0,
     ) -> None:
         _check_alike(tracks)
         if not 0 <= left_context <= lengths.input - lengths.output:
@@ -73,6 +76,7 @@ class Segments(Dataset):
         self.seed = seed
         self.augmentation = augmentation
         self.random = random
+        self.remix = remix
         samples = [track.length for track in self.tracks]
         segments = [math.ceil(length / lengths.output) for length in samples]
         # ends[i]: how many samples (or segments) there are up to the end of track i.
@@ -87,14 +91,22 @@ class Segments(Dataset):
 
     def _drawn(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.seed, index])
+        if self.remix and rng.random() < self.remix:
+            rows = [np.s_[i : i + 1] for i in range(len(self.tracks[0].groups))]
+            groups = np.concatenate([self._draw(rng, row) for row in rows])
+        else:
+            groups = self._draw(rng, np.s_[:])
+        if self.augmentation is not None:
+            groups = self.augmentation(groups, rng)
+        return self._item(groups, self.tracks[0])
+
+    def _draw(self, rng: np.random.Generator, rows: slice) -> np.ndarray:
+        """Some groups of one segment, `(rows, channels, input)`, from anywhere."""
         # A sample drawn evenly from all tracks lies in a track as often as the track is long.
         sample = rng.integers(self._ends[-1])
         track = self.tracks[np.searchsorted(self._ends, sample, side="right")]
-        start = rng.integers(max(track.length - self.lengths.output, 0) + 1)
-        groups = self._groups(track, int(start))
-        if self.augmentation is not None:
-            groups = self.augmentation(groups, rng)
-        return self._item(groups, track)
+        start = int(rng.integers(max(track.length - self.lengths.output, 0) + 1))
+        return self._groups(track, start, rows)
 
     def _walked(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         if not -len(self) <= index < len(self):
@@ -105,8 +117,8 @@ class Segments(Dataset):
         first = self._ends[number - 1] if number else 0
         return self._item(self._groups(track, int(index - first) * self.lengths.output), track)
 
-    def _groups(self, track: Prepared, start: int) -> np.ndarray:
-        return crop(track.load(), start - self.left_context, self.lengths.input)
+    def _groups(self, track: Prepared, start: int, rows: slice = np.s_[:]) -> np.ndarray:
+        return crop(track.load()[rows], start - self.left_context, self.lengths.input)
 
     def _item(self, groups: np.ndarray, track: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
         mixture = groups.sum(axis=0, dtype=np.float32)

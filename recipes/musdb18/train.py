@@ -48,6 +48,7 @@ def make_segments(configuration, places, model):
         settings.epoch_length,
         settings.seed,
         augmentation.compose(settings.augmentation),
+        remix=settings.remix,
     )
     return train_set, segments.Segments(valid_tracks, lengths, left, random=False)
 
