@@ -16,7 +16,15 @@ from torch import Tensor
 
 from .files import replacing
 
-__all__ = ["check_floating", "check_samples", "read", "resample", "to_channels", "write"]
+__all__ = [
+    "check_floating",
+    "check_samples",
+    "header",
+    "read",
+    "resample",
+    "to_channels",
+    "write",
+]
 
 # What libsndfile notes of a file that is shorter than its header says. A program that writes to a
 # pipe cannot go back to its header and leaves a size there that no file has: those are whole.

@@ -353,6 +353,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
+FORBIDDEN_IN_FILE_NAMES = set('/\\:*?"<>|')
 CHOICES = {
     "upsampling": tuple(UPSAMPLING),
     "output": ("direct", "difference"),
@@ -379,9 +380,8 @@ def _check(arguments: dict[str, Any]) -> None:
     if not isinstance(sources, (list, tuple)) or not sources:
         raise ValueError(f"sources is {sources!r}; expected distinct names, such as ['vocals'].")
     for name in sources:
-        if not isinstance(name, str) or not name.strip(" .") or not name.isprintable():
-            raise ValueError(f"The source {name!r} cannot name a file; expected such as 'vocals'.")
-        if set(name) & set('/\\:*?"<>|'):
+        named = isinstance(name, str) and name.strip(" .") and name.isprintable()
+        if not named or set(name) & FORBIDDEN_IN_FILE_NAMES:
             raise ValueError(f"The source {name!r} cannot name a file; expected such as 'vocals'.")
     if len(set(sources)) != len(sources):
         raise ValueError(f"sources is {sources!r}; expected distinct names, such as ['vocals'].")

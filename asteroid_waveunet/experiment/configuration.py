@@ -13,7 +13,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,12 +188,16 @@ class Configuration:
         with replacing(path) as partial:
             partial.write_text(self.as_yaml())
 
-    def differences(self, other: Configuration) -> list[str]:
-        """The settings in which another configuration differs, as "name: here, not there"."""
+    def differences(self, other: Configuration, ignore: Collection[str] = ()) -> list[str]:
+        """The settings in which another configuration differs, as "name: here, not there".
+
+        Args:
+            ignore: names of settings that may differ.
+        """
         here, there = dict(_flat(self.as_dict())), dict(_flat(other.as_dict()))
         return [
             f"{name}: {here.get(name)!r}, not {there.get(name)!r}"
-            for name in sorted(here.keys() | there)
+            for name in sorted((here.keys() | there) - set(ignore))
             if here.get(name) != there.get(name)
         ]
 

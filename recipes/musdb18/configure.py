@@ -29,11 +29,7 @@ def refuse_changes(configuration, places):
     # Longer training is the same training, unless the schedule is laid over all of it.
     constant = configuration.training.schedule == "constant"
     changeable = CHANGEABLE | ({"max_epochs"} if constant else set())
-    differences = [
-        difference
-        for difference in configuration.differences(load(places.conf))
-        if difference.split(":")[0] not in changeable
-    ]
+    differences = configuration.differences(load(places.conf), ignore=changeable)
     if differences:
         raise ValueError(
             f"{places.exp_dir} was begun with other settings ({'; '.join(differences)}). Give this "

@@ -2,13 +2,7 @@
 
 import pytorch_lightning as pl
 
-from asteroid_waveunet.experiment import (
-    augmentation,
-    segments,
-    splits,
-    stage,
-    training,
-)
+from asteroid_waveunet.experiment import augmentation, segments, splits, stage, training
 
 
 def main(configuration, places):
