@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ import torch
 from .. import audio
 from .ffmpeg import find_ffmpeg
 
-__all__ = ["Track", "group_stems", "stems_of", "sum_groups", "tracks"]
+__all__ = ["Extent", "Track", "group_stems", "stems_of", "sum_groups", "tracks"]
 
 MIXTURE = "mixture"
 REST = "rest"
@@ -87,6 +87,20 @@ def group_stems(sources: Sequence[str], available: Sequence[str]) -> dict[str, t
     return {**groups, REST: rest} if rest else groups
 
 
+class Extent(NamedTuple):
+    """How much audio a track is, as its headers say.
+
+    Attributes:
+        channels: of the mixture and of every stem.
+        frames: samples per channel.
+        sample_rate: in Hz.
+    """
+
+    channels: int
+    frames: int
+    sample_rate: int
+
+
 @dataclass(frozen=True)
 class Track:
     """One song on disk: a `.stem.mp4` file or a folder of wavs.
@@ -128,6 +142,21 @@ class Track:
         read = _read_streams if self.path.name.endswith(STEM_FILE) else _read_wavs
         samples, rates = read(self.path, names)
         return _same_shape(samples, rates, self.path)
+
+    def extent(self) -> Extent:
+        """Channels, length and rate, without decoding anything.
+
+        Raises:
+            ValueError: if the headers cannot be read.
+        """
+        if self.path.name.endswith(STEM_FILE):
+            stream = _probe(self.path)[0]
+            rate, seconds = int(stream["sample_rate"]), float(stream.get("duration", 0.0))
+            return Extent(int(stream["channels"]), round(seconds * rate), rate)
+        headers = [audio.header(path) for path in _wavs_in(self.path).values()]
+        channels = max(header.channels for header in headers)
+        frames = max(header.frames for header in headers)
+        return Extent(channels, frames, headers[0].samplerate)
 
     def size(self) -> int:
         """Bytes on disk: tells the full songs from excerpts of the same names."""
@@ -270,7 +299,12 @@ def _read_wavs(folder: Path, names: Sequence[str]) -> Read:
 
 
 def _read_streams(path: Path, names: Sequence[str]) -> Read:
-    """The named streams of a `.stem.mp4`, decoded in one run of ffmpeg."""
+    """The named streams of a `.stem.mp4`, decoded in one run of ffmpeg.
+
+    They are rounded to 16 bits, as the package musdb gives them, and so as published scores were
+    made of them. It matters: AAC leaves nothing above 16 kHz, where the rounding's noise is then
+    all that museval's projections find, and without it SIR, ISR and SAR are up to 20 dB lower.
+    """
     find_ffmpeg()
     streams = _probe(path)
     if len(streams) != len(STREAMS):
@@ -283,15 +317,14 @@ def _read_streams(path: Path, names: Sequence[str]) -> Read:
         command = ["ffmpeg", "-v", "error", "-nostdin", "-i", str(path)]
         for name in names:
             stream = f"0:a:{STREAMS.index(name)}"
-            command += ["-map", stream, "-f", "f32le", os.path.join(folder, name)]
+            command += ["-map", stream, "-f", "s16le", os.path.join(folder, name)]
         _run(command, path)
         for name in names:
             said = streams[STREAMS.index(name)]
             rates[name] = int(said["sample_rate"])
-            raw = np.fromfile(os.path.join(folder, name), "<f4").reshape(-1, said["channels"])
+            raw = np.fromfile(os.path.join(folder, name), "<i2").reshape(-1, said["channels"])
             _check_whole(raw, float(said.get("duration", 0.0)) * rates[name], name, path)
-            decoded = torch.from_numpy(raw.T.copy())
-            samples[name] = audio.check_samples(decoded, f"the {name} of {path}")
+            samples[name] = torch.from_numpy(raw.T.astype(np.float32) / 32768)
     return samples, rates
 
 
