@@ -16,7 +16,7 @@ mp4         m4a songs, .stem.mp4 files (with the extra "formats")
 files       files appear whole or not at all
 export      one hop as a file for other programs (with the extra "export")
 batch       many songs: which they are, and what became of each
-cli         the command `waveunet`
+cli         the command `waveunet`;  commands  what each of its commands does
 weights     trained models as files
 losses      Asteroid's mono losses on stereo estimates
 experiment  data, training, scores, publishing (with the extra "experiment")

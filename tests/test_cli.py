@@ -17,6 +17,8 @@ from conftest import GOLDEN, tiny
 from tqdm import tqdm
 
 from asteroid_waveunet import WaveUNet, audio, batch, cli, separate, weights
+from asteroid_waveunet.commands.separate import advancing
+from asteroid_waveunet.commands.shared import load
 from asteroid_waveunet.stems import clamped
 
 SOURCES = ("bass", "drums", "vocals")
@@ -78,7 +80,7 @@ def test_stems_are_the_models_estimates_and_sum_to_the_song(here):
     song, _ = audio.read("songs/plain.wav")
     stems = torch.stack([audio.read(f"out/plain/{source}.wav")[0] for source in SOURCES])
     torch.testing.assert_close(stems.sum(0), song, atol=2 / 2**15, rtol=0)
-    model = cli.load("model")
+    model = load("model")
     estimates = clamped(separate(model, song))
     torch.testing.assert_close(stems, estimates, atol=1 / 2**15, rtol=0)
 
@@ -136,7 +138,7 @@ def test_clipping_is_as_told(here, clip):
     audio.write("loud.wav", loud, 8000, "PCM_16")
     assert separated("loud.wav", "--clip", clip) == 0
     stems = torch.stack([audio.read(f"out/loud/{source}.wav")[0] for source in SOURCES])
-    estimates = separate(cli.load("model"), "loud.wav")
+    estimates = separate(load("model"), "loud.wav")
     assert estimates.abs().max() > 1.2
     expected = {
         "clamp": clamped(estimates),
@@ -147,7 +149,7 @@ def test_clipping_is_as_told(here, clip):
 
 
 def test_jobs_and_progress_are_passed_on(here, monkeypatch):
-    jobs, bars, run_batch = [], [], cli.batch.run
+    jobs, bars, run_batch = [], [], batch.run
 
     class Bar:
         def __init__(self, total, **options):
@@ -171,7 +173,7 @@ def test_jobs_and_progress_are_passed_on(here, monkeypatch):
         return run_batch(songs, work, n_jobs)
 
     monkeypatch.setattr(cli, "tqdm", Bar)
-    monkeypatch.setattr(cli.batch, "run", recorded)
+    monkeypatch.setattr(batch, "run", recorded)
     assert separated("songs", "--jobs", "2") == 0
     assert jobs == [2]
     assert bars[0].total == pytest.approx(6 / 3, rel=1e-3)
@@ -182,7 +184,7 @@ def test_a_stopped_run_stops_within_a_song(here):
     def stop():
         raise batch.Stopped
 
-    progress = cli._advancing(tqdm(total=1, disable=True), 1.0, stop)
+    progress = advancing(tqdm(total=1, disable=True), 1.0, stop)
     with pytest.raises(batch.Stopped):
         progress(1, 2)
 

@@ -1,0 +1,139 @@
+"""`waveunet separate`: the sources of songs as files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .. import batch, mp4
+from ..refinement import check_shifts
+from ..separation import Progress, separate_file
+from ..stems import CLIPS, FORMATS, STEM_SUFFIX, Stems, Target, subtype_of
+from ..track import PRECISIONS
+from .shared import check_writable, load, printable
+
+__all__ = ["add", "separate"]
+
+
+def add(commands: Any) -> None:
+    """Adds the command to those of `waveunet`."""
+    parser = commands.add_parser(
+        "separate",
+        help="write the sources of songs as files",
+        description="Writes OUT/SONG/SOURCE.wav for each source of each song, as long, at the same "
+        "rate, with the same channels and bits as the song. Songs whose stems are there already "
+        "are skipped, so that a run that was stopped goes on; a song that fails is reported at "
+        "the end.",
+    )
+    add = parser.add_argument
+    add("songs", nargs="+", metavar="SONG", help="file, folder (with all below it) or pattern")
+    add("-m", "--model", required=True, help="folder, file, Hub name (user/model) or preset")
+    add("-o", "--output", default="separated", metavar="OUT", help="folder (default: %(default)s)")
+    add("--two-stems", metavar="SOURCE", help="one source, and the sum of all others")
+    add("--residual", action="store_true", help="also the song less all sources")
+    formats = [suffix[1:] for suffix in FORMATS]
+    add("--format", choices=formats, default="wav", help="(default: %(default)s)")
+    add("--bits", choices=("16", "24", "float"), help="of wav and flac (default: the song's)")
+    clips = "; ".join(f"{name}: {what}" for name, what in CLIPS.items())
+    add(
+        "--clip",
+        choices=CLIPS,
+        default="clamp",
+        help=f"beyond full scale, {clips} (default: clamp)",
+    )
+    add("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda if there is one, or cpu)")
+    add("--precision", choices=PRECISIONS, default="fp32", help="(default: %(default)s)")
+    add("--shifts", type=int, default=1, metavar="N", help="average N shifted passes (default: 1)")
+    add("--mixture-consistency", action="store_true", help="make estimates sum to the song")
+    add("--jobs", type=int, default=1, metavar="N", help="songs at once (default: 1)")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="separate finished songs anew")
+    existing.add_argument("--skip-existing", action="store_true", help="skip them (the default)")
+    parser.set_defaults(command=separate)
+
+
+def separate(options: argparse.Namespace) -> int:
+    """`waveunet separate`."""
+    if options.jobs < 1:
+        raise ValueError(f"--jobs is {options.jobs}; expected at least 1.")
+    output, suffix = Path(options.output).expanduser(), f".{options.format}"
+    subtype_of(suffix, options.bits, None)
+    if suffix == STEM_SUFFIX:
+        mp4.pyav()
+    songs = batch.find(options.songs, output)
+    model = load(options.model, options.device)
+    names = Stems.of(model.sources, options.two_stems, options.residual).names
+    targets = {song: batch.target_of(song, output, suffix, names, options.bits) for song in songs}
+    _check_inputs_stay(songs, targets)
+    check_shifts(options.shifts, model)
+    check_writable(output)
+    todo = [song for song in songs if options.overwrite or not _is_done(targets[song])]
+    if len(todo) < len(songs):
+        skipped = f"{len(songs) - len(todo)} of {len(songs)} songs"
+        print(f"{skipped} are in {output} already; --overwrite separates them anew")
+    if not todo:
+        return 0
+    seconds = {song: batch.seconds_of(song) for song in todo}
+    with tqdm(total=sum(seconds.values()), unit="s", disable=None) as bar:
+
+        def work(song: batch.Song, check: Callable[[], None]) -> None:
+            separate_file(
+                model,
+                song.path,
+                targets[song],
+                two_stems=options.two_stems,
+                residual=options.residual,
+                clip=options.clip,
+                progress=advancing(bar, seconds[song], check),
+                precision=options.precision,
+                shifts=options.shifts,
+                mixture_consistency=options.mixture_consistency,
+            )
+            paths = targets[song].paths
+            bar.write(printable(paths[0] if len(paths) == 1 else paths[0].parent))
+
+        failures = batch.run(todo, work, options.jobs)
+    if failures:
+        print(f"{len(failures)} of {len(songs)} songs failed:", file=sys.stderr)
+    for song, reason in failures.items():
+        named = reason if str(song.path) in reason else f"{song.path}: {reason}"
+        print(f"  {printable(named)}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def advancing(bar: tqdm, seconds: float, check: Callable[[], None]) -> Progress:
+    """What moves a bar by a song's seconds, as it is separated."""
+    done = 0.0
+
+    def progress(n_done: int, total: int | None) -> None:
+        nonlocal done
+        check()
+        now = seconds * n_done / total if total else 0.0
+        bar.update(now - done)
+        done = now
+
+    return progress
+
+
+def _check_inputs_stay(songs: Sequence[batch.Song], targets: dict[batch.Song, Target]) -> None:
+    """
+    Raises:
+        ValueError: if stems would take the place of a song.
+    """
+    inputs = {song.path for song in songs}
+    for target in targets.values():
+        for path in target.paths:
+            if path.resolve() in inputs:
+                raise ValueError(
+                    f"{path} is a song to separate, and stems would replace it; name another "
+                    "output folder with -o."
+                )
+
+
+def _is_done(target: Target) -> bool:
+    return all(path.exists() for path in target.paths)

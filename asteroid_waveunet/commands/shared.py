@@ -1,0 +1,68 @@
+"""What commands share: the model that is named, and what can be written where."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+
+from .. import WaveUNet, presets
+
+__all__ = ["check_writable", "load", "printable"]
+
+
+def load(name: str, device: str | None = None) -> WaveUNet:
+    """A model that does not clip, by folder, file, Hub name or preset.
+
+    It is `--clip` that decides on samples beyond full scale, when files are written.
+
+    Raises:
+        FileNotFoundError: if nothing has that name.
+        ValueError: if it holds no model, or there is no such device.
+    """
+    if not Path(name).exists() and "/" not in name and not Path(name).suffix:
+        model = presets.make(name)
+        warnings.warn(
+            f"{name} is a preset: a model that was never trained, whose estimates mean nothing. "
+            "Name a trained one by its folder, file or Hub name.",
+            stacklevel=2,
+        )
+    else:
+        model = WaveUNet.from_pretrained(name)
+    return model.to(_device(device)).train()
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(1, device=name).cpu()
+        return torch.device(name)
+    except (RuntimeError, AssertionError, ValueError, NotImplementedError) as reason:
+        detail = str(reason).splitlines()[0]
+        raise ValueError(f"There is no device {name!r} here ({detail}); cpu always is.") from reason
+
+
+def check_writable(folder: Path) -> None:
+    """Finds out before the work.
+
+    Raises:
+        OSError: if files cannot be written into the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as reason:
+        raise OSError(
+            f"Nothing can be written into {folder} ({reason.strerror}); name another with -o."
+        ) from reason
+
+
+def printable(text: object) -> str:
+    """What a terminal of any encoding shows of a name in another."""
+    encoding = sys.stdout.encoding or "ascii"
+    return str(text).encode(encoding, "backslashreplace").decode(encoding)
