@@ -51,6 +51,7 @@ test = [
     "ruff>=0.8",
     "mypy>=1.13",
     "types-PyYAML",
+    "types-psutil",
     "types-tqdm",
 ]
 

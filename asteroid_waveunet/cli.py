@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from . import __version__
-from .commands import convert, export, separate
+from .commands import compare, convert, evaluate, export, separate
 
 __all__ = ["main"]
 
-COMMANDS = (separate, export, convert)
+COMMANDS = (separate, evaluate, compare, export, convert)
 
 INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ended
 

@@ -172,7 +172,7 @@ def test_jobs_and_progress_are_passed_on(here, monkeypatch):
         jobs.append(n_jobs)
         return run_batch(songs, work, n_jobs)
 
-    monkeypatch.setattr(cli, "tqdm", Bar)
+    monkeypatch.setattr("asteroid_waveunet.commands.separate.tqdm", Bar)
     monkeypatch.setattr(batch, "run", recorded)
     assert separated("songs", "--jobs", "2") == 0
     assert jobs == [2]

@@ -14,7 +14,7 @@ from asteroid_waveunet.experiment.configuration import Configuration, Data, Publ
 from asteroid_waveunet.experiment.publishing import pack
 
 SUMMARY = {
-    source: {"SDR": {"median": 3.21, "median_of_medians": float("nan"), "windows": 7}}
+    source: {"SDR": {"median": 3.21, "median_of_medians": None, "windows": 7}}
     for source in ("bass", "vocals")
 }
 TABLE = "| Source | SDR |\n|---|---:|\n| bass | 3.21 |\n"
@@ -25,7 +25,7 @@ def packed(tmp_path, dataset="demo", **publishing):
     configuration = Configuration(
         {"preset": "M4"}, data=Data(dataset=dataset), publishing=Publishing(**publishing)
     )
-    return model, pack(model, tmp_path / "published", configuration, SUMMARY, TABLE, 3)
+    return model, pack(model, tmp_path / "published", configuration, SUMMARY, TABLE)
 
 
 def test_the_folder_holds_weights_configuration_and_card(tmp_path):
@@ -53,7 +53,7 @@ def test_the_card_is_valid_and_holds_the_scores(tmp_path):
     results = {result.metric_name: result.metric_value for result in card.data.eval_results}
     assert results["SDR bass (pooled median, BSS Eval v4, dB)"] == 3.21
     assert len(results) == 2, "a figure that is NaN is none"
-    assert TABLE in card.content
+    assert TABLE.strip() in card.content
 
 
 @pytest.mark.parametrize(
@@ -85,5 +85,5 @@ def test_packing_again_replaces_its_own_files_only(tmp_path):
 def test_a_folder_of_musdb18_is_bound_by_its_licence(tmp_path):
     model = tiny(sources=("bass", "vocals"))
     configuration = Configuration({"preset": "M3"}, data=Data(dataset="/somewhere/songs"))
-    folder = pack(model, tmp_path / "published", configuration, SUMMARY, TABLE, 3, data="musdb18")
+    folder = pack(model, tmp_path / "published", configuration, SUMMARY, TABLE, data="musdb18")
     assert ModelCard.load(folder / "README.md").data.license == "cc-by-nc-sa-4.0"

@@ -59,9 +59,10 @@ def test_it_prints_the_table_the_places_and_what_comes_next(finished):
     table = (storage / "exp" / "demo" / "scores" / "scores.md").read_text()
     assert table in result.stdout
     assert all(
-        f"| {source} |" in table for source in ("bass", "drums", "other", "vocals", "average")
+        f"| model | {source} |" in table
+        for source in ("bass", "drums", "other", "vocals", "average")
     )
-    assert "mixture's SDR" in table
+    assert "| ideal ratio mask | average |" in table and "SDR by track" in table
     assert str(storage / "exp" / "demo" / "published") in result.stdout
     assert "--conf m4 --data musdb18hq" in result.stdout
 
@@ -235,7 +236,7 @@ def test_songs_of_ones_own_with_stems_of_other_names(tmp_path):
     assert WaveUNet.from_pretrained(published).sources == ("voice",)
     assert "license: cc0-1.0" in (published / "README.md").read_text()
     summary = json.loads((published.parent / "scores" / "summary.json").read_text())
-    assert summary["summary"].keys() == {"voice"}
+    assert summary["systems"]["model"].keys() == {"voice"}
 
 
 def test_help_lists_the_options():

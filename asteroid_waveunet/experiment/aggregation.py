@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["METRICS", "summarise", "table", "windows"]
+__all__ = ["METRICS", "average", "finite", "remarks", "summarise", "table", "windows"]
 
 METRICS = ("SDR", "SIR", "ISR", "SAR")
 
@@ -29,12 +29,12 @@ def summarise(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[s
     say how many had a score and how many had none, "tracks" how many had a score at all.
 
     Raises:
-        ValueError: if the tracks were not all scored for the same sources.
+        ValueError: if the tracks were not all scored for the same sources, together with the same.
     """
-    targets = {tuple(target["name"] for target in track["targets"]) for track in scores}
-    if len(targets) != 1:
+    protocols = {_protocol(track) for track in scores}
+    if len(protocols) != 1:
         raise ValueError(
-            f"expected scores of the same sources in every track, got {sorted(targets)};"
+            f"expected scores of the same sources in every track, got {sorted(protocols)};"
             " scores of different sets of targets cannot be compared"
         )
     return {
@@ -42,8 +42,14 @@ def summarise(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[s
             metric: _aggregate([windows(track["targets"][i], metric) for track in scores])
             for metric in METRICS
         }
-        for i, source in enumerate(targets.pop())
+        for i, source in enumerate(protocols.pop()[0])
     }
+
+
+def _protocol(track: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The sources that have scores, and those that were scored together."""
+    sources = tuple(target["name"] for target in track["targets"])
+    return sources, tuple(track.get("protocol", sources))
 
 
 def windows(target: Mapping[str, Any], metric: str) -> np.ndarray:
@@ -71,43 +77,58 @@ def _aggregate(per_track: Sequence[np.ndarray]) -> dict[str, float]:
     }
 
 
-# Heading -> metric and figure.
+# Heading -> metric and figure. The counts of windows are those of the SDR.
 COLUMNS = {
     "SDR": ("SDR", "median"),
     "MAD": ("SDR", "mad"),
     "mean": ("SDR", "mean"),
     "SD": ("SDR", "sd"),
-    "by track": ("SDR", "median_of_medians"),
+    "SDR by track": ("SDR", "median_of_medians"),
     "SIR": ("SIR", "median"),
     "ISR": ("ISR", "median"),
     "SAR": ("SAR", "median"),
     "windows": ("SDR", "windows"),
     "NaN": ("SDR", "nan_windows"),
 }
+COUNTS = ("windows", "NaN")
+
+LEGEND = (
+    "All in dB. SDR, SIR, ISR, SAR: medians pooled over the windows of all tracks (the paper's "
+    "aggregation), with the SDR's median absolute deviation (MAD), mean and standard deviation "
+    "(SD). SDR by track: the median over tracks of each track's median (SiSEC's). NaN: windows "
+    "without a score."
+)
 
 
-def table(summary: Summary, baselines: Mapping[str, Summary] | None = None) -> str:
-    """A Markdown table: a row a source and their average, then the SDR of each baseline.
+def average(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean over sources of each column, without the counts.
 
-    Everything in dB, medians over the windows of all tracks but for MAD, mean and SD, and for
-    "by track", the median over tracks of each track's median.
+    >>> average([{"SDR": 1.0, "NaN": 3}, {"SDR": 2.0, "NaN": 4}])
+    {'SDR': 1.5}
     """
-    baselines = baselines or {}
-    headings = ["source", *COLUMNS, *(f"{name}'s SDR" for name in baselines)]
-    rows = [
-        [
-            *(summary[source][metric][figure] for metric, figure in COLUMNS.values()),
-            *(baseline[source]["SDR"]["median"] for baseline in baselines.values()),
-        ]
-        for source in summary
-    ]
-    named = list(zip(summary, rows, strict=True))
-    if len(rows) > 1:
-        mean = [float(np.mean(column)) for column in zip(*rows, strict=True)]
-        counts = [len(COLUMNS) - 2, len(COLUMNS) - 1]
-        named.append(("average", [math.nan if i in counts else v for i, v in enumerate(mean)]))
-    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
-    lines += [[name, *map(_cell, row)] for name, row in named]
+    return {k: float(np.mean([row[k] for row in rows])) for k in rows[0] if k not in COUNTS}
+
+
+def figures(summary: Summary) -> dict[str, dict[str, float]]:
+    """Source -> heading of `COLUMNS` -> figure, and "average" where there are several sources."""
+    rows = {
+        source: {heading: metrics[metric][key] for heading, (metric, key) in COLUMNS.items()}
+        for source, metrics in summary.items()
+    }
+    return {**rows, "average": average([*rows.values()])} if len(rows) > 1 else rows
+
+
+def table(summaries: Mapping[str, Summary]) -> str:
+    """A Markdown table: for each system a row a source and their average; see `LEGEND`.
+
+    Args:
+        summaries: system, such as "model" or "mixture" -> what `summarise` gives.
+    """
+    headings = ["estimates", "source", *COLUMNS]
+    lines = [headings, ["---"] * 2 + ["---:"] * len(COLUMNS)]
+    for system, summary in summaries.items():
+        for source, row in figures(summary).items():
+            lines.append([system, source, *(_cell(row.get(h, math.nan)) for h in COLUMNS)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -115,3 +136,37 @@ def _cell(value: float) -> str:
     if isinstance(value, int):
         return str(value)
     return "–" if np.isnan(value) else f"{value:.2f}"
+
+
+def finite(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
+    """A summary for JSON, which has no NaN: None where there is no figure."""
+    return {
+        source: {
+            metric: {k: None if v != v else v for k, v in figures.items()}
+            for metric, figures in metrics.items()
+        }
+        for source, metrics in summary.items()
+    }
+
+
+REASONS = {
+    "silent_reference": "{n} windows have no score in any source because {source} is silent",
+    "silent_estimate": "in {n} windows the estimate of {source} is silent",
+    "perfect": "in {n} windows the estimate of {source} is the reference itself, and has no score",
+}
+
+# MUSDB18's errata that bear on scores.
+ODD_TRACKS = {
+    "PR - Oh No": "in PR - Oh No the sources do not sum to the mixture in the left channel",
+}
+
+
+def remarks(scores: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader of the figures should know: windows without a score, and why; odd tracks."""
+    totals: dict[tuple[str, str], int] = {}
+    for track in scores:
+        for source, counts in track.get("unscored", {}).items():
+            for why, n in counts.items():
+                totals[why, source] = totals.get((why, source), 0) + n
+    said = [REASONS[why].format(n=n, source=s) for (why, s), n in sorted(totals.items()) if n]
+    return said + [odd for name, odd in ODD_TRACKS.items() if name in {t["track"] for t in scores}]

@@ -119,14 +119,22 @@ class Evaluation:
     """How the model is scored.
 
     Attributes:
-        jobs: tracks that museval scores at once, each in its own process; one of four minutes
-            takes up to 6 GB.
+        jobs: tracks that are scored at once, each in its own process; None for as many as there
+            are cores.
+        memory: GB that they may take together, one of four minutes some 8; None for four fifths
+            of what is free.
+        fast: SDR alone, without museval.
     """
 
-    jobs: int = 2
+    jobs: int | None = None
+    memory: float | None = None
+    fast: bool = False
 
     def __post_init__(self) -> None:
-        _at_least("jobs", self.jobs, 1)
+        if self.jobs is not None:
+            _at_least("jobs", self.jobs, 1)
+        if self.memory is not None and not self.memory > 0:
+            raise ValueError(f"memory is {self.memory}; expected a number of GB above 0.")
 
 
 @dataclass(frozen=True)

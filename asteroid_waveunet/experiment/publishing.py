@@ -28,7 +28,7 @@ DATA: dict[str, dict[str, str | None]] = {
     "musdb18hq": {"name": "MUSDB18-HQ", "hub": "musdb18hq", "license": "cc-by-nc-sa-4.0"},
 }
 
-Summary = Mapping[str, Mapping[str, Mapping[str, float]]]
+Summary = Mapping[str, Mapping[str, Mapping[str, float | None]]]
 
 CARD = """---
 {{ card_data }}
@@ -52,11 +52,7 @@ After `import asteroid_waveunet`, `asteroid.models.BaseModel.from_pretrained` lo
 
 ## Scores
 
-{{ scores }}
-
-BSS Eval v4 (museval), windows of 1 s, on the {{ n_tracks }} test track(s) of {{ data_name }};
-"pooled" is over all windows of all tracks, "tracks" the median over tracks of their medians.
-
+On the test tracks of {{ data_name }}: {{ scores }}
 ## Training
 
 ```yaml
@@ -84,8 +80,7 @@ def pack(
     folder: str | os.PathLike,
     configuration: Configuration,
     summary: Summary,
-    scores_table: str,
-    n_tracks: int,
+    scores: str,
     data: str | None = None,
 ) -> Path:
     """Builds the folder: weights in both formats, configuration, scores, card.
@@ -95,9 +90,8 @@ def pack(
 
     Args:
         model: the trained model.
-        summary: source -> metric -> figure -> dB, as `evaluation.summarise` gives it.
-        scores_table: the same for people, in Markdown.
-        n_tracks: how many tracks were scored.
+        summary: source -> metric -> figure -> dB, as `aggregation.finite` gives it.
+        scores: the same for people, beside the baselines, in Markdown.
         data: which of `DATA` it was trained on, where the configuration names a folder only.
     Returns:
         The folder.
@@ -106,13 +100,13 @@ def pack(
     building = folder.with_name(f".partial.{folder.name}")
     shutil.rmtree(building, ignore_errors=True)
     conf = model.serialize(
-        training_config=configuration.as_dict(), final_metrics=_finite(summary), task="separation"
+        training_config=configuration.as_dict(), final_metrics=summary, task="separation"
     )
     weights.save(conf, building)
     configuration.save(building / "conf.yml")
-    (building / "scores.json").write_text(json.dumps(_finite(summary), indent=1) + "\n")
+    (building / "scores.json").write_text(json.dumps(summary, indent=1) + "\n")
     with replacing(building / "README.md") as partial:
-        card = make_card(model, configuration, summary, scores_table, n_tracks, data)
+        card = make_card(model, configuration, summary, scores, data)
         card.save(partial)
     check(model, building)
     folder.mkdir(exist_ok=True)
@@ -126,8 +120,7 @@ def make_card(
     model: WaveUNet,
     configuration: Configuration,
     summary: Summary,
-    scores_table: str,
-    n_tracks: int,
+    scores: str,
     data: str | None = None,
 ) -> ModelCard:
     """The model card, its metadata in the Hub's own terms."""
@@ -156,8 +149,7 @@ def make_card(
         channels=model.in_channels,
         parameters=f"{sum(p.numel() for p in model.parameters()):,}",
         data_name=data_name,
-        scores=scores_table,
-        n_tracks=n_tracks,
+        scores=scores.strip(),
         configuration=configuration.as_yaml(),
         license_note=note,
     )
@@ -199,18 +191,7 @@ def _results(summary: Summary, data_name: str, data_type: str) -> list[EvalResul
             metric_name=f"SDR {source} ({name}, BSS Eval v4, dB)",
             metric_value=round(value, 3),
         )
-        for source, metrics in _finite(summary).items()
+        for source, metrics in summary.items()
         for key, name in aggregations.items()
         if (value := metrics["SDR"].get(key)) is not None
     ]
-
-
-def _finite(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
-    """NaN, which JSON has not, as None."""
-    return {
-        source: {
-            metric: {k: None if v != v else v for k, v in figures.items()}
-            for metric, figures in metrics.items()
-        }
-        for source, metrics in summary.items()
-    }

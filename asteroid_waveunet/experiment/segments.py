@@ -109,13 +109,18 @@ class Segments(Dataset):
         return self._groups(track, start, rows)
 
     def _walked(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        number, start = self.place(index)
+        track = self.tracks[number]
+        return self._item(self._groups(track, start), track)
+
+    def place(self, index: int) -> tuple[int, int]:
+        """Of a walk (`random=False`): which track a segment is of, and its first target's place."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"segment {index} of {len(self)}")
         index %= len(self)
         number = int(np.searchsorted(self._ends, index, side="right"))
-        track = self.tracks[number]
         first = self._ends[number - 1] if number else 0
-        return self._item(self._groups(track, int(index - first) * self.lengths.output), track)
+        return number, int(index - first) * self.lengths.output
 
     def _groups(self, track: Prepared, start: int, rows: slice = np.s_[:]) -> np.ndarray:
         return crop(track.load()[rows], start - self.left_context, self.lengths.input)

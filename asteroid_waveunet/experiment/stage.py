@@ -58,19 +58,29 @@ class Places:
     def best_model(self) -> Path:
         return self.exp_dir / "best_model.pth"
 
-    def model_hash(self) -> str:
-        """Tells the trained model from every other.
+    def fingerprint(self, configuration: Configuration) -> str:
+        """Tells the trained model, on the data set that it is tested on, from every other.
 
         Raises:
-            FileNotFoundError: if there is none yet.
+            FileNotFoundError: if there is no trained model yet.
         """
         if not self.best_model.is_file():
             raise FileNotFoundError(f"There is no {self.best_model}; run stage 2 (train) first.")
-        return hashlib.sha256(self.best_model.read_bytes()).hexdigest()[:16]
+        digest = hashlib.sha256(self.best_model.read_bytes()).hexdigest()[:16]
+        return f"{digest} on {self.dataset(configuration.data).name}"
+
+    @property
+    def curves(self) -> Path:
+        """Lightning's table of losses and scores, epoch by epoch."""
+        return self.exp_dir / "logs" / "csv" / "metrics.csv"
 
     @property
     def scores(self) -> Path:
         return self.exp_dir / "scores"
+
+    @property
+    def report(self) -> Path:
+        return self.exp_dir / "report"
 
     @property
     def published(self) -> Path:

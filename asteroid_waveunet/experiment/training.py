@@ -26,17 +26,38 @@ from ..files import replacing
 from ..model import WaveUNet
 from .configuration import Training
 from .objectives import LOSSES, SCHEDULES
-from .segments import EpochSampler
+from .segments import EpochSampler, Segments
+from .validation import ValidationSDR
 
 __all__ = ["WaveUNetSystem", "fit"]
 
 
 class WaveUNetSystem(System):
-    """Asteroid's System on the context path: mixtures longer than their targets."""
+    """Asteroid's System on the context path: mixtures longer than their targets.
+
+    Attributes:
+        validation: scores the validation segments, if there is one: `val_sdr/SOURCE`, in dB.
+    """
+
+    validation: ValidationSDR | None = None
 
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
         mixture, targets = batch
-        return self.loss_func(self.model.forward_context(mixture), targets)
+        estimates = self.model.forward_context(mixture)
+        if self.validation is not None and not train:
+            self.validation.feed(targets, estimates)
+        return self.loss_func(estimates, targets)
+
+    def on_validation_epoch_start(self) -> None:
+        if self.validation is not None:
+            self.validation.restart()
+
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
+        if self.validation is not None:
+            medians = self.validation.medians()
+            for source, sdr in zip(self.model.sources, medians, strict=True):
+                self.log(f"val_sdr/{source}", float(sdr))
 
 
 def fit(
@@ -51,7 +72,8 @@ def fit(
     """Trains, and leaves the best model by validation loss in `exp_dir/best_model.pth`.
 
     A run that was killed goes on from its last epoch when it is started again. Lightning's
-    checkpoints are in `exp_dir/checkpoints`, the curves in `exp_dir/logs` (TensorBoard and CSV).
+    checkpoints are in `exp_dir/checkpoints`, the curves in `exp_dir/logs` (TensorBoard and CSV):
+    losses, and the validation tracks' SDR (`val_sdr/SOURCE`) where `valid_set` is `Segments`.
 
     Args:
         model: fresh, or with the weights to go on from.
@@ -92,6 +114,8 @@ def fit(
     if isinstance(sampler, EpochSampler):
         # Lightning calls set_epoch, but when it resumes only after worker processes have begun.
         sampler.set_epoch(epochs_done)
+    if isinstance(valid_set, Segments):
+        system.validation = ValidationSDR(valid_set)
     trainer = make_trainer(exp_dir, settings, len(train_loader))
     with warnings.catch_warnings():
         # Advice on worker counts and on logging intervals, which our settings state.

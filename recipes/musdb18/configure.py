@@ -7,7 +7,9 @@ from asteroid_waveunet.experiment.configuration import load, parse_overrides
 from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 
 # What may change between two runs of one experiment without making it another one.
-CHANGEABLE = {"patience", "num_workers", "precision", "jobs", "data_name", "license"}
+CHANGEABLE = {
+    "patience", "num_workers", "precision", "jobs", "memory", "fast", "data_name", "license"
+}  # fmt: skip
 
 
 def configure(conf, places, overrides):

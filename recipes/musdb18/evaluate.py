@@ -1,44 +1,40 @@
-"""Stage 3: museval's scores of the best model on the test tracks."""
-
-import json
+"""Stage 3: museval's scores of the best model on the test tracks, and a page of them."""
 
 import torch
 
-from asteroid_waveunet import WaveUNet, audio, separation
-from asteroid_waveunet.experiment import aggregation, evaluation, musdb, stage
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet import WaveUNet
+from asteroid_waveunet.experiment import assessment, estimates, musdb, report, stage
 
 
 def main(configuration, places):
     """Separates and scores the test tracks."""
-    model_hash = places.model_hash()
+    fingerprint = places.fingerprint(configuration)
     model = WaveUNet.from_pretrained(places.best_model)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-
-    def separate(mixture, sample_rate):
-        # As the paper scores its mono models: the channels' mean, its estimates in both.
-        if model.in_channels == 1:
-            mixture = audio.to_channels(mixture, 1)
-        estimates = separation.separate_at(model, mixture, sample_rate)
-        return dict(zip(model.sources, estimates, strict=True))
-
     root = places.dataset(configuration.data)
     tracks = musdb.tracks(root, "test")
-    scores = evaluation.evaluate(
+    separator = estimates.Separator.of(model)
+    settings = configuration.evaluation
+    found = assessment.assess(
         tracks,
-        separate,
+        separator,
         model.sources,
         places.scores,
-        fingerprint=f"{model_hash} on {root.name}",
-        jobs=configuration.evaluation.jobs,
+        fingerprint=fingerprint,
+        fast=settings.fast,
+        jobs=settings.jobs,
+        memory=settings.memory,
     )
-    summary = aggregation.summarise(scores)
-    table = aggregation.table(summary, evaluation.baselines(tracks, model.sources))
-    result = {"model": model_hash, "summary": summary, "table": table, "tracks": len(tracks)}
-    with replacing(places.scores / "summary.json") as partial:
-        partial.write_text(json.dumps(result, indent=1))
-    with replacing(places.scores / "scores.md") as partial:
-        partial.write_text(table)
+    page = assessment.report(
+        found,
+        tracks,
+        separator,
+        title=f"{places.exp_dir.name} on {root.name}",
+        command=f"bash recipes/musdb18/run.sh --conf conf.yml --tag {places.exp_dir.name}",
+        configuration=configuration.as_yaml(),
+        curves=places.curves if places.curves.is_file() else None,
+    )
+    report.write(page, places.report)
 
 
 if __name__ == "__main__":

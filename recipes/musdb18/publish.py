@@ -12,7 +12,7 @@ def main(configuration, places):
     if not summary_file.is_file():
         raise FileNotFoundError(f"There is no {summary_file}; run stage 3 (evaluate) first.")
     result = json.loads(summary_file.read_text())
-    if result["model"] != places.model_hash():
+    if result["fingerprint"] != places.fingerprint(configuration):
         raise ValueError(
             f"{summary_file} holds the scores of another model than {places.best_model}; delete "
             f"{places.scores} and run stage 3 (evaluate) again."
@@ -21,9 +21,8 @@ def main(configuration, places):
         WaveUNet.from_pretrained(places.best_model),
         places.published,
         configuration,
-        result["summary"],
-        result["table"],
-        result["tracks"],
+        result["systems"]["model"],
+        (places.scores / "scores.md").read_text(),
         data="musdb18" if is_musdb18(places.dataset(configuration.data)) else None,
     )
     print(f"The folder for the Hub is {places.published}.")

@@ -90,6 +90,7 @@ echo "Experiment        $exp_dir"
 [ "$stop_stage" -lt 2 ] ||
     echo "Training curves   $(dirname "$python_path")/tensorboard --logdir '$exp_dir/logs'"
 [ "$stop_stage" -lt 3 ] || echo "Scores            $exp_dir/scores/scores.md, and a json for each track"
+[ "$stop_stage" -lt 3 ] || echo "To see and hear   $exp_dir/report/index.html"
 [ "$stop_stage" -lt 4 ] || echo "For the Hub       $exp_dir/published"
 if [ -z "$data" ]; then
     echo "On MUSDB18        bash $here/run.sh --conf m4 --data musdb18hq"

@@ -1,0 +1,45 @@
+"""`waveunet compare`: two sets of scores, track by track."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add", "compare"]
+
+
+def add(commands: Any) -> None:
+    """Adds the command to those of `waveunet`."""
+    parser = commands.add_parser(
+        "compare",
+        help="compare two sets of scores, track by track",
+        description="Prints the difference of two systems' scores with bootstrap intervals over "
+        "tracks. FIRST and SECOND are folders that `waveunet evaluate` or museval left (a json a "
+        "track), such as a submission to SiSEC 2018, or OUT/baselines/mixture.",
+    )
+    add = parser.add_argument
+    add("first", metavar="FIRST", type=Path)
+    add("second", metavar="SECOND", type=Path)
+    add("--metric", choices=("SDR", "SIR", "ISR", "SAR"), default="SDR", help="(default: SDR)")
+    parser.set_defaults(command=compare)
+
+
+def compare(options: argparse.Namespace) -> int:
+    """`waveunet compare`."""
+    from ..experiment import comparison
+
+    folders = (options.first.expanduser(), options.second.expanduser())
+    first, second = map(comparison.load, folders)
+    found = comparison.compare(first, second, options.metric)
+    print(comparison.table(found, _names(*folders), options.metric))
+    return 0
+
+
+def _names(first: Path, second: Path) -> tuple[str, str]:
+    """What tells two folders apart: the shortest ends of their paths that differ."""
+    one, other = first.resolve().parts, second.resolve().parts
+    for n in range(1, max(len(one), len(other)) + 1):
+        if one[-n:] != other[-n:]:
+            return "/".join(one[-n:]), "/".join(other[-n:])
+    raise ValueError(f"{first} and {second} are the same folder; there is nothing to compare.")

@@ -1,0 +1,230 @@
+"""Two sets of scores, compared track by track.
+
+Tracks differ by far more than systems do: with 50 of them a median alone is known to about 1 dB.
+So each track is compared with itself, and the interval is that of the difference. What is compared
+was scored on the same window of the same track, for the same target of the same protocol.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .aggregation import windows
+from .evaluation import protocol_name
+
+__all__ = ["Comparison", "compare", "load", "table"]
+
+RESAMPLES = 10000
+LEVEL = 0.95
+
+Target = tuple[tuple[str, ...], str]  # what was scored together, sorted; which of it
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two systems' figures of one target, on the tracks and windows that both have scores of.
+
+    Attributes:
+        protocol: the targets that were scored together.
+        target: which of them.
+        n_tracks, n_windows: that both have scores of.
+        left_out: windows of these tracks that only one has a score of.
+        pooled, by_track: each system's median over all windows, and median of the tracks' medians.
+        pooled_difference, by_track_difference: the second less the first in dB, with the ends of
+            its 95 % bootstrap interval.
+        n_better: tracks whose median is higher in the second.
+    """
+
+    protocol: tuple[str, ...]
+    target: str
+    n_tracks: int
+    n_windows: int
+    left_out: int
+    pooled: tuple[float, float]
+    by_track: tuple[float, float]
+    pooled_difference: tuple[float, float, float]
+    by_track_difference: tuple[float, float, float]
+    n_better: int
+
+
+def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
+    """Track -> scores, of a folder with a json a track in museval's format.
+
+    They lie in `folder/test` or in the folder itself: what `waveunet evaluate` leaves, what
+    museval writes, a submission to SiSEC 2018.
+
+    Raises:
+        FileNotFoundError: if there are none.
+        ValueError: if one is not in that format.
+    """
+    root = Path(folder)
+    places = [*(root / subset for subset in ("test", "train")), root]
+    files = next((files for p in places if (files := sorted(p.glob("[!.]*.json")))), [])
+    read = {file.name.removesuffix(".json"): _read(file) for file in files}
+    scores = {name: found for name, found in read.items() if found is not None}
+    if not scores:
+        raise FileNotFoundError(
+            f"There are no scores in {root}; expected a json a track, in museval's format, in "
+            f"{root}/test or {root} itself."
+        )
+    return scores
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """The scores in a file; None if it is about something else."""
+    try:
+        content = json.loads(file.read_text())
+        if "targets" not in content:
+            return None
+        for target in content["targets"]:
+            windows(target, "SDR")
+            str(target["name"])
+        return content
+    except (ValueError, KeyError, TypeError) as reason:
+        raise ValueError(f"{file} is not in museval's format ({reason!r}).") from reason
+
+
+def targets_of(scores: Mapping[str, Any]) -> dict[Target, Mapping[str, Any]]:
+    """The targets of one track with the protocol of each.
+
+    museval writes four sources and the accompaniment into one file, where the vocals are those of
+    the two-source run (`museval.eval_mus_track`).
+
+    >>> file = {"targets": [{"name": n} for n in ("drums", "bass", "vocals", "accompaniment")]}
+    >>> for protocol, target in targets_of(file): print(target, "of", ", ".join(protocol))
+    drums of bass, drums, vocals
+    bass of bass, drums, vocals
+    vocals of accompaniment, vocals
+    accompaniment of accompaniment, vocals
+    """
+    named = {target["name"]: target for target in scores["targets"]}
+    pair = ("accompaniment", "vocals")
+    together = tuple(sorted(scores.get("protocol", named)))
+    if "protocol" in scores or not set(pair) < set(named):
+        return {(together, name): target for name, target in named.items()}
+    others = tuple(name for name in together if name != "accompaniment")
+    return {(pair if name in pair else others, name): t for name, t in named.items()}
+
+
+def compare(
+    first: Mapping[str, Mapping[str, Any]],
+    second: Mapping[str, Mapping[str, Any]],
+    metric: str = "SDR",
+    seed: int = 0,
+) -> list[Comparison]:
+    """Two systems' scores as from `load`, paired.
+
+    The intervals are percentiles of 10 000 bootstrap samples of tracks; both systems' scores of a
+    track stay together.
+
+    Raises:
+        ValueError: if they share no track or no target of the same protocol, with what each has.
+    """
+    names = [name for name in first if name in second]
+    if not names:
+        raise ValueError(
+            f"The two have no track in common: the first has {_some(first)}, the second "
+            f"{_some(second)}."
+        )
+    pairs = [(targets_of(first[name]), targets_of(second[name])) for name in names]
+    shared = [key for key in pairs[0][0] if all(key in a and key in b for a, b in pairs)]
+    if not shared:
+        raise ValueError(
+            "The two were not scored alike: "
+            + "; ".join(_protocols(side, pairs) for side in (0, 1))
+            + ". Scores of different protocols cannot be compared."
+        )
+    return [_compared(key, pairs, metric, seed) for key in shared]
+
+
+def _compared(key: Target, pairs: Sequence[tuple], metric: str, seed: int) -> Comparison:
+    tracks, left_out = [], 0
+    for a, b in pairs:
+        one, other = windows(a[key], metric), windows(b[key], metric)
+        if len(one) != len(other):
+            raise ValueError(
+                f"A track has {len(one)} windows in one and {len(other)} in the other; were they "
+                "scored on the same audio?"
+            )
+        both = np.isfinite(one) & np.isfinite(other)
+        if both.any():
+            tracks.append(np.stack([one[both], other[both]]))
+            left_out += int((np.isfinite(one) ^ np.isfinite(other)).sum())
+    if not tracks:
+        raise ValueError(f"No window has a {metric} of {key[1]} in both.")
+    medians = np.array([np.median(track, axis=1) for track in tracks])  # (n_tracks, 2)
+    pooled, by_track = _pooled(tracks), np.median(medians, axis=0)
+    drawn = np.random.default_rng(seed).integers(len(tracks), size=(RESAMPLES, len(tracks)))
+    return Comparison(
+        protocol=key[0],
+        target=key[1],
+        n_tracks=len(tracks),
+        n_windows=sum(track.shape[1] for track in tracks),
+        left_out=left_out,
+        pooled=_pair(pooled),
+        by_track=_pair(by_track),
+        pooled_difference=_with_interval(pooled, [_pooled([tracks[i] for i in d]) for d in drawn]),
+        by_track_difference=_with_interval(by_track, np.median(medians[drawn], axis=1)),
+        n_better=int((medians[:, 1] > medians[:, 0]).sum()),
+    )
+
+
+def _pooled(tracks: Sequence[np.ndarray]) -> np.ndarray:
+    return np.median(np.concatenate(tracks, axis=1), axis=1)
+
+
+def _pair(values: np.ndarray) -> tuple[float, float]:
+    return float(values[0]), float(values[1])
+
+
+def _with_interval(found: np.ndarray, drawn: Any) -> tuple[float, float, float]:
+    """The difference of two figures, and the ends of the interval that resampling gives it."""
+    differences = np.diff(np.asarray(drawn), axis=1)
+    low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(found[1] - found[0]), float(low), float(high)
+
+
+def _some(scores: Mapping[str, Any], most: int = 3) -> str:
+    names = sorted(scores)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
+
+
+def _protocols(side: int, pairs: Sequence[tuple]) -> str:
+    found = {protocol for pair in pairs for protocol, _ in pair[side]}
+    listed = " and ".join(protocol_name(protocol) for protocol in sorted(found))
+    return f"the {('first', 'second')[side]} is {listed}"
+
+
+def table(found: Sequence[Comparison], names: tuple[str, str], metric: str = "SDR") -> str:
+    """Markdown: a row a target, and what its columns mean."""
+    headings = ["target", "tracks", "windows"]
+    for kind in ("pooled", "by track"):
+        headings += [f"{name}, {kind}" for name in names] + [f"difference, {kind}"]
+    headings.append(f"tracks with {names[1]} higher")
+    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
+    for one in found:
+        cells = [one.target, str(one.n_tracks), str(one.n_windows)]
+        for figures, difference in (
+            (one.pooled, one.pooled_difference),
+            (one.by_track, one.by_track_difference),
+        ):
+            middle, low, high = difference
+            cells += [f"{figure:.2f}" for figure in figures]
+            cells.append(f"{middle:+.2f} ({low:+.2f} to {high:+.2f})")
+        lines.append([*cells, f"{one.n_better} of {one.n_tracks}"])
+    protocols = sorted({protocol_name(one.protocol) for one in found})
+    left_out = sum(one.left_out for one in found)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + (
+        f"\n{metric} in dB, {' and '.join(protocols)}. Pooled: medians over all windows; by track: "
+        "medians of the tracks' medians; on windows that both have a score of"
+        + (f" ({left_out} scores are in one only)" if left_out else "")
+        + f". Difference: {names[1]} less {names[0]}, with the 95 % interval of {RESAMPLES} "
+        "bootstrap samples of tracks; where it holds 0, these tracks do not tell which is better.\n"
+    )

@@ -1,0 +1,150 @@
+"""`waveunet evaluate` and `waveunet compare`, as people run them."""
+
+import json
+
+import pytest
+import torch
+from conftest import drawn, tiny
+from songs import STEMS, write_song
+
+from asteroid_waveunet import audio, cli, weights
+from asteroid_waveunet.experiment import musdb
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Two songs, a model of two sources and one of four."""
+    for name in ("A. B. - one", "C - two"):
+        write_song(tmp_path / "songs" / "test" / name, seconds=2.5)
+    for name, sources in {"two": ("accompaniment", "vocals"), "four": STEMS}.items():
+        model = drawn(tiny(sources=sources, in_channels=2, sample_rate=8000))
+        weights.save(model.serialize(), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def evaluate(*options, jobs="1"):
+    return cli.main(["evaluate", "--data", "songs", "--fast", "--jobs", jobs, *options])
+
+
+def test_a_model_is_scored_beside_the_baselines(here, capsys):
+    assert evaluate("-m", "four") == 0
+    said = capsys.readouterr().out
+    for system in ("model", "mixture", "ideal ratio mask"):
+        assert f"| {system} | average |" in said
+    assert "four-source (bass, drums, other, vocals), 2 track(s)" in said
+    assert str(here / "scores" / "report" / "index.html").endswith(said.split()[-1])
+    assert (here / "scores" / "report" / "index.html").is_file()
+    for folder in ("scores", "scores/baselines/mixture", "scores/baselines/ideal ratio mask"):
+        names = {path.name for path in (here / folder / "test").iterdir()}
+        assert names == {"A. B. - one.json", "C - two.json"}
+    summary = json.loads((here / "scores" / "summary.json").read_text())
+    assert summary["tracks"] == 2 and summary["systems"]["model"].keys() == set(STEMS)
+    assert (here / "scores" / "scores.md").read_text() in said
+    assert (
+        "waveunet evaluate --data songs" in (here / "scores" / "report" / "index.html").read_text()
+    )
+
+
+def test_what_is_scored_is_not_scored_again_and_a_lost_track_is(here, capsys):
+    assert evaluate("-m", "two", "--no-report") == 0
+    first = capsys.readouterr().out
+    files = sorted((here / "scores").rglob("test/*.json"))
+    before = {file: file.stat().st_mtime_ns for file in files}
+    files[0].unlink()
+    assert evaluate("-m", "two", "--no-report") == 0
+    assert capsys.readouterr().out == first
+    assert [f for f in files if f.stat().st_mtime_ns != before[f]] == files[:1]
+    assert not (here / "scores" / "report").exists()
+
+
+def test_saved_estimates_score_as_the_model_did(here, capsys):
+    assert evaluate("-m", "four", "--save-estimates", "estimates", "--no-report") == 0
+    files = {path.relative_to(here / "estimates") for path in here.glob("estimates/*/*/*.wav")}
+    assert len(files) == 2 * len(STEMS)
+    assert evaluate("-e", "estimates", "-o", "again", "--no-report") == 0
+    one, other = (
+        json.loads((here / folder / "summary.json").read_text())["systems"]
+        for folder in ("scores", "again")
+    )
+    assert list(other) == ["estimates", "mixture", "ideal ratio mask"]
+    for source in STEMS:
+        for figure, value in one["model"][source]["SDR"].items():
+            assert abs(other["estimates"][source]["SDR"][figure] - value) < 1e-6
+
+
+def test_protocols_are_chosen_and_never_mixed(here, capsys):
+    assert evaluate("-m", "four", "-o", "a", "--no-report") == 0
+    assert evaluate("-m", "four", "-o", "b", "--targets", *STEMS[3:], "accompaniment") == 0
+    assert "two-source (vocals, accompaniment)" in capsys.readouterr().out
+    assert cli.main(["compare", "a", "b"]) == 1
+    said = capsys.readouterr().err
+    assert "not scored alike" in said and "four-source" in said and "two-source" in said
+    for song in ("A. B. - one", "C - two"):
+        for source in (*STEMS, "accompaniment", "residual"):
+            audio.write(here / "five" / song / f"{source}.wav", torch.randn(2, 20000) / 9, 8000)
+    assert evaluate("-e", "five", "-o", "c") == 1
+    assert "which overlap. Say which to score together" in capsys.readouterr().err
+    (here / "five" / "A. B. - one" / "accompaniment.wav").unlink()
+    (here / "five" / "C - two" / "accompaniment.wav").unlink()
+    assert evaluate("-e", "five", "-o", "c", "--no-report") == 0
+    assert "Not scored, since the data has no such stem: residual." in capsys.readouterr().out
+
+
+def test_systems_are_compared_track_by_track(here, capsys):
+    assert evaluate("-m", "two", "--no-report") == 0
+    capsys.readouterr()
+    assert cli.main(["compare", "scores/baselines/mixture", "scores"]) == 0
+    said = capsys.readouterr().out
+    assert "| target | tracks | windows | mixture, pooled | scores, pooled |" in said
+    assert "| vocals | 2 | 4 |" in said and "two-source (accompaniment, vocals)" in said
+    assert cli.main(["compare", "scores", "scores"]) == 1
+    assert "are the same folder" in capsys.readouterr().err
+
+
+def test_a_song_that_fails_is_named_and_the_rest_goes_on(here, capsys):
+    song = here / "songs" / "test" / "C - two" / "vocals.wav"
+    song.write_bytes(song.read_bytes()[:1000])
+    assert evaluate("-m", "two", "--no-report") == 1
+    said = capsys.readouterr().err
+    assert "1 of 2 tracks could not be scored" in said and "C - two: " in said
+    assert "Traceback" not in said
+    assert [path.stem for path in (here / "scores" / "test").iterdir()] == ["A. B. - one"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["-m", "nothing/here/at/all"], "no file or folder"),
+        (["-e", "nowhere"], "no folder nowhere"),
+        (["-e", "two"], "no estimates of these 2 tracks"),
+        (["-m", "two", "--data", "nowhere"], "no data folder nowhere"),
+        (["-m", "two", "--subset", "train"], "no 'train' folder"),
+        (["-m", "two", "--targets", "guitar"], "no stems for the source 'guitar'"),
+        (["-m", "two", "--targets", "bass", "drums"], "no estimate of bass, drums"),
+        (["-m", "two", "--jobs", "0"], "--jobs is 0; expected at least 1"),
+        (["-m", "two", "--memory", "-1"], "--memory is -1.0; expected a number of GB"),
+        (["-m", "two", "--shifts", "0"], "shifts"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(here, capsys, options, says):
+    assert evaluate(*options) == 1
+    said = capsys.readouterr().err
+    assert says in said and "Traceback" not in said
+
+
+def test_real_songs_through_museval(real_music, tmp_path, capsys):
+    """One excerpt, every metric, two processes' worth of memory for one."""
+    (tmp_path / "songs" / "test").mkdir(parents=True)
+    song = musdb.tracks(real_music, "test")[0].path
+    (tmp_path / "songs" / "test" / song.name).symlink_to(song)
+    model = drawn(tiny(sources=("accompaniment", "vocals"), in_channels=2, sample_rate=22050))
+    weights.save(model.serialize(), tmp_path / "model")
+    options = ["-m", tmp_path / "model", "-d", tmp_path / "songs", "-o", tmp_path / "scores"]
+    assert cli.main(["evaluate", *map(str, options), "--memory", "1"]) == 0
+    figures = json.loads((tmp_path / "scores" / "summary.json").read_text())["systems"]
+    assert figures["model"]["vocals"]["SIR"]["windows"] > 10
+    oracle, mixture = (
+        figures[name]["vocals"]["SDR"]["median"] for name in ("ideal ratio mask", "mixture")
+    )
+    assert oracle > mixture + 3

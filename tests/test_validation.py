@@ -1,0 +1,92 @@
+"""SDR during training: that of the tracks, whatever segments they come in."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import drawn, tiny
+
+from asteroid_waveunet.experiment import preparation
+from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.evaluation import window_sdr
+from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.training import fit
+from asteroid_waveunet.experiment.validation import ValidationSDR
+
+RATE = 100
+
+
+def prepared(folder, lengths, channels) -> list[preparation.Prepared]:
+    tracks = []
+    for t, length in enumerate(lengths):
+        samples = np.random.default_rng(t).normal(0, 0.2, (3, channels, length))
+        samples[0, :, RATE : 2 * RATE] = 0  # a silent window, where there is one
+        path = folder / f"{t}.npy"
+        np.save(path, samples.astype(np.float32))
+        groups = ("a", "b", "rest")
+        tracks.append(preparation.Prepared(str(t), path, length, groups, 2, channels, RATE))
+    return tracks
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("min_output", [30, 350])
+def test_it_is_the_sdr_of_whole_tracks_whatever_the_segments(
+    tmp_path, channels, batch_size, min_output
+):
+    model = drawn(tiny(sources=("a", "b"), in_channels=channels, sample_rate=RATE))
+    tracks = prepared(tmp_path, (455, 80, 300, 1), channels)
+    segments = Segments(
+        tracks, model.geometry.fit(min_output), model.geometry.left_context, random=False
+    )
+    validation = ValidationSDR(segments)
+    for _ in range(2):  # a second epoch is as the first
+        validation.restart()
+        for mixture, targets in torch.utils.data.DataLoader(segments, batch_size):
+            with torch.no_grad():
+                validation.feed(targets, model.forward_context(mixture))
+        expected = np.concatenate(
+            [whole_track(model, track, min_output) for track in tracks], axis=1
+        )
+        assert expected.shape[1] == 4 + 1 + 3 + 1
+        np.testing.assert_allclose(validation.medians(), np.nanmedian(expected, axis=1), atol=1e-4)
+
+
+def whole_track(model, track, min_output) -> np.ndarray:
+    """The obvious way: the estimates of a track's segments, joined as the reference joins them."""
+    groups = torch.from_numpy(np.array(track.load()))
+    lengths, left = model.geometry.fit(min_output), model.geometry.left_context
+    padded = torch.nn.functional.pad(groups.sum(0), (left, lengths.input))
+    with torch.no_grad():
+        parts = [
+            model.forward_context(padded[None, :, start : start + lengths.input])[0]
+            for start in range(0, track.length, lengths.output)
+        ]
+    estimates = torch.cat(parts, dim=-1)[..., : track.length]
+    shape = (2, track.channels, track.length)
+    return window_sdr(groups[:2], estimates.reshape(shape), RATE)
+
+
+def test_no_window_with_a_score_is_no_error(tmp_path):
+    (track,) = prepared(tmp_path, (RATE,), 1)
+    np.save(track.path, np.zeros((3, 1, RATE), np.float32))
+    model = tiny(sources=("a", "b"))
+    lengths, left = model.geometry.fit(RATE), model.geometry.left_context
+    validation = ValidationSDR(Segments([track], lengths, left, random=False))
+    validation.feed(torch.zeros(1, 2, lengths.output), torch.zeros(1, 2, lengths.output))
+    assert np.isnan(validation.medians()).all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_training_logs_it_for_every_source(tmp_path):
+    model = tiny(sources=("a", "b"), in_channels=1, sample_rate=RATE)
+    tracks, lengths = prepared(tmp_path, (300,), 1), model.geometry.fit(50)
+    train_set = Segments(tracks, lengths, model.geometry.left_context, epoch_length=2)
+    valid_set = Segments(tracks, lengths, model.geometry.left_context, random=False)
+    settings = Training(batch_size=2, max_epochs=2, num_workers=0)
+    best = fit(model, train_set, valid_set, tmp_path, settings)
+    header, *rows = (tmp_path / "logs" / "csv" / "metrics.csv").read_text().splitlines()
+    logged = [dict(zip(header.split(","), row.split(","), strict=True)) for row in rows]
+    found = np.array([[row["val_sdr/a"], row["val_sdr/b"]] for row in logged if row["val_sdr/a"]])
+    assert found.shape == (2, 2)
+    expected = np.nanmedian(whole_track(best, tracks[0], 50), axis=1)
+    assert (abs(found.astype(float) - expected) < 1e-3).all(axis=1).any(), "of the best epoch"
