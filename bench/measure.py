@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import os
 import platform
@@ -15,7 +16,10 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["interleaved", "machine", "noise", "spread", "table", "write_section"]
+__all__ = ["interleaved", "machine", "noise", "parser", "songs", "spread", "table", "write_parts"]
+
+Part = Callable[[argparse.Namespace], str]
+"""Measures something and gives a text; its docstring is the title."""
 
 LONG = 60.0
 """Seconds after which a way is not measured again: disturbances average out within."""
@@ -64,6 +68,16 @@ def noise(channels: int, seconds: float, sample_rate: float) -> torch.Tensor:
     return 0.1 * torch.randn(channels, round(seconds * sample_rate), generator=generator)
 
 
+def songs(folder: str | None, draft: str, most: int) -> tuple[str, list]:
+    """What songs these are, and test songs in MUSDB18's layout; generated if there are none."""
+    from asteroid_waveunet.experiment import demo_songs, musdb
+
+    if folder:
+        return "songs of a folder given by --music", musdb.tracks(folder, "test")[:most]
+    demo_songs.generate(draft, 1, 4, seconds=20, sample_rate=44100, progress=False)
+    return "generated songs", musdb.tracks(draft, "test")[:most]
+
+
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table in Markdown."""
     lines = [titles, ["---"] * len(titles), *rows]
@@ -106,6 +120,37 @@ def processor() -> str:
     flags = said.get("flags", said.get("Features", "")).split()
     features = " ".join(feature for feature in CPU_FEATURES if feature in flags)
     return f"{said.get('model name', platform.machine())} ({features})"
+
+
+def parser(description: str | None, parts: dict[str, Part]) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    listed = "\n".join(f"{name:10}{part.__doc__}" for name, part in parts.items())
+    result = argparse.ArgumentParser(
+        description=f"{description}\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = result.add_argument
+    add("--only", nargs="+", choices=parts, help="parts; all that suit the device if not given")
+    add("--threads", type=int, default=2)
+    add("--repeats", type=int, default=5, help="turns that count, after one that warms up")
+    add("--music", default=os.environ.get("WAVEUNET_TEST_MUSIC"), help="in MUSDB18's layout; by "
+        "default $WAVEUNET_TEST_MUSIC, or generated songs")  # fmt: skip
+    add("--output", type=Path, default=Path(__file__).with_name("RESULTS.md"))
+    return result
+
+
+def write_parts(
+    parts: dict[str, Part], args: argparse.Namespace, device: str, packages: Iterable[str]
+) -> None:
+    """Measures `args.only`, prints each, and puts it into its place in the results."""
+    torch.set_num_threads(args.threads)
+    for name in args.only:
+        title = (parts[name].__doc__ or name).rstrip(".") + (
+            ", on a GPU" if device != "cpu" else ""
+        )
+        text = f"## {title}\n\n{parts[name](args)}\n\n{machine(device, packages)}"
+        print(text, end="\n\n", flush=True)
+        write_section(args.output, f"{name} {device}", text)
 
 
 def write_section(path: Path, name: str, text: str) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import statistics
 import subprocess
 import sys
@@ -85,7 +84,7 @@ def rounding(args: argparse.Namespace) -> str:
     """What bfloat16 costs on music."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            kind, songs = music(args.music, folder)
+            kind, songs = measure.songs(args.music, folder, SONGS)
         except ImportError as reason:
             return f'Not measured: {reason}; `pip install ".[experiment]"` brings it.'
         models = {f"{name}, random weights": fresh(name, args.device) for name in PRESETS}
@@ -101,16 +100,6 @@ def rounding(args: argparse.Namespace) -> str:
             ["model", "source", "error, dB", "SDR, float32, dB", "lost, dB", "at worst"], rows
         )
     )
-
-
-def music(folder: str | None, draft: str) -> tuple[str, list]:
-    """What songs these are, and test songs in MUSDB18's layout; generated if there are none."""
-    from asteroid_waveunet.experiment import demo_songs, musdb
-
-    if folder:
-        return "songs of a folder given by --music", musdb.tracks(folder, "test")[:SONGS]
-    demo_songs.generate(draft, 1, 4, seconds=20, sample_rate=CD, progress=False)
-    return "generated songs", musdb.tracks(draft, "test")
 
 
 def cost_rows(title: str, model: WaveUNet, songs: list) -> Iterator[list]:
@@ -326,22 +315,13 @@ PARTS = {part.__name__: part for part in (speed, rounding, share, memory, others
 
 
 def arguments() -> argparse.Namespace:
-    listed = "\n".join(f"{name:10}{part.__doc__}" for name, part in PARTS.items())
-    parser = argparse.ArgumentParser(
-        description=f"{__doc__}\n{listed}", formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = measure.parser(__doc__, PARTS)
     add = parser.add_argument
-    add("--only", nargs="+", choices=PARTS, help="parts; all that suit the device if not given")
-    add("--threads", type=int, default=2)
-    add("--repeats", type=int, default=5, help="turns that count, after one that warms up")
     add("--seconds", type=float, default=60, help="length of the clip")
     add("--minutes", type=float, nargs="+", default=[1, 10, 60], help="lengths of files")
     add("--album", type=float, default=45, help="minutes of an album")
     add("--device", default="cpu", choices=["cpu", "cuda"])
-    add("--music", default=os.environ.get("WAVEUNET_TEST_MUSIC"), help="in MUSDB18's layout; by "
-        "default $WAVEUNET_TEST_MUSIC, or generated songs")  # fmt: skip
     add("--model", help="a trained one, for WaveUNet.from_pretrained")
-    add("--output", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     args = parser.parse_args()
     unsuited = "album" if args.device == "cpu" else "memory"
     args.only = args.only or [name for name in PARTS if name != unsuited]
@@ -350,12 +330,7 @@ def arguments() -> argparse.Namespace:
 
 @torch.no_grad()
 def main(args: argparse.Namespace) -> None:
-    torch.set_num_threads(args.threads)
-    for name in args.only:
-        title = PARTS[name].__doc__.rstrip(".") + (", on a GPU" if args.device == "cuda" else "")
-        text = f"## {title}\n\n{PARTS[name](args)}\n\n{measure.machine(args.device, PACKAGES)}"
-        print(text, end="\n\n", flush=True)
-        measure.write_section(args.output, f"{name} {args.device}", text)
+    measure.write_parts(PARTS, args, args.device, PACKAGES)
 
 
 if __name__ == "__main__":
