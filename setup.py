@@ -41,6 +41,7 @@ make_a_model = [
     "pyyaml>=6",  # configurations
     "jinja2>=3.1",  # huggingface_hub's model cards, and the report's page
     "matplotlib>=3.8",  # the report's charts
+    "pillow>=9.1",  # its spectrograms, as pixels of few colours
     "psutil>=5.9",  # how much memory there is to score with
 ]
 test = [
@@ -64,7 +65,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["asteroid_waveunet", "asteroid_waveunet.*"]),
-    package_data={"asteroid_waveunet": ["py.typed"]},
+    package_data={"asteroid_waveunet": ["py.typed", "experiment/templates/*"]},
     install_requires=run_a_model,
     extras_require={
         "formats": formats,

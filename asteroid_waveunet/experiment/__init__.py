@@ -7,6 +7,8 @@ segments       pieces of tracks for a DataLoader;  augmentation changes them
 configuration  an experiment's settings;  objectives   losses and schedules by name
 training       Asteroid's System on Lightning, to the best model
 evaluation     museval's scores of each track;  aggregation  figures and a table of them
+report         a page to judge a model by;  standings  its tables;  charts  its figures
+excerpts       pieces of tracks to listen to;  strips  pictures of them
 publishing     a folder for the Hugging Face Hub
 tf_checkpoint  the reference's checkpoints as models of ours;  tf_bundle reads them
 stage          what the stages of a recipe share

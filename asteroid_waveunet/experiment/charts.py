@@ -1,0 +1,337 @@
+"""Charts of scores and of training.
+
+A chart is a function `(..., theme, width) -> Figure`, so that `save` can draw it for light and dark
+pages, wide and narrow. They are SVG files without a ground, whose text is left to the reader's
+fonts.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = [
+    "Picture",
+    "clock",
+    "distributions",
+    "over_time",
+    "panels",
+    "read_curves",
+    "save",
+    "time_ticks",
+    "training",
+]
+
+PIXELS_PER_INCH = 96  # CSS pixels
+WIDTHS = {"wide": 960, "narrow": 340}  # CSS pixels
+
+
+@dataclass(frozen=True)
+class Theme:
+    """A page's colours: of text, of lines behind, of a model's figures and of what they are
+    compared with."""
+
+    ink: str
+    faint: str
+    model: str
+    baseline: str
+
+
+THEMES = {
+    "light": Theme(ink="#24292f", faint="#d5dae1", model="#0b62b5", baseline="#6b7480"),
+    "dark": Theme(ink="#dfe3e8", faint="#3b424c", model="#6cb2f5", baseline="#98a1ad"),
+}
+
+Series = Mapping[str, np.ndarray]
+Draw = Callable[[Theme, float], Figure]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file of a chart, and its size in CSS pixels."""
+
+    file: str
+    theme: str
+    layout: str
+    width: int
+    height: int
+
+
+def save(draw: Draw, folder: Path, name: str) -> list[Picture]:
+    """A chart in every theme and width, as `folder/name-theme-layout.svg`."""
+    pictures = []
+    for theme_name, theme in THEMES.items():
+        for layout, width in WIDTHS.items():
+            file = f"{name}-{theme_name}-{layout}.svg"
+            with mpl.rc_context(_style(theme)), warnings.catch_warnings():
+                # The browser's fonts draw the text; ours only measure it.
+                warnings.filterwarnings("ignore", "Glyph .* missing from")
+                figure = draw(theme, width)
+                figure.savefig(folder / file, metadata={"Date": None})
+            height = round(figure.get_figheight() * PIXELS_PER_INCH)
+            pictures.append(Picture(file, theme_name, layout, width, height))
+    return pictures
+
+
+def _style(theme: Theme) -> dict[Any, Any]:
+    return {
+        "font.size": 9,  # 12 CSS pixels
+        "text.parse_math": False,  # names of sources may hold dollars
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.ink,
+        "axes.edgecolor": theme.faint,
+        "axes.facecolor": "none",
+        "axes.titlesize": 9.75,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+        "axes.unicode_minus": True,
+        "grid.color": theme.faint,
+        "grid.linewidth": 0.6,
+        "xtick.color": theme.faint,
+        "ytick.color": theme.faint,
+        "xtick.labelcolor": theme.ink,
+        "ytick.labelcolor": theme.ink,
+        "ytick.major.size": 0,
+        "figure.facecolor": "none",
+        "savefig.facecolor": "none",
+        "legend.frameon": False,
+        "legend.fontsize": 9,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "report",  # the same chart is the same file
+    }
+
+
+def _panels(width: float, n: int, panel: float, rest: float) -> tuple[Figure, np.ndarray]:
+    """A figure of `n` axes below one another, each `panel` pixels high with its title."""
+    size = (width / PIXELS_PER_INCH, (n * panel + rest) / PIXELS_PER_INCH)
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(n, 1, squeeze=False, sharex=True)[:, 0]
+
+
+# --- scores ----------------------------------------------------------------------------------
+
+
+def distributions(systems: Mapping[str, Series], theme: Theme, width: float) -> Figure:
+    """Boxes of SDR: the middle half, a line from the 5th to the 95th percentile, the median.
+
+    Args:
+        systems: name -> source -> SDRs in dB; the first is the model. What is not finite is
+            left out.
+    """
+    sources = list(next(iter(systems.values())))
+    figure, panels = _panels(width, len(sources), 30 + 22 * len(systems), 40)
+    for axes, source in zip(panels, sources, strict=True):
+        axes.set_title(source)
+        axes.grid(axis="x")
+        axes.set_yticks(range(len(systems)), systems)
+        axes.set_ylim(len(systems) - 0.5, -0.5)
+        axes.spines["bottom"].set_visible(False)
+        axes.tick_params(axis="x", length=0)
+        for y, values in enumerate(series[source] for series in systems.values()):
+            _box(axes, y, values, theme.baseline if y else theme.model, theme)
+    panels[-1].set_xlabel("SDR of a window, dB (medians on the right)")
+    return figure
+
+
+def _box(axes: Axes, y: int, values: np.ndarray, colour: str, theme: Theme) -> None:
+    values = values[np.isfinite(values)]
+    beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "left"}
+    if not len(values):
+        axes.text(1.015, y, "none", color=theme.ink, **beside)
+        return
+    low, q1, median, q3, high = np.percentile(values, (5, 25, 50, 75, 95))
+    axes.plot((low, high), (y, y), color=colour, linewidth=1)
+    axes.barh(y, q3 - q1, left=q1, height=0.6, color=colour, alpha=0.35, linewidth=0)
+    axes.plot((median, median), (y - 0.3, y + 0.3), color=colour, linewidth=2.5)
+    axes.text(1.015, y, f"{median:.1f}".replace("-", "−"), color=theme.ink, **beside)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """SDRs of one track: window i lasts from `edges[i]` to `edges[i + 1]`, in seconds.
+
+    Attributes:
+        systems: name -> source -> `(n_windows,)` dB, NaN where there is none; first the model.
+        excerpt: start and end of the piece that is played on the page, if there is one.
+    """
+
+    edges: np.ndarray
+    systems: Mapping[str, Series]
+    excerpt: tuple[float, float] | None = None
+
+
+LINES = ("-", ":", "--", "-.")
+
+
+def over_time(timeline: Timeline, theme: Theme, width: float) -> Figure:
+    """SDR along a track, a panel a source; where a window has no score there is a gap."""
+    model = next(iter(timeline.systems.values()))
+    figure, panels = _panels(width, len(model), 100, 80)
+    for axes, source in zip(panels, model, strict=True):
+        axes.set_title(source)
+        axes.grid(axis="y")
+        axes.set_ylabel("dB")
+        if timeline.excerpt:
+            axes.axvspan(*timeline.excerpt, color=theme.faint, alpha=0.5, linewidth=0, zorder=0)
+        for i, (name, series) in reversed(list(enumerate(timeline.systems.items()))):
+            colour, thickness = (theme.baseline, 1) if i else (theme.model, 1.5)
+            values = np.where(np.isfinite(series[source]), series[source], np.nan)
+            axes.stairs(
+                values,
+                timeline.edges,
+                baseline=None,
+                color=colour,
+                linewidth=thickness,
+                linestyle=LINES[i % len(LINES)],
+                label=name,
+            )
+        axes.set_ylim(*_most_of([series[source] for series in timeline.systems.values()]))
+    start, end = timeline.edges[0], timeline.edges[-1]
+    panels[0].set_xlim(start, end)
+    ticks = time_ticks(start, end, most=round(width / 70))
+    panels[-1].set_xticks(ticks, [clock(t) for t in ticks])
+    panels[-1].set_xlabel("time in the track, min:s")
+    handles, names = panels[0].get_legend_handles_labels()
+    columns = max(int(width / 160), 1)
+    figure.legend(handles[::-1], names[::-1], loc="outside upper left", ncols=columns)
+    return figure
+
+
+def _most_of(values: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Limits of an axis that a few windows of -40 dB do not squeeze the others on."""
+    pooled = np.concatenate(values)
+    pooled = pooled[np.isfinite(pooled)]
+    low, high = np.percentile(pooled, (5, 100)) if len(pooled) else (0, 0)
+    return low - 2, high + 2
+
+
+STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+def time_ticks(start: float, end: float, most: int) -> list[float]:
+    """Round times from start to end, in seconds, at most so many or so.
+
+    >>> time_ticks(61, 71, most=6)
+    [62.0, 64.0, 66.0, 68.0, 70.0]
+    """
+    step = next((s for s in STEPS if (end - start) / s <= most), STEPS[-1])
+    return [float(t) for t in np.arange(np.ceil(start / step), np.floor(end / step) + 1) * step]
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds.
+
+    >>> clock(62), clock(0.5)
+    ('1:02', '0:00.5')
+    """
+    minutes, rest = divmod(round(seconds * 10), 600)
+    return f"{minutes}:{rest // 10:02d}" + (f".{rest % 10}" if rest % 10 else "")
+
+
+# --- training --------------------------------------------------------------------------------
+
+Curves = dict[str, dict[int, float]]  # column -> step -> value
+
+# What is drawn in one panel: its title, the columns, whether on a logarithmic axis.
+PANELS: dict[str, tuple[str, bool]] = {
+    "Loss": ("loss", True),
+    "SDR in validation, dB": ("val_sdr/", False),
+    "Learning rate": ("lr-", True),
+}
+NAMES = {"loss": "training", "train_loss": "training", "val_loss": "validation"}
+
+
+def read_curves(path: str | os.PathLike) -> Curves:
+    """Lightning's metrics.csv: column -> optimiser step -> value.
+
+    Cells may be empty. Of a step that is there more than once, as after a resume, the last counts.
+
+    Raises:
+        ValueError: if there is no step column, or a cell holds no number.
+    """
+    curves: Curves = {}
+    with open(path, newline="") as file:
+        rows = csv.DictReader(file)
+        if "step" not in (rows.fieldnames or ()):
+            raise ValueError(
+                f"{path} has the columns {rows.fieldnames}; expected Lightning's metrics.csv,"
+                " which has one named step"
+            )
+        for row in rows:
+            for column, cell in row.items():
+                if column != "step" and cell:
+                    try:
+                        curves.setdefault(column, {})[int(row["step"])] = float(cell)
+                    except ValueError:
+                        raise ValueError(
+                            f"{path}, line {rows.line_num}: {column} is {cell!r} at step"
+                            f" {row['step']!r}; expected numbers"
+                        ) from None
+    return curves
+
+
+def panels(curves: Curves) -> list[str]:
+    """The titles of what `training` draws of them."""
+    return list(_drawn(curves))
+
+
+def _drawn(curves: Curves) -> dict[str, tuple[dict[str, dict[int, float]], bool]]:
+    """Title -> the columns of that panel, and whether its axis is logarithmic."""
+    return {
+        title: ({name: curves[name] for name in sorted(curves) if key in name}, is_log)
+        for title, (key, is_log) in PANELS.items()
+        if any(key in name for name in curves)
+    }
+
+
+def training(curves: Curves, theme: Theme, width: float) -> Figure:
+    """Loss, scores and learning rate against optimiser steps; what there is of them."""
+    drawn = _drawn(curves)
+    figure, all_axes = _panels(width, len(drawn), 170, 40)
+    for axes, (title, (series, is_log)) in zip(all_axes, drawn.items(), strict=True):
+        axes.grid(axis="y")
+        for i, (name, values) in enumerate(series.items()):
+            steps, ys = zip(*sorted(values.items()), strict=True)
+            axes.plot(
+                steps,
+                ys,
+                color=(theme.model, theme.baseline)[(len(series) - 1 - i) % 2],
+                linestyle=LINES[i // 2 % len(LINES)],
+                drawstyle="steps-post" if name.startswith("lr-") else "default",
+                marker="o" if len(steps) < 20 else "",
+                markersize=3,
+                linewidth=1.5,
+                label=NAMES.get(name, name.removeprefix("val_sdr/")),
+            )
+        if is_log and all(v > 0 for values in series.values() for v in values.values()):
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            axes.yaxis.set_minor_locator(ticker.NullLocator())
+        _titled(axes, title, len(series), columns=max(int(width / 110), 1))
+    all_axes[-1].set_xlabel("optimiser steps")
+    all_axes[-1].xaxis.set_major_locator(ticker.MaxNLocator(round(width / 90), integer=True))
+    return figure
+
+
+def _titled(axes: Axes, title: str, n_series: int, columns: int) -> None:
+    """A title, and the names of what is drawn between it and the axes, where there are several."""
+    lines = -(-n_series // columns) if n_series > 1 else 0
+    axes.set_title(title, pad=6 + 14 * lines)
+    if lines:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderpad=0)
