@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def write_song(folder: Path, stems=STEMS, seconds=1.0, rate=RATE, channels=2, mi
         parts["mixture"] = torch.stack([*parts.values()]).sum(0)
     for name, samples in parts.items():
         audio.write(folder / f"{name}.wav", samples, rate)
+
+
+def write_stem_file(folder: Path) -> Path:
+    """The 6 s of a MUSDB18 song that stempeg carries, in a folder of its layout's."""
+    example = folder_of("stempeg") / "data" / "The Easton Ellises - Falcon 69.stem.mp4"
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(example, folder))
 
 
 def folder_of(package: str) -> Path:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from songs import RATE, STEMS, folder_of, noise
+from songs import RATE, STEMS, noise, write_stem_file
 
 from asteroid_waveunet import audio
 from asteroid_waveunet.experiment import musdb, preparation, splits
@@ -102,12 +101,7 @@ def test_an_unknown_stem_is_refused_with_the_known_ones(data):
 
 @pytest.fixture
 def stem_file(tmp_path) -> Path:
-    """The excerpt of a MUSDB18 song that stempeg carries, in a folder of its layout."""
-    example = folder_of("stempeg") / "data" / "The Easton Ellises - Falcon 69.stem.mp4"
-    path = tmp_path / "stems" / "train" / example.name
-    path.parent.mkdir(parents=True)
-    shutil.copy(example, path)
-    return path
+    return write_stem_file(tmp_path / "stems" / "train")
 
 
 def test_a_stem_file_is_decoded_as_musdb_does(stem_file):

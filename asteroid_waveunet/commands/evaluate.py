@@ -96,11 +96,16 @@ def evaluate(options: argparse.Namespace) -> int:
             found,
             tracks,
             estimator,
-            title=f"{options.model or options.estimates} on {Path(options.data).resolve().name}",
+            title=f"{_title(options)} on {Path(options.data).resolve().name}",
             command=shlex.join(["waveunet", *options.arguments]),
         )
         print(report.write(page, out / "report"))
     return 0
+
+
+def _title(options: argparse.Namespace) -> str:
+    """What is scored, without the folders it lies in."""
+    return "/".join(Path(options.model or options.estimates).parts[-2:])
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -5,8 +5,10 @@ demo_songs     generated songs with true stems; composition and synthesis make t
 preparation    tracks decoded once;  splits       which of them validate
 segments       pieces of tracks for a DataLoader;  augmentation changes them
 configuration  an experiment's settings;  objectives   losses and schedules by name
-training       Asteroid's System on Lightning, to the best model
-evaluation     museval's scores of each track;  aggregation  figures and a table of them
+training       Asteroid's System on Lightning, to the best model;  validation  its SDR meanwhile
+evaluation     museval's scores of a track;  estimates  what is scored: models, folders, an oracle
+scoring        scores of a data set, in processes;  aggregation  figures and a table of them
+assessment     scores beside the baselines', and the page;  comparison  two systems, paired
 report         a page to judge a model by;  standings  its tables;  charts  its figures
 excerpts       pieces of tracks to listen to;  strips  pictures of them
 publishing     a folder for the Hugging Face Hub

@@ -305,7 +305,6 @@ def _read_streams(path: Path, names: Sequence[str]) -> Read:
     made of them. It matters: AAC leaves nothing above 16 kHz, where the rounding's noise is then
     all that museval's projections find, and without it SIR, ISR and SAR are up to 20 dB lower.
     """
-    find_ffmpeg()
     streams = _probe(path)
     if len(streams) != len(STREAMS):
         raise ValueError(
@@ -330,6 +329,7 @@ def _read_streams(path: Path, names: Sequence[str]) -> Read:
 
 def _probe(path: Path) -> list[dict[str, Any]]:
     """What ffprobe says of each audio stream of a file."""
+    find_ffmpeg()
     command = ["ffprobe", "-v", "error", "-select_streams", "a", "-show_streams", "-of", "json"]
     return json.loads(_run([*command, str(path)], path))["streams"]
 
