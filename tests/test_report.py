@@ -102,6 +102,13 @@ def whole(tmp_path_factory) -> Path:
     )
 
 
+@pytest.fixture(autouse=True)
+def one_drawing(whole, monkeypatch):
+    """The other pages have each chart once, not for both themes and widths: it takes seconds."""
+    monkeypatch.setattr(report.charts, "THEMES", {"light": report.charts.THEMES["light"]})
+    monkeypatch.setattr(report.charts, "WIDTHS", {"wide": report.charts.WIDTHS["wide"]})
+
+
 def linked(page: Path) -> set[Path]:
     """Every file that a page names."""
     found = re.findall(r'(?:src|href|srcset|data-script)="([^"#]+)"', page.read_text("utf-8"))
@@ -283,6 +290,14 @@ def test_mono_estimates_of_a_stereo_track(tmp_path):
     made(tmp_path / "report", excerpts={"best": mono})
 
 
+def test_samples_of_double_precision(tmp_path):
+    s = tone(300).astype(np.float64)
+    made(
+        tmp_path / "report",
+        excerpts={"best": report.Excerpt("a", 0.0, RATE, s, {"v": s}, {"v": s})},
+    )
+
+
 def test_without_scores_excerpts_curves_and_configuration(tmp_path):
     scores = [score("a", bass=[NAN, NAN], voice=[NAN, NAN])]
     page = made(tmp_path / "report", scores=scores)
@@ -330,8 +345,10 @@ def test_curves_that_are_none_are_refused(tmp_path):
 
 
 def test_baselines_of_other_tracks_and_no_scores_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="the baseline 'mixture' has scores of the tracks"):
+    with pytest.raises(ValueError, match="'mixture' has 3 windows of bass in 'air', the model 0"):
         made(tmp_path / "report", baselines={"mixture": ZEROS[1:]})
+    with pytest.raises(ValueError, match="a baseline is named 'model', as the model itself is"):
+        made(tmp_path / "report", baselines={"model": SCORES[:1]})
     with pytest.raises(ValueError, match="one track or more, got none"):
         made(tmp_path / "report", scores=[])
     assert not (tmp_path / "report").exists()
@@ -490,7 +507,8 @@ def test_a_player_by_keys_alone(opened, whole):
     }.items():
         page.keyboard.press(key)
         assert heard(player) == expected
-    page.keyboard.press("Tab")  # the slider
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.type") == "range"
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")

@@ -136,9 +136,9 @@ def distributions(systems: Mapping[str, Series], theme: Theme, width: float) -> 
     sources = list(next(iter(systems.values())))
     figure, panels = _panels(width, len(sources), 30 + 22 * len(systems), 40)
     for axes, source in zip(panels, sources, strict=True):
-        axes.set_title(source)
+        axes.set_title(source, wrap=True)
         axes.grid(axis="x")
-        axes.set_yticks(range(len(systems)), systems)
+        axes.set_yticks(range(len(systems)), [short(name) for name in systems])
         axes.set_ylim(len(systems) - 0.5, -0.5)
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(axis="x", length=0)
@@ -183,7 +183,7 @@ def over_time(timeline: Timeline, theme: Theme, width: float) -> Figure:
     model = next(iter(timeline.systems.values()))
     figure, panels = _panels(width, len(model), 100, 80)
     for axes, source in zip(panels, model, strict=True):
-        axes.set_title(source)
+        axes.set_title(source, wrap=True)
         axes.grid(axis="y")
         axes.set_ylabel("dB")
         if timeline.excerpt:
@@ -198,7 +198,7 @@ def over_time(timeline: Timeline, theme: Theme, width: float) -> Figure:
                 color=colour,
                 linewidth=thickness,
                 linestyle=LINES[i % len(LINES)],
-                label=name,
+                label=short(name),
             )
         axes.set_ylim(*_most_of([series[source] for series in timeline.systems.values()]))
     start, end = timeline.edges[0], timeline.edges[-1]
@@ -231,6 +231,15 @@ def time_ticks(start: float, end: float, most: int) -> list[float]:
     """
     step = next((s for s in STEPS if (end - start) / s <= most), STEPS[-1])
     return [float(t) for t in np.arange(np.ceil(start / step), np.floor(end / step) + 1) * step]
+
+
+def short(name: str, most: int = 24) -> str:
+    """A name that leaves room for the chart beside it.
+
+    >>> short("ideal ratio mask"), short("a" * 30)
+    ('ideal ratio mask', 'aaaaaaaaaaaaaaaaaaaaaaa…')
+    """
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def clock(seconds: float) -> str:

@@ -106,8 +106,9 @@ def write(report: Report, folder: str | os.PathLike) -> Path:
     Returns:
         The page itself, `folder/index.html`.
     Raises:
-        ValueError: if there are no scores, if a baseline has other tracks or sources, if
-            the curves cannot be read, or if the folder holds other files than a report's.
+        ValueError: if there are no scores, if a baseline is of other tracks, sources or
+            windows, if the curves cannot be read, or if the folder holds other files than
+            a report's.
         OSError: if it cannot be written.
     """
     _check(report)
@@ -125,19 +126,28 @@ def write(report: Report, folder: str | os.PathLike) -> Path:
 def _check(report: Report) -> None:
     if not report.scores:
         raise ValueError("a report needs the scores of one track or more, got none")
-    expected = _tracks_and_sources(report.scores)
+    if MODEL in report.baselines:
+        raise ValueError(f"a baseline is named {MODEL!r}, as the model itself is; rename it")
+    expected = _n_windows(report.scores)
     for name, scores in report.baselines.items():
-        given = _tracks_and_sources(scores)
-        if given != expected:
+        given = _n_windows(scores)
+        keys = expected.keys() | given.keys()
+        differing = sorted(key for key in keys if expected.get(key) != given.get(key))
+        if differing:
+            track, source = key = differing[0]
             raise ValueError(
-                f"the baseline {name!r} has scores of the tracks and sources {given}; expected the"
-                f" model's, {expected}: others cannot be compared"
+                f"the baseline {name!r} has {given.get(key, 0)} windows of {source} in {track!r},"
+                f" the model {expected.get(key, 0)}; expected scores of the same tracks and sources"
             )
 
 
-def _tracks_and_sources(scores: Sequence[Scores]) -> tuple[list[str], list[str]]:
-    sources = {target["name"] for track in scores for target in track["targets"]}
-    return sorted(track["track"] for track in scores), sorted(sources)
+def _n_windows(scores: Sequence[Scores]) -> dict[tuple[str, str], int]:
+    """Track and source -> how many windows."""
+    return {
+        (track["track"], target["name"]): len(target["frames"])
+        for track in scores
+        for target in track["targets"]
+    }
 
 
 @contextmanager
@@ -290,7 +300,7 @@ def _player(id: str, piece: Excerpt, folder: Path) -> dict[str, Any]:
     """Writes an excerpt's recordings and their pictures; says what the player is to show."""
     rows = recordings(piece)
     gain, rate, end = common_gain(rows), piece.sample_rate, piece.start + piece.seconds
-    played = [gain * row.samples for row in rows]
+    played = [np.asarray(gain * row.samples, dtype=np.float32) for row in rows]
     names = file_names([f"{row.source or ''} {row.kind}" for row in rows])
     peak = max(float(np.abs(samples).max()) for samples in played)
     _write_recordings(id, dict(zip(names, played, strict=True)), rate, folder / "audio")

@@ -48,7 +48,7 @@ def spectrogram(samples: np.ndarray, sample_rate: int) -> np.ndarray:
         pad_mode="constant",
         return_complex=True,
     )
-    power = spectra.abs().square().mean(dim=0).numpy()
+    power = torch.view_as_real(spectra).square().sum(dim=-1).mean(dim=0).numpy()
     frequencies = np.geomspace(LOWEST, sample_rate / 2, n_bands + 1)[:-1]
     first = np.round(frequencies * n_fft / sample_rate).astype(int)
     n_bins = np.diff(first, append=len(power))

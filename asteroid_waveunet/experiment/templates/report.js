@@ -123,7 +123,7 @@ class Player {
     this.playButton = element.querySelector("[data-do=play]");
     this.slider = element.querySelector("input[type=range]");
     this.time = element.querySelector(".time");
-    this.status = element.querySelector(".status[role]");
+    this.status = element.querySelector(".status");
     this.options = Object.fromEntries(
       [...element.querySelectorAll("[data-option]")].map((box) => [box.dataset.option, box]),
     );
@@ -199,7 +199,10 @@ class Player {
       row.setGain(chosen && !isPressed(row.mute) ? gain : 0);
     }
     const heard = this.rows.filter((row) => row.target).map((row) => row.name);
-    this.say(heard.length ? `You hear: ${heard.join("; ")}` : "You hear nothing: all is muted");
+    const estimates = this.rows.filter((row) => row.kind === "estimate");
+    if (!heard.length) this.say("You hear nothing: all is muted");
+    else if (!anySolo && heard.length === estimates.length) this.say("You hear: all estimates");
+    else this.say(`You hear: ${heard.join("; ")}`);
   }
 
   say(text) {

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from asteroid_waveunet.experiment import charts, strips
+
+RATE = 8000
+THEME = charts.THEMES["light"]
+
+
+def texts(figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def row_of(fraction: float, bands: np.ndarray) -> float:
+    """The band at a height of the picture, whose top is 0."""
+    return (1 - fraction) * len(bands) - 0.5
+
+
+@pytest.mark.parametrize(("label", "hertz"), [("100 Hz", 100), ("1 kHz", 1000)])
+def test_a_tone_is_brightest_where_its_label_stands(label, hertz):
+    time = np.arange(2 * RATE) / RATE
+    tone = np.sin(2 * np.pi * hertz * time)[None].astype(np.float32)
+    bands = strips.spectrogram(tone, RATE)
+    brightest = bands.mean(axis=1).argmax()
+    # Low bands are narrower than the transform's bins, so that several share the brightest one.
+    assert abs(brightest - row_of(strips.frequency_ticks(RATE)[label], bands)) < 4
+
+
+def test_a_click_is_where_it_sounds():
+    click = np.zeros((2, 2 * RATE), np.float32)
+    click[:, 3 * RATE // 2] = 1
+    loudness = strips.spectrogram(click, RATE).mean(axis=0)
+    assert abs(loudness.argmax() / len(loudness) - 0.75) < 0.002
+
+
+def test_a_strip_is_edge_to_edge_and_a_waveform_fills_its_height(tmp_path):
+    ramp = np.linspace(0, 0.5, RATE, dtype=np.float32)[None] * np.tile([1, -1], RATE // 2)
+    ramp = ramp.astype(np.float32)
+    path = tmp_path / "strip.png"
+    strips.draw(ramp, strips.spectrogram(ramp, RATE), 0.5, 0, "#ff0000", path)
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    width, upper, lower = strips.STRIP
+    assert pixels.shape == (upper + lower, width, 3)
+    red = (pixels[:upper, :, 0] > 128).sum(axis=0)
+    assert red[0] <= 2
+    assert red[-1] >= upper - 2
+    assert abs(red[width // 2] - upper / 2) <= 2
+
+
+def test_silence_and_a_single_sample_are_drawn(tmp_path):
+    for samples in (np.zeros((1, RATE), np.float32), np.ones((2, 1), np.float32)):
+        bands = strips.spectrogram(samples, RATE)
+        strips.draw(samples, bands, 1.0, float(bands.max()), "#ff0000", tmp_path / "strip.png")
+
+
+def test_boxes_have_the_medians_of_what_is_finite():
+    model = {"voice": np.array([1.0, 2.0, 9.0, np.nan, np.inf]), "rest": np.array([np.nan])}
+    figure = charts.distributions({"model": model, "mixture": model}, THEME, 400)
+    assert texts(figure) == ["2.0", "2.0", "none", "none"]
+
+
+def test_curves_over_time_have_gaps_and_are_not_squeezed_by_one_window():
+    values = np.full(100, 5.0)
+    values[40:50], values[3] = np.nan, -80
+    timeline = charts.Timeline(np.arange(101.0), {"model": {"voice": values}}, excerpt=(10, 20))
+    (axes,) = charts.over_time(timeline, THEME, 400).axes
+    assert axes.get_xlim() == (0, 100)
+    assert axes.get_ylim()[0] > 0
+    (stairs,) = [p for p in axes.patches if hasattr(p, "get_data")]
+    np.testing.assert_array_equal(stairs.get_data().values, values)
+
+
+def test_names_are_not_taken_for_formulas_and_the_file_is_the_same_each_time(tmp_path):
+    series = {"model": {"$x_1$ & <b>漢": np.array([1.0, 2.0])}}
+
+    def draw(theme, width):
+        return charts.distributions(series, theme, width)
+
+    pictures = charts.save(draw, tmp_path, "chart")
+    assert {(p.theme, p.layout) for p in pictures} == {
+        (theme, layout) for theme in ("light", "dark") for layout in ("wide", "narrow")
+    }
+    first = (tmp_path / pictures[0].file).read_text()
+    assert "$x_1$ & <b>漢" in "".join(ElementTree.fromstring(first).itertext())
+    charts.save(draw, tmp_path, "chart")
+    assert (tmp_path / pictures[0].file).read_text() == first
+
+
+def test_of_repeated_steps_the_last_counts(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,loss,step\n0,3.0,9\n,,10\n0,2.0,9\n1,1.0,19\n")
+    assert charts.read_curves(tmp_path / "metrics.csv") == {
+        "epoch": {9: 0.0, 19: 1.0},
+        "loss": {9: 2.0, 19: 1.0},
+    }
+
+
+@pytest.mark.parametrize("length", [0.3, 3, 10, 29.7, 240, 4000, 90000])
+def test_ticks_are_round_few_and_within(length):
+    ticks = charts.time_ticks(7.3, 7.3 + length, most=6)
+    assert all(7.3 <= t <= 7.3 + length + 1e-9 for t in ticks)
+    assert len(ticks) <= (7 if length < 20000 else 26)
