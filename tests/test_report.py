@@ -241,7 +241,7 @@ def test_the_table_has_both_aggregations_and_the_baselines(whole):
     assert "voice 5.00 2.00 4.86 3.14 7.00 6.00 4.00 6.00 8.00 7.00 5.00 7 2" in text
     assert "average 3.50 4.00" in text
     assert "model mixture silence" in text
-    assert "bass 2.00 2.00 0.00 0.00 0.00 0.00" in text
+    assert "bass 2.00 2.00 0 0.00 0.00 0 0.00 0.00 0" in text
     assert "bass voice mean air 9.00 7.00 8.00 song 2.00 6.00 4.00 tune 0.00 0.50 0.25" in text
 
 

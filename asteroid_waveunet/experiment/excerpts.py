@@ -69,7 +69,7 @@ def excerpt(
     references: Mapping[str, np.ndarray],
     estimates: Mapping[str, np.ndarray],
     sample_rate: int,
-    seconds: float = 10.0,
+    seconds: float = 8.0,
 ) -> Excerpt:
     """The piece of a track in which most is going on.
 

@@ -57,7 +57,11 @@ SCORE_COLUMNS: dict[str, dict[str, tuple[str, str]]] = {
     "Medians of medians": {metric: (metric, "median_of_medians") for metric in METRICS},
     "Windows": {"scored": ("SDR", "windows"), "NaN": ("SDR", "nan_windows")},
 }
-AGGREGATIONS = {"pooled median": "median", "median of medians": "median_of_medians"}
+COMPARED = {
+    "pooled median": "median",
+    "median of medians": "median_of_medians",
+    "NaN windows": "nan_windows",
+}
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def score_table(summary: Mapping[str, Any]) -> Table:
         for source, metrics in summary.items()
     }
     columns = {heading: list(columns) for heading, columns in SCORE_COLUMNS.items()}
-    return _with_average("source", columns, figures, counts=len(SCORE_COLUMNS["Windows"]))
+    return _with_average("source", columns, figures)
 
 
 def comparison_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -90,23 +94,20 @@ def comparison_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
         source: [
             summary[source]["SDR"][figure]
             for summary in summaries.values()
-            for figure in AGGREGATIONS.values()
+            for figure in COMPARED.values()
         ]
         for source in next(iter(summaries.values()))
     }
-    return _with_average("source", {name: list(AGGREGATIONS) for name in summaries}, figures)
+    return _with_average("source", {name: list(COMPARED) for name in summaries}, figures)
 
 
 def _with_average(
-    corner: str, columns: Mapping[str, Sequence[str]], figures: Mapping[str, list], counts: int = 0
+    corner: str, columns: Mapping[str, Sequence[str]], figures: Mapping[str, list]
 ) -> Table:
-    """A table with the mean of each column below, but for the last `counts`."""
+    """A table with the mean of each column below, but for counts."""
     average = None
     if len(figures) > 1:
-        with np.errstate(invalid="ignore"):
-            means = [float(np.mean(column)) for column in zip(*figures.values(), strict=True)]
-        kept = means[: len(means) - counts]
-        average = ("average", [*map(decibels, kept), *[""] * counts])
+        average = ("average", [_mean(column) for column in zip(*figures.values(), strict=True)])
     rows = [(source, [_cell(value) for value in row]) for source, row in figures.items()]
     return Table(corner, columns, rows, average)
 
@@ -125,6 +126,13 @@ def tracks_table(scores: Sequence[Scores]) -> Table:
         for mean, track in _ranked(scores)
     ]
     return Table("track", {"Median SDR over the track’s windows, dB": [*sources, "mean"]}, rows)
+
+
+def _mean(column: Sequence[float]) -> str:
+    if isinstance(column[0], int):
+        return ""
+    with np.errstate(invalid="ignore"):
+        return decibels(float(np.mean(column)))
 
 
 def _cell(value: float) -> str:
