@@ -25,7 +25,6 @@ from asteroid_waveunet.experiment.musdb import Extent
 
 CD = 44100
 PACKAGES = ("torch", "museval", "numpy", "scipy", "asteroid-waveunet")
-TARGETS = ("bass", "drums", "other", "vocals")
 
 
 def rate(args: argparse.Namespace) -> str:
@@ -47,8 +46,8 @@ def rate(args: argparse.Namespace) -> str:
     ]
     return (
         f"The ideal ratio mask of {len(songs)} {kind}, {sum(seconds) / len(songs):.0f} s each, "
-        "four sources, from files to scores, processes' start included; medians of "
-        f"{args.repeats} turns.\n\n"
+        f"{len(songs[0].stems)} sources, from files to scores, processes' start included; "
+        f"medians of {args.repeats} turns.\n\n"
         + measure.table(["way", "tracks per minute", "times as fast"], rows)
     )
 
@@ -56,17 +55,18 @@ def rate(args: argparse.Namespace) -> str:
 def scored(songs: list, fast: bool, jobs: int) -> None:
     with tempfile.TemporaryDirectory() as out:
         systems = {"oracle": scoring.System(IdealRatioMask(), Path(out), fast)}
-        scoring.evaluate(songs, systems, TARGETS, jobs=jobs, progress=False)
+        scoring.evaluate(songs, systems, songs[0].stems, jobs=jobs, progress=False)
 
 
 def fast(args: argparse.Namespace) -> str:
     """SDR alone beside museval."""
     with tempfile.TemporaryDirectory() as folder:
         kind, songs = measure.songs(args.music, folder, 1)
-        mixture, groups, sample_rate = songs[0].mixture_and_groups(TARGETS)
+        targets = songs[0].stems
+        mixture, groups, sample_rate = songs[0].mixture_and_groups(targets)
     estimates = IdealRatioMask()(songs[0], Parts(mixture, groups, sample_rate))
     pair = [
-        np.stack([side[target].numpy() for target in TARGETS]).astype(np.float64)
+        np.stack([side[target].numpy() for target in targets]).astype(np.float64)
         for side in (groups, estimates)
     ]
     found = {}
@@ -90,7 +90,7 @@ def fast(args: argparse.Namespace) -> str:
     same = (np.isnan(found["fast"]) == np.isnan(found["museval"])).all()
     return (
         f"One of the {kind}, {mixture.shape[-1] / sample_rate:.0f} s of stereo at {sample_rate} "
-        f"Hz, four sources, in memory: seconds, median (range) of {args.repeats} turns. "
+        f"Hz, {len(targets)} sources, in memory: seconds, median (range) of {args.repeats} turns. "
         "Wanted: 100 times as fast, the same SDR to 1e-9 dB.\n\n"
         + measure.table(["way", "s", "times as fast"], rows)
         + f"\n\nLargest difference of a window's SDR: {error:.1g} dB; windows without a score are "
@@ -117,7 +117,7 @@ def memory(args: argparse.Namespace) -> str:
     if not Path("/proc/self/status").exists():
         return "Not measured: the system does not tell a process's peak as Linux does."
     rows = []
-    for n_targets in (2, 4):
+    for n_targets in args.targets:
         for seconds in args.lengths:
             for fast in (False, True):
                 expected = scoring.gigabytes(Extent(2, seconds * CD, CD), n_targets, fast)
@@ -147,6 +147,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--lengths", type=int, nargs="+", default=[30, 60, 120], help="of tracks, in s"
     )
+    parser.add_argument("--targets", type=int, nargs="+", default=[2, 4], help="how many")
     args = parser.parse_args()
     args.only = args.only or list(PARTS)
     return args

@@ -19,18 +19,13 @@ SMALLEST = {"--threads": 1, "--repeats": 0, "--seconds": 0.2, "--minutes": 0.01,
 PARTS = ("speed", "rounding", "share", "memory", "album")
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """The results of a run, in a file that held older ones and somebody's notes."""
-    folder = tmp_path_factory.mktemp("bench")
-    write_song(folder / "music" / "test" / "song")
+def results_of(script, folder, options) -> str:
+    """What a benchmark writes over older results and somebody's notes."""
     output = folder / "RESULTS.md"
     output.write_text(
         "notes\n<!-- begin speed cpu -->\nstale figures\n<!-- end speed cpu -->\nmore\n"
     )
-    options = {**SMALLEST, "--music": folder / "music", "--output": output}
-    command = [sys.executable, BENCH / "separate.py", "--only", *PARTS]
-    command += [part for option in options.items() for part in option]
+    command = [sys.executable, BENCH / script, "--output", output, *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [str(part) for part in command],
@@ -41,6 +36,24 @@ def page(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return output.read_text()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    write_song(folder / "music" / "test" / "song")
+    options = {**SMALLEST, "--music": folder / "music"}
+    return results_of("separate.py", folder, [*sum(options.items(), ()), "--only", *PARTS])
+
+
+def test_scoring_is_measured(tmp_path):
+    write_song(tmp_path / "music" / "test" / "song", stems=("bass", "vocals"))
+    smallest = {"--threads": 1, "--repeats": 0, "--lengths": 1, "--targets": 2}
+    options = {**smallest, "--music": tmp_path / "music"}
+    text = results_of("evaluate.py", tmp_path, sum(options.items(), ()))
+    assert "## Tracks per minute" in text and "| `--fast`, 2 processes |" in text
+    assert "windows without a score are the same (0 of 1)" in text
+    assert "| museval | 2 | 1 |" in text
 
 
 @pytest.mark.parametrize(
