@@ -40,6 +40,13 @@ def test_a_model_is_scored_beside_the_baselines(here, capsys):
     summary = json.loads((here / "scores" / "summary.json").read_text())
     assert summary["tracks"] == 2 and summary["systems"]["model"].keys() == set(STEMS)
     assert (here / "scores" / "scores.md").read_text() in said
+    page = here / "scores" / "report" / "index.html"
+    written = page.stat().st_mtime_ns
+    assert evaluate("-m", "four") == 0
+    assert page.stat().st_mtime_ns == written
+    (here / "scores" / "test" / "C - two.json").unlink()
+    assert evaluate("-m", "four") == 0
+    assert page.stat().st_mtime_ns > written
     assert (
         "waveunet evaluate --data songs" in (here / "scores" / "report" / "index.html").read_text()
     )

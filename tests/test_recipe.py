@@ -64,6 +64,9 @@ def test_it_prints_the_table_the_places_and_what_comes_next(finished):
     )
     assert "| ideal ratio mask | average |" in table and "SDR by track" in table
     assert str(storage / "exp" / "demo" / "published") in result.stdout
+    page = storage / "exp" / "demo" / "report" / "index.html"
+    assert str(page) in result.stdout
+    assert "Training" in page.read_text() and "demo_train_songs: 2" in page.read_text()
     assert "--conf m4 --data musdb18hq" in result.stdout
 
 
@@ -93,7 +96,7 @@ def test_the_configuration_used_is_saved(finished):
 
 def test_running_again_skips_what_is_done(finished):
     storage, _ = finished
-    patterns = ("*.wav", "*.npy", "best_model.pth", "scores/test/*.json")
+    patterns = ("*.wav", "*.npy", "best_model.pth", "scores/test/*.json", "index.html")
     kept = [path for pattern in patterns for path in storage.rglob(pattern)]
     before = {path: path.stat().st_mtime_ns for path in kept}
     assert len(before) > 10

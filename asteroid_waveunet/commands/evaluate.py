@@ -91,15 +91,18 @@ def evaluate(options: argparse.Namespace) -> int:
         memory=options.memory,
     )
     print(found.as_text())
-    if not options.no_report:
-        page = assessment.report(
+    page = out / "report" / report.PAGE
+    if not options.no_report and not assessment.is_newer(page, out):
+        contents = assessment.report(
             found,
             tracks,
             estimator,
             title=f"{_title(options)} on {Path(options.data).resolve().name}",
             command=shlex.join(["waveunet", *options.arguments]),
         )
-        print(report.write(page, out / "report"))
+        report.write(contents, page.parent)
+    if not options.no_report:
+        print(page)
     return 0
 
 

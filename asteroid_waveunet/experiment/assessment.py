@@ -16,7 +16,7 @@ from .evaluation import Scores, as_array, protocol_name
 from .report import Excerpt, Report, excerpt, representatives
 from .scoring import System, Track, evaluate
 
-__all__ = ["BASELINES", "Assessment", "assess", "report"]
+__all__ = ["BASELINES", "Assessment", "assess", "is_newer", "report"]
 
 # Scored beside a model by their SDR; silence has 0 dB, wherever there is a score.
 BASELINES: dict[str, Estimator] = {"mixture": Mixture(), "ideal ratio mask": IdealRatioMask()}
@@ -109,6 +109,12 @@ def assess(
     with replacing(out / TABLE) as partial:
         partial.write_text(found.as_text())
     return found
+
+
+def is_newer(page: Path, out: Path) -> bool:
+    """Whether a page was written after every track's scores in `out`."""
+    scores = out.glob("*/**/*.json")
+    return page.is_file() and all(s.stat().st_mtime <= page.stat().st_mtime for s in scores)
 
 
 def report(found: Assessment, tracks: Sequence[Track], estimator: Estimator, **more: Any) -> Report:

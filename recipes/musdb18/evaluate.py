@@ -25,7 +25,9 @@ def main(configuration, places):
         jobs=settings.jobs,
         memory=settings.memory,
     )
-    page = assessment.report(
+    if assessment.is_newer(places.report / report.PAGE, places.scores):
+        return
+    contents = assessment.report(
         found,
         tracks,
         separator,
@@ -34,7 +36,7 @@ def main(configuration, places):
         configuration=configuration.as_yaml(),
         curves=places.curves if places.curves.is_file() else None,
     )
-    report.write(page, places.report)
+    report.write(contents, places.report)
 
 
 if __name__ == "__main__":
