@@ -26,6 +26,9 @@ from .track import PRECISIONS
 
 __all__ = ["main"]
 
+EXPORT_SUFFIXES = {kind.suffix: form for form, kind in EXPORT_FORMATS.items()}
+EXPORT_SUFFIXES |= weights.FORMAT_BY_SUFFIX
+
 INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ended
 
 
@@ -177,18 +180,20 @@ def _advancing(bar: tqdm, seconds: float, check: Callable[[], None]) -> Progress
 def _add_export(commands: Any) -> None:
     parser = commands.add_parser(
         "export",
-        help="write one hop of a model for other programs",
-        description="Writes a model as a function of one hop of the mixture and a state, zeros "
-        "before a track, whose results are estimates and the next state. Estimates are not "
+        help="write a model as one file: weights, or one hop of it for other programs",
+        description="Writes a model's weights with their configuration, as Asteroid's dictionary "
+        "or as safetensors; or the model as a function of one hop of the mixture and a state, "
+        "zeros before a track, whose results are estimates and the next state. Estimates are not "
         "limited to full scale.",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="folder, file, Hub name (user/model) or preset")
     add("-o", "--output", required=True, metavar="FILE")
-    suffixes = " or ".join(f"{form} for {kind.suffix}" for form, kind in EXPORT_FORMATS.items())
-    add("--format", choices=EXPORT_FORMATS, help=f"(default: {suffixes})")
+    suffixes = ", ".join(f"{form} for {suffix}" for suffix, form in EXPORT_SUFFIXES.items())
+    forms = dict.fromkeys(EXPORT_SUFFIXES.values())
+    add("--format", choices=forms, help=f"(default: {suffixes})")
     add("--hop", type=int, metavar="N", help="samples per call, a multiple of the model's step")
-    add("--batch-size", type=int, default=1, metavar="N", help="(default: %(default)s)")
+    add("--batch-size", type=int, metavar="N", help="tracks side by side (default: 1)")
     parser.set_defaults(command=export)
 
 
@@ -197,13 +202,21 @@ def export(options: argparse.Namespace) -> int:
     path = Path(options.output).expanduser()
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected the name of a file.")
-    suffixes = {kind.suffix: form for form, kind in EXPORT_FORMATS.items()}
-    form = options.format or suffixes.get(path.suffix)
+    form = options.format or EXPORT_SUFFIXES.get(path.suffix)
     if form is None:
-        known = " or ".join(suffixes)
+        *first, last = EXPORT_SUFFIXES
+        known = f"{', '.join(first)} or {last}"
         raise ValueError(f"{path} does not end in {known}; say which with --format.")
+    if form in weights.FORMATS and (options.hop, options.batch_size) != (None, None):
+        raise ValueError(f"--hop and --batch-size are of {' and '.join(EXPORT_FORMATS)} only.")
     _check_writable(path.parent)
-    exported = export_step(load(options.model), path, form, options.hop, options.batch_size)
+    model = load(options.model)
+    if form in weights.FORMATS:
+        infos = {} if _is_preset(options.model) else weights.read(options.model)["infos"]
+        weights.write(model.serialize(**infos), path, form)
+        print(path)
+        return 0
+    exported = export_step(model, path, form, options.hop, options.batch_size or 1)
     print(path)
     for name, value in exported.metadata.items():
         print(f"  {name}: {' '.join(value.splitlines())}")
@@ -267,7 +280,7 @@ def load(name: str, device: str | None = None) -> WaveUNet:
         FileNotFoundError: if nothing has that name.
         ValueError: if it holds no model, or there is no such device.
     """
-    if not Path(name).exists() and "/" not in name and not Path(name).suffix:
+    if _is_preset(name):
         model = presets.make(name)
         warnings.warn(
             f"{name} is a preset: a model that was never trained, whose estimates mean nothing. "
@@ -277,6 +290,10 @@ def load(name: str, device: str | None = None) -> WaveUNet:
     else:
         model = WaveUNet.from_pretrained(name)
     return model.to(_device(device)).train()
+
+
+def _is_preset(name: str) -> bool:
+    return "/" not in name and not Path(name).suffix and not Path(name).exists()
 
 
 def _device(name: str | None) -> torch.device:

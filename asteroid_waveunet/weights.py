@@ -1,8 +1,12 @@
 """Trained models as files: Asteroid's dictionary, and safetensors for everyone else.
 
 `pytorch_model.bin` holds `model_name`, `model_args`, `state_dict` and `infos`, in plain Python
-and tensors, which is all that `torch.load` unpickles here. `model.safetensors` with
-`config.json` holds the same.
+and tensors, which is all that `torch.load` unpickles here. `model.safetensors` holds the same:
+the tensors, and in its metadata, under "config", the rest as JSON, which is also in the
+`config.json` beside it.
+
+A file may come from anywhere. Nothing in it is called, no more memory is taken than it has bytes,
+and it names no other files.
 """
 
 from __future__ import annotations
@@ -12,7 +16,8 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +27,15 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from . import foreign, remote
 from .files import replacing
+from .remote import BIN, CONFIG, SAFETENSORS
 
-__all__ = ["fill", "plain", "read", "save", "unpickled"]
+__all__ = ["FORMATS", "fill", "plain", "read", "save", "unpickled", "write"]
 
-BIN, SAFETENSORS, CONFIG = "pytorch_model.bin", "model.safetensors", "config.json"
-KEYS = {"model_name": str, "model_args": Mapping, "state_dict": Mapping}
-SUFFIXES = (".bin", ".pth", ".pt", ".ckpt", ".safetensors")
-HUB_NAME = re.compile(r"^[\w.-]+/[\w.!-]+(@[\w./-]+)?$")
+KEYS = {"model_name": str, "model_args": Mapping, "state_dict": Mapping, "infos": Mapping}
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+MAX_CONFIG = 2**24  # bytes; ours have a few thousand
 
 
 def plain(value: Any) -> Any:
@@ -63,34 +69,77 @@ def save(conf: Mapping[str, Any], folder: str | os.PathLike) -> None:
     `config.json`.
     """
     folder = Path(folder)
+    write(conf, folder / BIN)
+    write(conf, folder / SAFETENSORS)
+    with replacing(folder / CONFIG) as partial:
+        partial.write_text(_described(conf, indent=2) + "\n")
+
+
+def write(conf: Mapping[str, Any], path: str | os.PathLike, form: str | None = None) -> None:
+    """Writes what `WaveUNet.serialize()` returns as one file, whole or not at all.
+
+    Args:
+        form: one of `FORMATS`; by the end of the file's name if None, and Asteroid's if that
+            tells nothing.
+    """
+    path = Path(path)
+    form = form or FORMAT_BY_SUFFIX.get(path.suffix, "asteroid")
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in conf["state_dict"].items()
     }
-    with replacing(folder / BIN) as partial:
-        torch.save({**conf, "state_dict": state}, partial)
-    with replacing(folder / SAFETENSORS) as partial:
-        safetensors.torch.save_file(state, partial, metadata={"format": "pt"})
+    with replacing(path) as partial:
+        FORMATS[form]({**conf, "state_dict": state}, partial)
+
+
+def _write_bin(conf: Mapping[str, Any], path: Path) -> None:
+    with path.open("wb") as file:  # of a path, torch.save keeps the name in the file
+        torch.save(dict(conf), file)
+
+
+def _write_safetensors(conf: Mapping[str, Any], path: Path) -> None:
+    metadata = {"format": "pt", "config": _described(conf)}
+    safetensors.torch.save_file(conf["state_dict"], path, metadata=metadata)
+
+
+def _described(conf: Mapping[str, Any], indent: int | None = None) -> str:
     described = {key: value for key, value in conf.items() if key != "state_dict"}
-    with replacing(folder / CONFIG) as partial:
-        partial.write_text(json.dumps(described, indent=2) + "\n")
+    return json.dumps(described, indent=indent)
+
+
+FORMATS: dict[str, Callable[[Mapping[str, Any], Path], None]] = {
+    "asteroid": _write_bin,
+    "safetensors": _write_safetensors,
+}
+FORMAT_BY_SUFFIX = {".bin": "asteroid", ".pth": "asteroid", ".safetensors": "safetensors"}
 
 
 def read(source: Any) -> dict[str, Any]:
     """The model dictionary from wherever it is; see `WaveUNet.from_pretrained`.
 
     Raises:
-        FileNotFoundError: if there is no such file or folder.
-        ValueError: if the file is corrupt or holds no model.
+        FileNotFoundError: if there is no such file, folder or model on the Hub.
+        OSError: if it cannot be downloaded.
+        ValueError: if the file is corrupt, harmful, or holds no model of Asteroid's form.
     """
     if isinstance(source, Mapping):
-        return _checked(dict(source), "The dictionary")
+        return _checked(source, "The dictionary")
     path = _locate(source)
     conf = _read_safetensors(path) if path.suffix == ".safetensors" else unpickled(path)
-    return _checked(conf, str(path))
+    conf = _checked(_of_checkpoint(conf), str(path), foreign.of_file(path))
+    size = sum(tensor.nbytes for tensor in conf["state_dict"].values())
+    if size > path.stat().st_size:
+        raise ValueError(
+            f"{path} declares {size} bytes of weights and has {path.stat().st_size} itself: it was "
+            "made to fill the memory, and is not read."
+        )
+    return conf
 
 
 def fill(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
     """Loads weights that must be exactly a model's own.
+
+    A model of the meta device, which has shapes only, gets memory here, when they have proved to
+    be those of the weights.
 
     Raises:
         ValueError: if tensors are missing, left over, of another shape or not finite; names them.
@@ -114,89 +163,170 @@ def fill(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
             f"{len(broken)} tensors hold NaN or infinity ({', '.join(broken[:5])}): the file is "
             "corrupt, or its training diverged."
         )
+    if any(parameter.is_meta for parameter in model.parameters()):
+        model.to_empty(device="cpu")
     model.load_state_dict(state_dict)
 
 
 def unpickled(path: Path) -> Any:
     """What `torch.save` wrote, if it is tensors and plain Python.
 
+    Tensors are read from the file as they are needed, and cannot reach beyond it.
+
     Raises:
         ValueError: if the file is corrupt or holds anything else, which is never unpickled.
     """
+    _check_archive(path)
     # Files that Asteroid wrote hold this one type besides.
     torch.serialization.add_safe_globals([torch.torch_version.TorchVersion])
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as reason:
+        called = re.search(r"GLOBAL (\S+)", str(reason))
+        what = f"asks for {called[1]}, and not for" if called else "is corrupt, or holds more than"
+        advice = foreign.of_file(path) or "Save model.serialize(), not the model."
         raise ValueError(
-            f"{path} cannot be read: it is corrupt, or holds more than tensors and plain Python, "
-            "which is never unpickled. Save model.serialize(), not the model."
+            f"{path} cannot be read: it {what} tensors and plain Python only. Code in a file is "
+            f"never run. {advice}"
         ) from reason
     except Exception as reason:  # of a file that is none, torch's reader raises nearly anything
+        raise ValueError(f"{path} cannot be read: {CORRUPT}") from reason
+
+
+CORRUPT = "it is truncated, corrupt, or nothing that torch.save wrote. Download or save it again."
+
+
+def _check_archive(path: Path) -> None:
+    """
+    Raises:
+        ValueError: if a file is no archive as torch.save writes it, whose entries are never
+            compressed and so never larger than the file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except zipfile.BadZipFile as reason:
+        explanation = foreign.of_file(path)
+        raise ValueError(explanation or f"{path} cannot be read: {CORRUPT}") from reason
+    if any("/code/" in entry.filename for entry in entries):
         raise ValueError(
-            f"{path} cannot be read: it is truncated or corrupt. Download or save it again."
-        ) from reason
+            f"{path} cannot be read: it is a TorchScript program, as `waveunet export` writes. "
+            "torch.jit.load runs it; a model is loaded from what that was exported from."
+        )
+    size = sum(entry.file_size for entry in entries)
+    if size > path.stat().st_size or any(entry.compress_type for entry in entries):
+        raise ValueError(
+            f"{path} cannot be read: it is compressed ({size} bytes in {path.stat().st_size}), "
+            "which torch.save never does, and which can fill the memory. Save it again."
+        )
 
 
 def _locate(source: str | os.PathLike) -> Path:
-    """A weights file on this disk: given, in a given folder, or fetched from the Hub."""
+    """A weights file on this disk: given, in a given folder, or fetched."""
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(f"A {type(source).__name__} names no weights; expected a path or name.")
-    path, name = Path(source).expanduser(), os.fspath(source)
+    name = os.fspath(source)
+    if remote.is_url(name):
+        return remote.from_url(name)
+    path = Path(source).expanduser()
     if path.is_file():
         return path
     if path.is_dir() and name:
-        for file in (BIN, SAFETENSORS):
+        for file in (SAFETENSORS, BIN):
             if (path / file).is_file():
                 return path / file
-        raise FileNotFoundError(f"The folder {path} holds neither {BIN} nor {SAFETENSORS}.")
-    if not HUB_NAME.match(name) or path.suffix in SUFFIXES or path.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no file or folder {name!r}, and it is no name on the Hugging Face Hub, "
-            "which would be 'user/model'."
-        )
-    return _download(name)
-
-
-def _download(name: str) -> Path:
-    """The weights of "user/model" or "user/model@revision", from the Hub or its cache."""
-    from asteroid.utils.hub_utils import cached_download
-
-    try:
-        return Path(cached_download(name))
-    except Exception as reason:  # of several libraries, by version
-        detail = str(reason).strip().splitlines() or [""]
-        raise FileNotFoundError(
-            f"There is no file or folder {name!r} here, and the Hugging Face Hub gave none of that "
-            f"name ({type(reason).__name__}: {detail[0]}). Check the name and the network."
-        ) from reason
+        raise FileNotFoundError(f"The folder {path} holds neither {SAFETENSORS} nor {BIN}.")
+    if remote.is_hub_name(name) and not path.parent.is_dir():
+        return remote.from_hub(name)
+    raise FileNotFoundError(
+        f"There is no file or folder {name!r}, and it is no name on the Hugging Face Hub, which "
+        "would be 'user/model' or 'user/model@revision'."
+    )
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    config = path.with_name(CONFIG)
-    if not config.is_file():
-        raise FileNotFoundError(f"{path} needs {CONFIG} beside it, which describes the model.")
+    """Tensors and their description; where both say it, file and `config.json` must agree."""
+    beside = path.with_name(CONFIG)
     try:
-        conf = json.loads(config.read_text())
-        return {**conf, "state_dict": safetensors.torch.load_file(path)}
-    except (json.JSONDecodeError, TypeError, safetensors.SafetensorError) as reason:
-        raise ValueError(f"{path} or its {CONFIG} is corrupt: {reason}.") from reason
+        with safetensors.safe_open(path, framework="pt") as file:
+            own = (file.metadata() or {}).get("config")
+        state = safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as reason:
+        raise ValueError(f"{path} is corrupt ({reason}). Download or save it again.") from reason
+    described = [_json(own, f"The metadata of {path}")] if own is not None else []
+    if beside.is_file():
+        described.append(_json(_text(beside), str(beside)))
+    if not described:
+        raise ValueError(
+            foreign.of_file(path) or f"{path} needs {CONFIG} beside it, which describes the model."
+        )
+    first, last = described[0], described[-1]
+    if first.get("model_args") != last.get("model_args"):
+        raise ValueError(
+            f"{beside} is not of {path.name}, whose own model_args are {first.get('model_args')}. "
+            "Give the weights a folder of their own; arguments can be replaced on loading."
+        )
+    return {**last, "state_dict": state}
 
 
-def _checked(conf: Any, name: str) -> dict[str, Any]:
+def _text(path: Path) -> str:
+    if path.stat().st_size > MAX_CONFIG:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes; it describes no model.")
+    return path.read_text(errors="replace")
+
+
+def _json(text: str, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as reason:
+        raise ValueError(f"{name} is corrupt: {reason}.") from reason
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} describes no model: it is a {type(value).__name__}.")
+    return value
+
+
+def _of_checkpoint(conf: Any) -> Any:
+    """Asteroid's dictionary of a Lightning checkpoint, whose System calls its model `model`."""
+    if not isinstance(conf, Mapping) or "pytorch-lightning_version" not in conf:
+        return conf
+    state = conf.get("state_dict")
+    state = state if isinstance(state, Mapping) else {}
+    described = {key: conf[key] for key in ("model_name", "model_args") if key in conf}
+    prefix = "model."
+    return {
+        **described,
+        "state_dict": {
+            name.removeprefix(prefix): tensor
+            for name, tensor in state.items()
+            if isinstance(name, str) and name.startswith(prefix)
+        },
+    }
+
+
+def _checked(conf: Any, name: str, explanation: str | None = None) -> dict[str, Any]:
     """The dictionary, if it is Asteroid's.
 
+    Args:
+        explanation: what it is if it is not, where that is known already.
     Raises:
         ValueError: if a key is missing or its value of another kind; says which.
     """
-    found = conf if isinstance(conf, Mapping) else {}
+    found = {"infos": {}, **conf} if isinstance(conf, Mapping) else {}
     wrong = [key for key, kind in KEYS.items() if not isinstance(found.get(key), kind)]
-    if not wrong and not all(isinstance(t, torch.Tensor) for t in found["state_dict"].values()):
-        wrong = ["state_dict"]
     if wrong:
         keys = sorted(map(str, found)) or type(conf).__name__
         raise ValueError(
-            f"{name} holds no Asteroid model: {', '.join(wrong)} missing or of another kind, found "
-            f"{keys}. Expected what torch.save(model.serialize(), path) writes."
+            explanation
+            or foreign.of_dictionary(conf, name)
+            or f"{name} holds no Asteroid model: {', '.join(wrong)} missing or of another kind, "
+            f"found {keys}. Expected what torch.save(model.serialize(), path) writes."
         )
-    return dict(found)
+    for key, tensor in found["state_dict"].items():
+        dense = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
+        if not isinstance(key, str) or not dense or tensor.is_meta or tensor.dtype not in FLOATS:
+            kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+            raise ValueError(
+                f"{name} holds no Asteroid model: {key!r} in its state_dict is no dense tensor of "
+                f"floats, but {kind}."
+            )
+    return found

@@ -80,7 +80,7 @@ class Hub:
         self.storage = f"http://localhost:{self.server.server_port}"  # to a client another host
 
     def __enter__(self) -> Hub:
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -140,7 +140,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content[: len(content) // 2] if cut else content)
+            half = 0 if status == 206 else len(content) // 2
+            self.wfile.write(content[:half] if cut else content)
         self.close_connection |= cut
 
     def json(self, value: object, status: int = 200, headers: dict[str, str] | None = None) -> None:
@@ -319,7 +320,8 @@ class Handler(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         if path not in self.hub.files:
             raise Refused(404, "", f"nothing at {path}")
-        self.download(200, self.hub.files[path], {})
+        content = self.hub.files[path]
+        self.download(200, content, {"Content-Type": "text/html"} if content[:1] == b"<" else {})
 
     def download(self, status: int, content: bytes, headers: dict[str, str]) -> None:
         cut = self.command == "GET" and self.hub.cut_off > 0

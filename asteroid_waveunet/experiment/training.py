@@ -22,7 +22,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .. import weights
-from ..files import replacing
 from ..model import WaveUNet
 from .configuration import Training
 from .objectives import LOSSES, SCHEDULES
@@ -37,6 +36,12 @@ class WaveUNetSystem(System):
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
         mixture, targets = batch
         return self.loss_func(self.model.forward_context(mixture), targets)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What `WaveUNet.from_pretrained` needs beside the weights, in plain Python."""
+        super().on_save_checkpoint(checkpoint)
+        described = self.model.serialize()
+        checkpoint.update({key: described[key] for key in ("model_name", "model_args")})
 
 
 def fit(
@@ -161,11 +166,7 @@ def keep_best(model: WaveUNet, trainer: pl.Trainer, exp_dir: Path) -> WaveUNet:
             "The validation loss was never finite: training diverged. Delete "
             f"{exp_dir / 'checkpoints'} and start again with a lower --lr."
         )
-    state = weights.unpickled(Path(checkpoints.best_model_path))["state_dict"]
     model = model.cpu()
-    weights.fill(
-        model, {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
-    )
-    with replacing(exp_dir / "best_model.pth") as partial:
-        torch.save(model.serialize(), partial)
+    weights.fill(model, weights.read(checkpoints.best_model_path)["state_dict"])
+    weights.write(model.serialize(), exp_dir / "best_model.pth")
     return model.eval()
