@@ -83,7 +83,7 @@ def _add_separate(commands: Any) -> None:
     )
     add = parser.add_argument
     add("songs", nargs="+", metavar="SONG", help="file, folder (with all below it) or pattern")
-    add("-m", "--model", required=True, help="folder, file, Hub name (user/model) or preset")
+    add("-m", "--model", required=True, help="folder, file, Hub name (user/model), URL or preset")
     add("-o", "--output", default="separated", metavar="OUT", help="folder (default: %(default)s)")
     add("--two-stems", metavar="SOURCE", help="one source, and the sum of all others")
     add("--residual", action="store_true", help="also the song less all sources")
@@ -187,7 +187,7 @@ def _add_export(commands: Any) -> None:
         "limited to full scale.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="folder, file, Hub name (user/model) or preset")
+    add("model", metavar="MODEL", help="folder, file, Hub name (user/model), URL or preset")
     add("-o", "--output", required=True, metavar="FILE")
     suffixes = ", ".join(f"{form} for {suffix}" for suffix, form in EXPORT_SUFFIXES.items())
     forms = dict.fromkeys(EXPORT_SUFFIXES.values())
@@ -272,7 +272,7 @@ def convert(options: argparse.Namespace) -> int:
 
 
 def load(name: str, device: str | None = None) -> WaveUNet:
-    """A model that does not clip, by folder, file, Hub name or preset.
+    """A model that does not clip, by folder, file, Hub name, URL or preset.
 
     It is `--clip` that decides on samples beyond full scale, when files are written.
 
@@ -284,7 +284,7 @@ def load(name: str, device: str | None = None) -> WaveUNet:
         model = presets.make(name)
         warnings.warn(
             f"{name} is a preset: a model that was never trained, whose estimates mean nothing. "
-            "Name a trained one by its folder, file or Hub name.",
+            "Name a trained one by its folder, file, Hub name or URL.",
             stacklevel=2,
         )
     else:

@@ -203,7 +203,8 @@ def _download(url: str) -> Path:
         try:
             _fetch(url, partial)
         except requests.RequestException as reason:
-            raise OSError(f"{url} cannot be downloaded ({_first_line(reason)}).") from reason
+            cause = getattr(reason.args[0] if reason.args else reason, "reason", reason)
+            raise OSError(f"{url} cannot be downloaded ({_first_line(cause)}).") from reason
     return path
 
 
