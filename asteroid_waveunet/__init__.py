@@ -19,6 +19,7 @@ export      one hop as a file for other programs (with the extra "export")
 batch       many songs: which they are, and what became of each
 cli         the command `waveunet`
 weights     trained models as files
+untrusted   files of weights read so that they can do no harm
 remote      files of the Hugging Face Hub and of URLs
 foreign     whose weights a file holds that are not ours
 infer       Asteroid's command asteroid-infer with these models

@@ -15,8 +15,8 @@ from .blocks import ACTIVATIONS, UPSAMPLING
 
 __all__ = ["MAX_WEIGHTS", "check", "check_replaced", "n_weights"]
 
-MAX_WEIGHTS = 2**31
-"""Of one model: 8 GB in float32, two hundred times the paper's M4."""
+MAX_WEIGHTS = 2**29
+"""Of one model: 2 GB in float32, fifty times the paper's M4."""
 
 MAX_SAMPLE_RATE = 1_000_000
 MAX_NAME_LENGTH = 100
@@ -57,8 +57,9 @@ def check(arguments: Mapping[str, Any]) -> None:
     for name, (least, most) in COUNTS.items():
         value = arguments[name]
         if not _is_whole(value) or not least <= value <= most:
-            limits = f"{least} to {most}" if name == "levels" else f"at least {least}"
-            raise ValueError(f"{name} is {_shown(value)}; expected a whole number, {limits}.")
+            raise ValueError(
+                f"{name} is {_shown(value)}; expected a whole number, {least} to {most}."
+            )
     rate = arguments["sample_rate"]
     whole = _is_whole(rate) or (isinstance(rate, float) and rate.is_integer())
     if not whole or not 1 <= rate <= MAX_SAMPLE_RATE:

@@ -44,7 +44,7 @@ class WaveUNet(BaseModel):
             `initial_filters`, as the paper.
 
     Raises:
-        ValueError: if an argument is out of its range, or all make more than 2^31 weights.
+        ValueError: if an argument is out of its range, or all make more than 2^29 weights.
 
     Shapes, of `model(mixture)`; float tensors at full scale 1.0:
 

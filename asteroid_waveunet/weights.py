@@ -4,9 +4,6 @@
 and tensors, which is all that `torch.load` unpickles here. `model.safetensors` holds the same:
 the tensors, and in its metadata, under "config", the rest as JSON, which is also in the
 `config.json` beside it.
-
-A file may come from anywhere. Nothing in it is called, no more memory is taken than it has bytes,
-and it names no other files.
 """
 
 from __future__ import annotations
@@ -14,28 +11,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pickle
-import re
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 from torch import nn
 
-from . import foreign, remote
+from . import foreign, remote, untrusted
 from .files import replacing
 from .remote import BIN, CONFIG, SAFETENSORS
 
-__all__ = ["FORMATS", "fill", "plain", "read", "save", "unpickled", "write"]
+__all__ = ["FORMATS", "FORMAT_BY_SUFFIX", "fill", "plain", "read", "save", "write"]
 
 KEYS = {"model_name": str, "model_args": Mapping, "state_dict": Mapping, "infos": Mapping}
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-MAX_CONFIG = 2**24  # bytes; ours have a few thousand
 
 
 def plain(value: Any) -> Any:
@@ -124,8 +116,9 @@ def read(source: Any) -> dict[str, Any]:
     if isinstance(source, Mapping):
         return _checked(source, "The dictionary")
     path = _locate(source)
-    conf = _read_safetensors(path) if path.suffix == ".safetensors" else unpickled(path)
-    conf = _checked(_of_checkpoint(conf), str(path), foreign.of_file(path))
+    described = path.suffix == ".safetensors"
+    conf = untrusted.described(path) if described else untrusted.unpickled(path)
+    conf = _checked(_of_checkpoint(conf), str(path))
     size = sum(tensor.nbytes for tensor in conf["state_dict"].values())
     if size > path.stat().st_size:
         raise ValueError(
@@ -168,59 +161,6 @@ def fill(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
     model.load_state_dict(state_dict)
 
 
-def unpickled(path: Path) -> Any:
-    """What `torch.save` wrote, if it is tensors and plain Python.
-
-    Tensors are read from the file as they are needed, and cannot reach beyond it.
-
-    Raises:
-        ValueError: if the file is corrupt or holds anything else, which is never unpickled.
-    """
-    _check_archive(path)
-    # Files that Asteroid wrote hold this one type besides.
-    torch.serialization.add_safe_globals([torch.torch_version.TorchVersion])
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as reason:
-        called = re.search(r"GLOBAL (\S+)", str(reason))
-        what = f"asks for {called[1]}, and not for" if called else "is corrupt, or holds more than"
-        advice = foreign.of_file(path) or "Save model.serialize(), not the model."
-        raise ValueError(
-            f"{path} cannot be read: it {what} tensors and plain Python only. Code in a file is "
-            f"never run. {advice}"
-        ) from reason
-    except Exception as reason:  # of a file that is none, torch's reader raises nearly anything
-        raise ValueError(f"{path} cannot be read: {CORRUPT}") from reason
-
-
-CORRUPT = "it is truncated, corrupt, or nothing that torch.save wrote. Download or save it again."
-
-
-def _check_archive(path: Path) -> None:
-    """
-    Raises:
-        ValueError: if a file is no archive as torch.save writes it, whose entries are never
-            compressed and so never larger than the file.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except zipfile.BadZipFile as reason:
-        explanation = foreign.of_file(path)
-        raise ValueError(explanation or f"{path} cannot be read: {CORRUPT}") from reason
-    if any("/code/" in entry.filename for entry in entries):
-        raise ValueError(
-            f"{path} cannot be read: it is a TorchScript program, as `waveunet export` writes. "
-            "torch.jit.load runs it; a model is loaded from what that was exported from."
-        )
-    size = sum(entry.file_size for entry in entries)
-    if size > path.stat().st_size or any(entry.compress_type for entry in entries):
-        raise ValueError(
-            f"{path} cannot be read: it is compressed ({size} bytes in {path.stat().st_size}), "
-            "which torch.save never does, and which can fill the memory. Save it again."
-        )
-
-
 def _locate(source: str | os.PathLike) -> Path:
     """A weights file on this disk: given, in a given folder, or fetched."""
     if not isinstance(source, (str, os.PathLike)):
@@ -244,70 +184,25 @@ def _locate(source: str | os.PathLike) -> Path:
     )
 
 
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    """Tensors and their description; where both say it, file and `config.json` must agree."""
-    beside = path.with_name(CONFIG)
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            own = (file.metadata() or {}).get("config")
-        state = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as reason:
-        raise ValueError(f"{path} is corrupt ({reason}). Download or save it again.") from reason
-    described = [_json(own, f"The metadata of {path}")] if own is not None else []
-    if beside.is_file():
-        described.append(_json(_text(beside), str(beside)))
-    if not described:
-        raise ValueError(
-            foreign.of_file(path) or f"{path} needs {CONFIG} beside it, which describes the model."
-        )
-    first, last = described[0], described[-1]
-    if first.get("model_args") != last.get("model_args"):
-        raise ValueError(
-            f"{beside} is not of {path.name}, whose own model_args are {first.get('model_args')}. "
-            "Give the weights a folder of their own; arguments can be replaced on loading."
-        )
-    return {**last, "state_dict": state}
-
-
-def _text(path: Path) -> str:
-    if path.stat().st_size > MAX_CONFIG:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes; it describes no model.")
-    return path.read_text(errors="replace")
-
-
-def _json(text: str, name: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as reason:
-        raise ValueError(f"{name} is corrupt: {reason}.") from reason
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} describes no model: it is a {type(value).__name__}.")
-    return value
-
-
 def _of_checkpoint(conf: Any) -> Any:
     """Asteroid's dictionary of a Lightning checkpoint, whose System calls its model `model`."""
     if not isinstance(conf, Mapping) or "pytorch-lightning_version" not in conf:
         return conf
     state = conf.get("state_dict")
-    state = state if isinstance(state, Mapping) else {}
-    described = {key: conf[key] for key in ("model_name", "model_args") if key in conf}
-    prefix = "model."
     return {
-        **described,
+        **{key: conf[key] for key in ("model_name", "model_args") if key in conf},
         "state_dict": {
-            name.removeprefix(prefix): tensor
-            for name, tensor in state.items()
-            if isinstance(name, str) and name.startswith(prefix)
+            name.removeprefix("model."): tensor
+            for name, tensor in (state.items() if isinstance(state, Mapping) else ())
+            if str(name).startswith("model.")
         },
+        "infos": {"training_config": conf.get("training_config")},
     }
 
 
-def _checked(conf: Any, name: str, explanation: str | None = None) -> dict[str, Any]:
+def _checked(conf: Any, name: str) -> dict[str, Any]:
     """The dictionary, if it is Asteroid's.
 
-    Args:
-        explanation: what it is if it is not, where that is known already.
     Raises:
         ValueError: if a key is missing or its value of another kind; says which.
     """
@@ -316,8 +211,7 @@ def _checked(conf: Any, name: str, explanation: str | None = None) -> dict[str, 
     if wrong:
         keys = sorted(map(str, found)) or type(conf).__name__
         raise ValueError(
-            explanation
-            or foreign.of_dictionary(conf, name)
+            foreign.of_dictionary(conf, name)
             or f"{name} holds no Asteroid model: {', '.join(wrong)} missing or of another kind, "
             f"found {keys}. Expected what torch.save(model.serialize(), path) writes."
         )

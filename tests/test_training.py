@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import assert_same_model, tiny
 
-from asteroid_waveunet import WaveUNet, weights
+from asteroid_waveunet import WaveUNet, untrusted
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.objectives import LOSSES, SCHEDULES
 from asteroid_waveunet.experiment.segments import EpochSampler
@@ -88,7 +88,7 @@ def test_checkpoints_are_models_too_without_lightning(tmp_path):
 def test_checkpoints_that_do_not_tell_their_arguments_are_refused(tmp_path):
     """Such as those of Asteroid's own System."""
     train(tmp_path, max_epochs=1)
-    checkpoint = weights.unpickled(tmp_path / "checkpoints" / "last.ckpt")
+    checkpoint = untrusted.unpickled(tmp_path / "checkpoints" / "last.ckpt")
     del checkpoint["model_args"]
     torch.save(checkpoint, tmp_path / "old.ckpt")
     with pytest.raises(

@@ -21,7 +21,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .. import weights
+from .. import untrusted, weights
 from ..model import WaveUNet
 from .configuration import Training
 from .objectives import LOSSES, SCHEDULES
@@ -109,7 +109,7 @@ def fit(
 def _epochs_done(checkpoint: Path) -> int:
     """How far a checkpoint is; a corrupt one is refused here, before Lightning meets it."""
     try:
-        progress = weights.unpickled(checkpoint)["loops"]["fit_loop"]["epoch_progress"]
+        progress = untrusted.unpickled(checkpoint)["loops"]["fit_loop"]["epoch_progress"]
     except (KeyError, TypeError, ValueError) as reason:
         raise ValueError(
             f"{checkpoint} is no checkpoint to go on from ({reason}); delete "
