@@ -212,11 +212,14 @@ def export(options: argparse.Namespace) -> int:
     _check_writable(path.parent)
     model = load(options.model)
     if form in weights.FORMATS:
-        infos = {} if _is_preset(options.model) else weights.read(options.model)["infos"]
-        weights.write(model.serialize(**infos), path, form)
+        conf = model.serialize()
+        if not _is_preset(options.model):
+            conf["infos"] = weights.plain(weights.read(options.model)["infos"])
+        weights.write(conf, path, form)
         print(path)
         return 0
-    exported = export_step(model, path, form, options.hop, options.batch_size or 1)
+    batch_size = 1 if options.batch_size is None else options.batch_size
+    exported = export_step(model, path, form, options.hop, batch_size)
     print(path)
     for name, value in exported.metadata.items():
         print(f"  {name}: {' '.join(value.splitlines())}")

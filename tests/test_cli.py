@@ -343,6 +343,7 @@ def test_a_checkpoint_of_a_training_is_exported(here):
         (["-o", "step.so"], "does not end in .onnx, .pt, .bin, .pth or .safetensors; say which"),
         (["-o", "step.bin", "--hop", "8"], "--hop and --batch-size are of onnx and torchscript"),
         (["-o", "songs/plain.wav/step.pt"], "Nothing can be written into songs/plain.wav"),
+        (["-o", "step.pt", "--batch-size", "0"], "batch_size is 0; expected at least 1"),
         (["-o", "step.pt", "--hop", "7"], "hop is 7; expected a multiple of this model's step"),
     ],
 )
