@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from . import __version__
-from .commands import compare, convert, evaluate, export, separate
+from .commands import compare, convert, evaluate, export, publish, separate
 
 __all__ = ["main"]
 
-COMMANDS = (separate, evaluate, compare, export, convert)
+COMMANDS = (separate, evaluate, compare, publish, export, convert)
 
 INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ended
 

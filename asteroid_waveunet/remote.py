@@ -28,12 +28,23 @@ from huggingface_hub.utils import (
 
 from .files import replacing
 
-__all__ = ["BIN", "CONFIG", "SAFETENSORS", "from_hub", "from_url", "is_hub_name", "is_url"]
+__all__ = [
+    "BIN",
+    "CONFIG",
+    "SAFETENSORS",
+    "check_repo_id",
+    "check_tag",
+    "from_hub",
+    "from_url",
+    "is_hub_name",
+    "is_url",
+]
 
 BIN, SAFETENSORS, CONFIG = "pytorch_model.bin", "model.safetensors", "config.json"
 SUFFIXES = (".bin", ".pth", ".pt", ".ckpt", ".safetensors")
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.!-]+(@[\w./-]+)?")
+TAG = re.compile(r"(?!.*(\.\.|\.lock$))\w[\w.-]*(?<!\.)", re.ASCII)
 SHA256 = re.compile(r"[0-9a-f]{64}")
 HUB_PAGE = re.compile(  # what follows the Hub's own address, on its pages and in its links
     r"/(?P<repo>[\w.-]+/[\w.-]+)"
@@ -53,6 +64,39 @@ def is_hub_name(name: str) -> bool:
     (True, False, False)
     """
     return bool(HUB_NAME.fullmatch(name)) and Path(name).suffix not in SUFFIXES
+
+
+def check_repo_id(repo: str) -> None:
+    """
+    Raises:
+        ValueError: if it cannot be a model's name on the Hub, or not one that is loaded by it.
+
+    >>> check_repo_id("model")
+    Traceback (most recent call last):
+    ValueError: 'model' is no name for a model on the Hugging Face Hub; expected user/name, the \
+user or organisation it belongs to and then letters, digits and . _ - .
+    """
+    try:
+        huggingface_hub.utils.validate_repo_id(repo)
+        valid = is_hub_name(repo) and "@" not in repo
+    except huggingface_hub.utils.HFValidationError:
+        valid = False
+    if not valid:
+        raise ValueError(
+            f"{repo!r} is no name for a model on the Hugging Face Hub; expected user/name, the "
+            "user or organisation it belongs to and then letters, digits and . _ - ."
+        )
+
+
+def check_tag(tag: str) -> None:
+    """
+    Raises:
+        ValueError: if it cannot be a tag of git and of `user/model@tag`.
+
+    >>> check_tag("v1.0")
+    """
+    if not TAG.fullmatch(tag):
+        raise ValueError(f"{tag!r} is no name for a revision; expected one such as v1.0.")
 
 
 def from_hub(name: str) -> Path:

@@ -89,8 +89,16 @@ def _write_bin(conf: Mapping[str, Any], path: Path) -> None:
 
 
 def _write_safetensors(conf: Mapping[str, Any], path: Path) -> None:
+    """The same model is the same file: safetensors itself writes its metadata in any order."""
     metadata = {"format": "pt", "config": _described(conf)}
-    safetensors.torch.save_file(conf["state_dict"], path, metadata=metadata)
+    content = safetensors.torch.save(conf["state_dict"], metadata)
+    data = 8 + int.from_bytes(content[:8], "little")
+    header = {**json.loads(content[8:data]), "__metadata__": metadata}
+    described = json.dumps(header, separators=(",", ":")).encode()
+    described += b" " * (-len(described) % 8)
+    with path.open("wb") as file:
+        file.write(len(described).to_bytes(8, "little") + described)
+        file.write(memoryview(content)[data:])
 
 
 def _described(conf: Mapping[str, Any], indent: int | None = None) -> str:

@@ -5,7 +5,8 @@
 
 Models only. Names that end in one of `LFS` are kept as large files, whose ETag is their sha256;
 others have git's. Reading needs no token, writing one of `hub.tokens`. `hub.cut_off` and
-`hub.damage` make downloads go wrong; `hub.requests` is what was asked.
+`hub.damage` make downloads go wrong, `hub.uploads_until`, `hub.meanwhile` and `hub.card_faults`
+uploads; `hub.requests` is what was asked, `hub.written` what of it would change something.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-LFS = (".bin", ".safetensors", ".pth", ".pt", ".ckpt", ".onnx")
+LFS = (".bin", ".safetensors", ".pth", ".pt", ".ckpt", ".onnx", ".flac")
 
 
 class Refused(Exception):
@@ -69,7 +74,13 @@ class Hub:
         self.repos: dict[str, Repo] = {}
         self.objects: dict[str, bytes] = {}  # large files, by sha256
         self.files: dict[str, bytes] = {}  # what is at other addresses: "/path" -> content
-        self.tokens = {"hf_test": "user"}
+        self.tokens = {"hf_test": "user", "hf_reader": "user", "hf_fine": "user"}
+        self.roles = {"hf_test": "write", "hf_reader": "read", "hf_fine": "fineGrained"}
+        self.orgs = {"band": "write", "museum": "read"}  # that every user is in: name -> role
+        self.card_faults: list[str] = []  # of the next model cards
+        self.uploads_until: int | None = None  # large files that come through; others never end
+        self.held = threading.Event()  # set when one does not
+        self.meanwhile: Callable[[], object] = lambda: None  # called before a commit
         self.requests: list[str] = []
         self.cut_off = 0  # how many downloads of large files still break half-way
         self.damage = False  # whether large files are other than their ETag says
@@ -87,6 +98,12 @@ class Hub:
         self.server.shutdown()
         self.server.server_close()
 
+    @property
+    def written(self) -> list[str]:
+        """Requests that change something, if they are granted."""
+        harmless = ("GET", "HEAD", "POST /api/validate-yaml")
+        return [each for each in self.requests if not each.startswith(harmless)]
+
     def commit(self, name: str, files: dict[str, bytes], tag: str | None = None) -> str:
         """Adds files to a model, which is made if there is none, without a client."""
         repo = self.repos.setdefault(name, Repo())
@@ -96,6 +113,24 @@ class Hub:
         if tag is not None:
             repo.tags[tag] = commit
         return commit
+
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+def client(hub: Hub, home: Path, code: str, *words: str, **environment: str) -> subprocess.Popen:
+    """Python with this Hub and caches of its own below `home`, where it also runs."""
+    caches = {name: str(home / name) for name in ("HF_HOME", "ASTEROID_CACHE", "TORCH_HOME")}
+    settings = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*", "HF_TOKEN": ""}
+    path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *words],
+        env={**os.environ, "PYTHONPATH": path, **caches, **settings, **environment},
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -109,6 +144,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.body = b"".join(self.received())
+        if len(self.body) < int(self.headers.get("Content-Length", 0)):
+            self.close_connection = True  # the client is gone
+            return None
         path = urlsplit(self.path).path
         self.hub.requests.append(f"{self.command} {path}")
         try:
@@ -149,42 +187,53 @@ class Handler(BaseHTTPRequestHandler):
         self.send(status, content, {"Content-Type": "application/json", **(headers or {})})
 
     @property
+    def token(self) -> str:
+        return self.headers.get("Authorization", "").removeprefix("Bearer ")
+
+    @property
     def user(self) -> str | None:
-        return self.hub.tokens.get(self.headers.get("Authorization", "").removeprefix("Bearer "))
+        return self.hub.tokens.get(self.token)
+
+    def may_write(self, name: str) -> bool:
+        writable = {self.user, *(org for org, role in self.hub.orgs.items() if role == "write")}
+        return self.hub.roles[self.token] == "write" and name.split("/")[0] in writable
 
     def repo(self, name: str, write: bool = False) -> Repo:
         repo = self.hub.repos.get(name)
         if write and self.user is None:
             raise Refused(401, "", "Invalid username or password.")
-        if repo is None or (repo.private and self.user != name.split("/")[0]):
+        if repo is None or (repo.private and self.user is None):
             raise Refused(404, "RepoNotFound", "Repository not found")
-        if write and self.user != name.split("/")[0]:
+        if write and not self.may_write(name):
             raise Refused(403, "", f"You have no right to write to {name}")
         return repo
 
     def whoami(self) -> None:
         if self.user is None:
             raise Refused(401, "", "Invalid username or password.")
-        access = {"accessToken": {"displayName": "test", "role": "write"}}
-        self.json({"type": "user", "name": self.user, "orgs": [], "auth": access})
+        access = {"accessToken": {"displayName": "test", "role": self.hub.roles[self.token]}}
+        orgs = [{"name": name, "roleInOrg": role} for name, role in self.hub.orgs.items()]
+        self.json({"type": "user", "name": self.user, "orgs": orgs, "auth": access})
 
     def create(self) -> None:
         asked = json.loads(self.body)
         if self.user is None:
             raise Refused(401, "", "Invalid username or password.")
         name = f"{asked.get('organization') or self.user}/{asked['name']}"
+        if not self.may_write(name):
+            raise Refused(403, "", f"You have no right to create {name}")
         known = name in self.hub.repos
         if not known:
             private = asked.get("private") or asked.get("visibility") == "private"
             repo = self.hub.repos[name] = Repo(private=bool(private))
-            self.repo(name, write=True)
             repo.add({".gitattributes": b""}, "initial commit")
         self.json(
             {"url": f"{self.hub.url}/{name}", "id": name, "name": name}, 409 if known else 200
         )
 
     def validate_card(self) -> None:
-        self.json({"errors": [], "warnings": []})
+        errors = [{"message": self.hub.card_faults.pop()}] if self.hub.card_faults else []
+        self.json({"errors": errors, "warnings": []}, 400 if errors else 200)
 
     def preupload(self, name: str, revision: str) -> None:
         repo = self.repo(name, write=True)
@@ -207,11 +256,15 @@ class Handler(BaseHTTPRequestHandler):
     def lfs_put(self, oid: str) -> None:
         if hashlib.sha256(self.body).hexdigest() != oid:
             raise Refused(400, "", "the content has another sha256")
+        if len(self.hub.objects) == self.hub.uploads_until:
+            self.hub.held.set()
+            threading.Event().wait()
         self.hub.objects[oid] = self.body
         self.send(200, b"", {})
 
     def add_commit(self, name: str, revision: str) -> None:
         repo = self.repo(name, write=True)
+        self.hub.meanwhile()
         parent = repo.branches.get(revision)
         if parent is None:
             raise Refused(404, "RevisionNotFound")

@@ -61,7 +61,8 @@ def test_what_a_reader_should_know_is_said(tmp_path):
 def test_the_page_shows_the_best_the_median_and_the_worst_song(tmp_path):
     estimator = Mixture()
     found = assess(tmp_path, TWO, estimator)
-    page = assessment.report(found, SONGS, estimator, title="t", command="c")
+    pieces = assessment.excerpts(found, SONGS, estimator)
+    page = assessment.report(found, excerpts=pieces, title="t", command="c")
     assert list(page.excerpts) == ["best", "median", "worst"]
     assert {piece.track for piece in page.excerpts.values()} == {song.name for song in SONGS}
     for piece in page.excerpts.values():

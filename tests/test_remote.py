@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+import hub_server
 import pytest
 from conftest import tiny
-from hub_server import Hub
+from hub_server import CHECKOUT, Hub
 
-import asteroid_waveunet
 from asteroid_waveunet import WaveUNet, remote, weights
 
-CHECKOUT = Path(asteroid_waveunet.__file__).parents[1]
 NOWHERE = "http://127.0.0.1:9"
 
 LOAD = """
@@ -55,21 +51,10 @@ def client(hub, tmp_path):
     """Runs Python with this Hub and caches of its own; gives the lines that it printed."""
 
     def run(code: str, *words: str, **environment: str) -> list[str]:
-        caches = {
-            name: str(tmp_path / name) for name in ("HF_HOME", "ASTEROID_CACHE", "TORCH_HOME")
-        }
-        settings = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
-        path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
-        result = subprocess.run(
-            [sys.executable, "-c", code, *words],
-            env={**os.environ, "PYTHONPATH": path, **caches, **settings, **environment},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert result.returncode == 0, result.stderr
-        return result.stdout.splitlines()
+        process = hub_server.client(hub, tmp_path, code, *words, **environment)
+        said, complaint = process.communicate()
+        assert process.returncode == 0, complaint
+        return said.splitlines()
 
     return run
 

@@ -95,8 +95,7 @@ def evaluate(options: argparse.Namespace) -> int:
     if not options.no_report and not assessment.is_newer(page, out):
         contents = assessment.report(
             found,
-            tracks,
-            estimator,
+            excerpts=assessment.excerpts(found, tracks, estimator),
             title=f"{_title(options)} on {Path(options.data).resolve().name}",
             command=shlex.join(["waveunet", *options.arguments]),
         )

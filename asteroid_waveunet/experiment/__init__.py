@@ -11,7 +11,8 @@ scoring        scores of a data set, in processes;  aggregation  figures and a t
 assessment     scores beside the baselines', and the page;  comparison  two systems, paired
 report         a page to judge a model by;  standings  its tables;  charts  its figures
 excerpts       pieces of tracks to listen to;  strips  pictures of them
-publishing     a folder for the Hugging Face Hub
+publishing     a folder for the Hugging Face Hub;  card  its model card;  licences  what it may hold
+upload         that folder on the Hub
 tf_checkpoint  the reference's checkpoints as models of ours;  tf_bundle reads them
 stage          what the stages of a recipe share
 """

@@ -11,12 +11,22 @@ from typing import Any
 
 from ..files import replacing
 from .aggregation import LEGEND, Summary, finite, remarks, summarise, table
+from .comparison import load
 from .estimates import Estimator, IdealRatioMask, Mixture, Parts, for_targets
 from .evaluation import Scores, as_array, protocol_name
 from .report import Excerpt, Report, excerpt, representatives
-from .scoring import System, Track, evaluate
+from .scoring import CLAIM, System, Track, evaluate
 
-__all__ = ["BASELINES", "Assessment", "assess", "is_newer", "report"]
+__all__ = [
+    "BASELINES",
+    "Assessment",
+    "assess",
+    "excerpts",
+    "is_newer",
+    "read",
+    "report",
+    "scored_at",
+]
 
 # Scored beside a model by their SDR; silence has 0 dB, wherever there is a score.
 BASELINES: dict[str, Estimator] = {"mixture": Mixture(), "ideal ratio mask": IdealRatioMask()}
@@ -111,29 +121,71 @@ def assess(
     return found
 
 
+def read(out: str | os.PathLike, fingerprint: str) -> Assessment:
+    """What `assess` left in a folder.
+
+    Raises:
+        FileNotFoundError: if it left nothing yet.
+        ValueError: if these are the scores of another model or data set, or not of all tracks.
+    """
+    out = Path(out)
+    if not (out / SUMMARY).is_file():
+        raise FileNotFoundError(f"There is no {out / SUMMARY}; score the model first (stage 3).")
+    result = json.loads((out / SUMMARY).read_text())
+    if result["fingerprint"] != fingerprint:
+        raise ValueError(
+            f"{out} holds the scores of another model or data set; delete it, and score again "
+            "(stage 3)."
+        )
+    claim = json.loads((out / CLAIM).read_text())
+    name, *baselines = result["systems"]
+    folders = {name: out} | {title: out / "baselines" / title for title in baselines}
+    scores = {title: [*load(folder).values()] for title, folder in folders.items()}
+    missing = [title for title, tracks in scores.items() if len(tracks) != result["tracks"]]
+    if missing:
+        raise ValueError(
+            f"{out} lacks scores of some of its {result['tracks']} tracks ({', '.join(missing)}); "
+            "score them (stage 3)."
+        )
+    fast = claim["metrics"] == "SDR"
+    return Assessment(name, tuple(claim["targets"]), fast, scores.pop(name), scores)
+
+
 def is_newer(page: Path, out: Path) -> bool:
     """Whether a page was written after every track's scores in `out`."""
-    scores = out.glob("*/**/*.json")
-    return page.is_file() and all(s.stat().st_mtime <= page.stat().st_mtime for s in scores)
+    return page.is_file() and scored_at(out) <= page.stat().st_mtime
 
 
-def report(found: Assessment, tracks: Sequence[Track], estimator: Estimator, **more: Any) -> Report:
-    """A page of the figures, with pieces of the best, the median and the worst track.
+def scored_at(out: Path) -> float:
+    """When the newest of the tracks' scores in `out` was written, in seconds since 1970."""
+    return max((file.stat().st_mtime for file in out.glob("*/**/*.json")), default=0.0)
+
+
+def excerpts(
+    found: Assessment, tracks: Sequence[Track], estimator: Estimator
+) -> dict[str, Excerpt]:
+    """Pieces of the best, the median and the worst track, separated once more.
 
     Args:
-        tracks, estimator: what was scored; the tracks shown are separated once more.
-        more: `title`, `command` and so on, of `Report`.
+        tracks, estimator: what was scored.
     """
     by_name = {track.name: track for track in tracks}
-    excerpts = {
+    return {
         label: _excerpt(by_name[name], estimator, found.targets)
         for label, name in representatives(found.scores).items()
     }
+
+
+def report(found: Assessment, **more: Any) -> Report:
+    """A page of the figures.
+
+    Args:
+        more: `title`, `command`, `excerpts` and so on, of `Report`.
+    """
     return Report(
         protocol=found.protocol,
         scores=found.scores,
         baselines=found.baselines,
-        excerpts=excerpts,
         notes=found.remarks,
         **more,
     )

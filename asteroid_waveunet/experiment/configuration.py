@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from .. import presets, weights
+from .. import presets, remote, weights
 from ..files import replacing
 from ..model import WaveUNet
 from .augmentation import AUGMENTATIONS
@@ -139,16 +139,32 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Publishing:
-    """What the published folder says of itself.
+    """What the published folder says of itself, and where it goes.
 
     Attributes:
         data_name: the training data, as the model card calls it; None for the dataset's.
         license: of the weights, by the Hub's identifier. MUSDB18 is for non-commercial use, and
             so are weights trained on it; None where the data is one's own and nothing was said.
+        examples: whether pieces of test songs go along; None for where their licence allows it.
+        examples_license: of these pieces, where the songs are one's own.
+        repo_id: the model's name on the Hub, user/name, where stage 4 uploads to; None: it packs.
+        private: whether a repository that is made there is for its owners only.
+        revision: a tag for this version, such as v1.0.
     """
 
     data_name: str | None = None
     license: str | None = None
+    examples: bool | None = None
+    examples_license: str | None = None
+    repo_id: str | None = None
+    private: bool = False
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.repo_id is not None:
+            remote.check_repo_id(self.repo_id)
+        if self.revision is not None:
+            remote.check_tag(self.revision)
 
 
 SECTIONS: dict[str, type] = {

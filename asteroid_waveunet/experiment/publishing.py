@@ -1,158 +1,173 @@
-"""A trained model as a folder that is ready for the Hugging Face Hub."""
+"""A trained and scored model as a folder that says all about itself, and on the Hub.
+
+    pytorch_model.bin  model.safetensors  config.json     the weights, in both formats
+    conf.yml                                              what it was trained with
+    scores.json  scores.md                                what it reaches, beside the baselines
+    README.md  NOTICE.md                                  the model card; the licences
+    report/                                               the page of its scores, without audio
+    examples/                                             pieces of test songs, where they may be
+
+Recordings go along once, as FLAC. The page of an experiment holds them twice (see `report`).
+"""
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from asteroid.models import BaseModel
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import hf_hub_url
 
 from .. import weights
-from ..files import replacing
 from ..model import WaveUNet
-from .configuration import Configuration
+from . import assessment, card, licences, musdb, report, splits, stage, upload
+from .aggregation import finite
+from .assessment import Assessment
+from .configuration import Configuration, Publishing
+from .licences import Terms
 
-__all__ = ["DATA", "pack"]
+__all__ = ["CONTENTS", "Trained", "files_of", "pack", "publish"]
 
-# What is known of the data sets that have a name: what the card calls them, their name on the Hub,
-# and the licence that weights trained on them may have. MUSDB18's tracks are for educational,
-# non-commercial use.
-DATA: dict[str, dict[str, str | None]] = {
-    "demo": {"name": "generated demonstration songs", "hub": None, "license": "mit"},
-    "musdb18": {"name": "MUSDB18", "hub": "musdb18", "license": "cc-by-nc-sa-4.0"},
-    "musdb18hq": {"name": "MUSDB18-HQ", "hub": "musdb18hq", "license": "cc-by-nc-sa-4.0"},
-}
-
-Summary = Mapping[str, Mapping[str, Mapping[str, float | None]]]
-
-CARD = """---
-{{ card_data }}
----
-
-# Wave-U-Net: {{ sources }}
-
-{{ rate }} Hz, {{ channels }} channel(s), {{ parameters }} parameters, trained on {{ data_name }}
-with [Asteroid](https://github.com/asteroid-team/asteroid) and asteroid-waveunet.
-
-## Use
-
-```python
-from asteroid_waveunet import WaveUNet
-
-model = WaveUNet.from_pretrained("USER/MODEL")  # or this folder
-model.file_separate("song.wav")  # song_{{ first_source }}.wav and so on
-```
-
-After `import asteroid_waveunet`, `asteroid.models.BaseModel.from_pretrained` loads it too.
-
-## Scores
-
-On the test tracks of {{ data_name }}: {{ scores }}
-## Training
-
-```yaml
-{{ configuration }}```
-
-## Licence
-
-{{ license_note }}
-
-## Citation
-
-Stoller, Ewert, Dixon. *Wave-U-Net: A Multi-Scale Neural Network for End-to-End Audio Source
-Separation.* ISMIR 2018.
-"""
-
-LICENSE_NOTE = {
-    None: "The owner of the training data has stated no licence for these weights.",
-    "cc-by-nc-sa-4.0": "The weights are licensed under CC BY-NC-SA 4.0: the training data is for "
-    "non-commercial use only.",
-}
+# What belongs to a published folder, here and on the Hub; whatever else is there stays.
+CONTENTS = (
+    weights.BIN,
+    weights.SAFETENSORS,
+    weights.CONFIG,
+    "conf.yml",
+    "scores.json",
+    "scores.md",
+    "README.md",
+    "NOTICE.md",
+    "report",
+    "examples",
+)
 
 
-def pack(
-    model: WaveUNet,
-    folder: str | os.PathLike,
-    configuration: Configuration,
-    summary: Summary,
-    scores: str,
-    data: str | None = None,
-) -> Path:
-    """Builds the folder: weights in both formats, configuration, scores, card.
+@dataclass(frozen=True)
+class Trained:
+    """A trained and scored model, and what may be said of it.
 
-    The folder is checked before it takes its name: it must load by `WaveUNet.from_pretrained`
-    and by Asteroid's own, and separate as the model does.
+    Attributes:
+        infos: that its weights came with.
+        configuration: as others may see it.
+        page: what a page of scores says of it; see `stage.about`.
+        repo_id: the name that it is to have on the Hub, if that is known.
+        recordings: a folder with pieces of test songs, a folder a song, if they go along.
+    """
 
-    Args:
-        model: the trained model.
-        summary: source -> metric -> figure -> dB, as `aggregation.finite` gives it.
-        scores: the same for people, beside the baselines, in Markdown.
-        data: which of `DATA` it was trained on, where the configuration names a folder only.
+    model: WaveUNet
+    infos: Mapping[str, Any]
+    configuration: Configuration
+    found: Assessment
+    terms: Terms
+    page: Mapping[str, Any]
+    repo_id: str | None = None
+    recordings: Path | None = None
+
+    @classmethod
+    def of(cls, configuration: Configuration, places: stage.Places) -> Trained:
+        """Of an experiment, all that can be wrong with it found out.
+
+        Raises:
+            FileNotFoundError: if it is not trained or not scored yet; if there are no recordings;
+                or if the songs are gone and no licence is stated.
+            ValueError: if its scores are not the model's, or something may not be published.
+        """
+        fingerprint = places.fingerprint(configuration)
+        found = assessment.read(places.scores, fingerprint)
+        terms = licences.terms(configuration, _is_musdb18(configuration, places))
+        read = weights.read(places.best_model)
+        shown = _shown(configuration)
+        scored = datetime.datetime.fromtimestamp(
+            assessment.scored_at(places.scores), datetime.timezone.utc
+        )
+        page = {**stage.about(configuration, places), "configuration": shown.as_yaml()}
+        return cls(
+            WaveUNet.from_pretrained(read),
+            read["infos"],
+            shown,
+            found,
+            terms,
+            {**page, "date": scored.date()},
+            configuration.publishing.repo_id,
+            _recordings(places) if terms.examples else None,
+        )
+
+
+def pack(trained: Trained, folder: str | os.PathLike) -> Path:
+    """Builds the folder; the same model, scores and settings give the same files, byte for byte.
+
+    It is checked before it takes its name: it must load by `WaveUNet.from_pretrained` and by
+    Asteroid's own, and separate as the model does.
+
     Returns:
-        The folder.
+        The folder, in which files that are not `CONTENTS` have stayed.
     """
     folder = Path(folder)
     building = folder.with_name(f".partial.{folder.name}")
     shutil.rmtree(building, ignore_errors=True)
-    conf = model.serialize(
-        training_config=configuration.as_dict(), final_metrics=summary, task="separation"
-    )
-    weights.save(conf, building)
-    configuration.save(building / "conf.yml")
-    (building / "scores.json").write_text(json.dumps(summary, indent=1) + "\n")
-    with replacing(building / "README.md") as partial:
-        card = make_card(model, configuration, summary, scores, data)
-        card.save(partial)
-    check(model, building)
+    _write(trained, building)
+    check(trained.model, building)
     folder.mkdir(exist_ok=True)
-    for file in building.iterdir():  # what else is in the folder stays, such as a checkout's .git
-        file.replace(folder / file.name)
+    for name in CONTENTS:
+        old, new = folder / name, building / name
+        if old.is_dir():
+            shutil.rmtree(old)
+        if new.exists():
+            new.replace(old)
     building.rmdir()
     return folder
 
 
-def make_card(
-    model: WaveUNet,
-    configuration: Configuration,
-    summary: Summary,
-    scores: str,
-    data: str | None = None,
-) -> ModelCard:
-    """The model card, its metadata in the Hub's own terms."""
-    unknown: dict[str, str | None] = {"name": None, "hub": None, "license": None}
-    known = DATA.get(configuration.data.dataset) or DATA.get(data or "", unknown)
-    publishing = configuration.publishing
-    data_name = publishing.data_name or known["name"] or Path(configuration.data.dataset).name
-    license_id = publishing.license or known["license"]
-    card_data = ModelCardData(
-        model_name="WaveUNet",
-        library_name="asteroid",
-        license=license_id or "unknown",
-        tags=["asteroid", "audio", "audio-source-separation", "wave-u-net"],
-        pipeline_tag="audio-to-audio",
-        inference=False,
-        datasets=[known["hub"]] if known["hub"] else None,
-        eval_results=_results(summary, data_name, known["hub"] or "own") or None,
-    )
-    note = LICENSE_NOTE.get(license_id, f"The weights are licensed under {license_id}.")
-    return ModelCard.from_template(
-        card_data,
-        template_str=CARD,
-        sources=", ".join(model.sources),
-        first_source=model.sources[0],
-        rate=f"{model.sample_rate:g}",
-        channels=model.in_channels,
-        parameters=f"{sum(p.numel() for p in model.parameters()):,}",
-        data_name=data_name,
-        scores=scores.strip(),
-        configuration=configuration.as_yaml(),
-        license_note=note,
-    )
+def files_of(folder: Path) -> list[str]:
+    """The files that are published of a folder, as `a/b`."""
+    paths = (path for name in CONTENTS for path in _files_at(folder / name))
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
+
+
+def _files_at(path: Path) -> Iterator[Path]:
+    yield from (p for p in (path, *path.rglob("[!.]*")) if p.is_file())
+
+
+def _write(trained: Trained, folder: Path) -> None:
+    found, model, configuration = trained.found, trained.model, trained.configuration
+    summary = finite(found.summaries[found.name])
+    told = {"training_config": configuration.as_dict(), "final_metrics": summary}
+    conf = model.serialize()
+    conf["infos"] = {**weights.plain({**trained.infos, **told}), "task": "separation"}
+    weights.save(conf, folder)
+    configuration.save(folder / "conf.yml")
+    (folder / "scores.json").write_text(json.dumps(summary, indent=1) + "\n")
+    (folder / "scores.md").write_text(found.as_text())
+    terms = trained.terms
+    about = f"# Licences\n\n{terms.notice()}\n# Data\n\n{terms.data.name}. {terms.data.about}\n"
+    (folder / "NOTICE.md").write_text(about)
+    report.write(assessment.report(found, **trained.page), folder / "report")
+    examples = _copy_recordings(trained, folder / "examples")
+    made = card.make(model, configuration, found, terms, examples, trained.repo_id)
+    made.save(folder / "README.md")
+
+
+def _copy_recordings(trained: Trained, folder: Path) -> dict[str, dict[str, str]]:
+    """Song -> title -> where the card finds a recording."""
+    if trained.recordings is None:
+        return {}
+    examples: dict[str, dict[str, str]] = {}
+    for file in sorted(trained.recordings.glob("*/*.flac")):
+        song = file.parent.name
+        (folder / song).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / song / file.name)
+        path = f"{folder.name}/{song}/{file.name}"
+        address = hf_hub_url(trained.repo_id, path) if trained.repo_id else path
+        examples.setdefault(song.replace("-", " "), {})[file.stem.replace("-", " ")] = address
+    return examples
 
 
 def check(model: WaveUNet, folder: Path) -> None:
@@ -178,20 +193,100 @@ def check(model: WaveUNet, folder: Path) -> None:
             raise RuntimeError(f"The weights in {folder} are not the trained model's.")
 
 
-def _results(summary: Summary, data_name: str, data_type: str) -> list[EvalResult]:
-    """One entry a source and aggregation, for the card's model-index."""
-    aggregations = {"median": "pooled median", "median_of_medians": "median of track medians"}
-    return [
-        EvalResult(
-            task_type="audio-source-separation",
-            dataset_type=data_type,
-            dataset_name=data_name,
-            dataset_split="test",
-            metric_type="sdr",
-            metric_name=f"SDR {source} ({name}, BSS Eval v4, dB)",
-            metric_value=round(value, 3),
+# --- an experiment, and what of it others may see ---------------------------------------------
+
+
+def _shown(configuration: Configuration) -> Configuration:
+    """Without folders of this machine, and without where it is published."""
+    settings = configuration.publishing
+    dataset = Path(configuration.data.dataset).name
+    return replace(
+        configuration,
+        data=replace(configuration.data, dataset=dataset),
+        publishing=Publishing(data_name=settings.data_name, license=settings.license),
+    )
+
+
+def _is_musdb18(configuration: Configuration, places: stage.Places) -> bool:
+    """Whether a folder of one's own holds MUSDB18's songs, whose licence binds the weights.
+
+    Raises:
+        FileNotFoundError: if it is gone, so that nobody can tell, and no licence is stated.
+    """
+    root = places.dataset(configuration.data)
+    if configuration.data.dataset in licences.DATA:
+        return False
+    if not root.is_dir() and configuration.publishing.license is None:
+        raise FileNotFoundError(
+            f"{root} is gone, so that nothing tells under which licence songs the model was "
+            "trained; put it back, or say the weights' licence with --license."
         )
-        for source, metrics in summary.items()
-        for key, name in aggregations.items()
-        if (value := metrics["SDR"].get(key)) is not None
-    ]
+    names = {track.name for track in musdb.tracks(root, "train")} if root.is_dir() else set()
+    return not names.isdisjoint(splits.OFFICIAL_VALIDATION)
+
+
+def _recordings(places: stage.Places) -> Path:
+    """
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    folder = places.report / "audio"
+    if not any(folder.glob("*/*.flac")):
+        raise FileNotFoundError(
+            f"There are no pieces of songs in {folder}; run stage 3 (evaluate) again, or publish "
+            "without them: --examples false."
+        )
+    return folder
+
+
+# --- on the Hub ------------------------------------------------------------------------------
+
+
+def publish(configuration: Configuration, places: stage.Places, dry_run: bool = False) -> None:
+    """Packs an experiment into its `published` folder and uploads it, where it has a `repo_id`.
+
+    All that can be checked is checked before anything is sent.
+
+    Args:
+        dry_run: packs and says what would be sent; the Hub is not asked.
+    Raises:
+        FileNotFoundError, ValueError: see `Trained.of`.
+        OSError, ValueError: see `upload.Destination.of` and `upload.send`.
+    """
+    trained = Trained.of(configuration, places)
+    settings = configuration.publishing
+    destination = None
+    if settings.repo_id and not dry_run:
+        destination = upload.Destination.of(
+            settings.repo_id, trained.model, settings.private, settings.revision
+        )
+    folder = pack(trained, places.published)
+    files = files_of(folder)
+    print(_listing(folder, files))
+    if destination is not None:
+        address = upload.send(folder, files, CONTENTS, destination)
+        print(f"{address}\n\n{_loading(destination)}")
+    elif settings.repo_id:
+        kind, tag = "private" if settings.private else "public", settings.revision
+        tagged = f", tagged {tag}" if tag else ""
+        print(f"Nothing was sent. This would go to {settings.repo_id} ({kind}{tagged}).")
+    else:
+        print("It is ready for the Hub, and goes there with --repo_id user/name.")
+
+
+def _loading(destination: upload.Destination) -> str:
+    """The lines of Python that load a model from the Hub."""
+    name = "@".join(filter(None, (destination.repo_id, destination.tag)))
+    return (
+        "from asteroid_waveunet import WaveUNet\n\n"
+        f'model = WaveUNet.from_pretrained("{name}")\n'
+        'model.file_separate("song.wav")'
+    )
+
+
+def _listing(folder: Path, files: Sequence[str]) -> str:
+    """The files and their sizes, for people."""
+    sizes = {file: (folder / file).stat().st_size for file in files}
+    lines = [f"{size:>12,}  {file}" for file, size in sizes.items()]
+    total = f"{sum(sizes.values()):>12,}  bytes, {len(files)} files"
+    return "\n".join([f"{folder}:", *lines, total])

@@ -87,6 +87,7 @@ class Report:
         configuration: the experiment's settings, in YAML.
         curves: Lightning's metrics.csv.
         notes: sentences that a reader of the scores should know.
+        date: of the page; None for today.
     """
 
     title: str
@@ -98,6 +99,7 @@ class Report:
     configuration: str = ""
     curves: str | os.PathLike | None = None
     notes: Sequence[str] = ()
+    date: datetime.date | None = None
 
 
 def write(report: Report, folder: str | os.PathLike) -> Path:
@@ -202,7 +204,7 @@ def _page(report: Report, folder: Path) -> dict[str, Any]:
         "command": report.command,
         "configuration": report.configuration,
         "versions": _versions(),
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "date": (report.date or datetime.datetime.now(datetime.timezone.utc).date()).isoformat(),
         "dynamic_range": strips.DYNAMIC_RANGE,
         "lowest": strips.LOWEST,
     }

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import demo_songs, musdb, preparation, splits
 from .configuration import Configuration, Data, load
 from .preparation import Prepared
 
-__all__ = ["Places", "check_data", "obtain", "plainly", "prepare", "run"]
+__all__ = ["Places", "about", "check_data", "obtain", "plainly", "prepare", "run"]
 
 MUSDB18_FILES = {
     "musdb18": "musdb18.zip (4.7 GB) from https://zenodo.org/records/1117372",
@@ -161,6 +162,17 @@ def prepare(configuration: Configuration, places: Places, progress: bool = True)
         model.in_channels,
         progress,
     )
+
+
+def about(configuration: Configuration, places: Places) -> dict[str, Any]:
+    """What a page of scores says of an experiment: `title`, `command` and so on, of `Report`."""
+    name = places.exp_dir.name
+    return {
+        "title": f"{name} on {places.dataset(configuration.data).name}",
+        "command": f"bash recipes/musdb18/run.sh --conf conf.yml --tag {name}",
+        "configuration": configuration.as_yaml(),
+        "curves": places.curves if places.curves.is_file() else None,
+    }
 
 
 def run(main: Callable[[Configuration, Places], None], arguments: Sequence[str] | None = None):

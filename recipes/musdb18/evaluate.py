@@ -29,12 +29,8 @@ def main(configuration, places):
         return
     contents = assessment.report(
         found,
-        tracks,
-        separator,
-        title=f"{places.exp_dir.name} on {root.name}",
-        command=f"bash recipes/musdb18/run.sh --conf conf.yml --tag {places.exp_dir.name}",
-        configuration=configuration.as_yaml(),
-        curves=places.curves if places.curves.is_file() else None,
+        excerpts=assessment.excerpts(found, tracks, separator),
+        **stage.about(configuration, places),
     )
     report.write(contents, places.report)
 

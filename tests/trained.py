@@ -1,0 +1,47 @@
+"""An experiment as the recipe leaves it, trained on nothing and scored on a song in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from conftest import tiny
+from scores import RATE, SONGS, TWO
+
+from asteroid_waveunet import audio, weights
+from asteroid_waveunet.experiment import assessment, stage
+from asteroid_waveunet.experiment.configuration import Configuration, Data, Publishing
+from asteroid_waveunet.experiment.estimates import Separator
+
+
+def experiment(
+    folder: Path, sources=TWO, dataset: str = "demo", **publishing
+) -> tuple[Configuration, stage.Places]:
+    """Writes `folder/exp/demo`; its pieces of songs are a moment long."""
+    model = tiny(sources=sources, in_channels=2, sample_rate=RATE)
+    places = stage.Places.of(folder / "exp" / "demo", folder / "data")
+    sizes = {k: v for k, v in model.get_model_args().items() if k != "filter_growth"}
+    configuration = Configuration(
+        sizes, data=Data(dataset=dataset), publishing=Publishing(**publishing)
+    )
+    configuration.save(places.conf)
+    weights.write(model.serialize(), places.best_model)
+    score(configuration, places, model)
+    for name in ("mixture", "vocals-truth", "vocals-estimate"):
+        piece = places.report / "audio" / "best-a-b-one" / f"{name}.flac"
+        audio.write(piece, 0.1 * torch.randn(2, 500), RATE, "PCM_16")
+    return configuration, places
+
+
+def score(configuration: Configuration, places: stage.Places, model) -> None:
+    """Stage 3, without the page."""
+    assessment.assess(
+        SONGS[:1],
+        Separator.of(model),
+        model.sources,
+        places.scores,
+        fingerprint=places.fingerprint(configuration),
+        fast=True,
+        jobs=0,
+        progress=False,
+    )
