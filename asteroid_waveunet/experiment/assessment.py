@@ -122,7 +122,7 @@ def assess(
 
 
 def read(out: str | os.PathLike, fingerprint: str) -> Assessment:
-    """What `assess` left in a folder.
+    """What `assess` left in a folder, of test tracks.
 
     Raises:
         FileNotFoundError: if it left nothing yet.
@@ -140,7 +140,7 @@ def read(out: str | os.PathLike, fingerprint: str) -> Assessment:
     claim = json.loads((out / CLAIM).read_text())
     name, *baselines = result["systems"]
     folders = {name: out} | {title: out / "baselines" / title for title in baselines}
-    scores = {title: [*load(folder).values()] for title, folder in folders.items()}
+    scores = {title: [*load(folder / "test").values()] for title, folder in folders.items()}
     missing = [title for title, tracks in scores.items() if len(tracks) != result["tracks"]]
     if missing:
         raise ValueError(

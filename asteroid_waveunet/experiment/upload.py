@@ -36,6 +36,8 @@ ANSWERS = {
     401: "The Hub does not know this token, or no more: make one that may write at "
     "{endpoint}/settings/tokens, and `hf auth login` (or HF_TOKEN).",
     403: "This token may not write to {repo}: give it that right at {endpoint}/settings/tokens.",
+    409: "Somebody has made {repo} meanwhile: look at {endpoint}/{repo}, and run the same "
+    "command again.",
     412: "Somebody else has committed to {repo} meanwhile, so nothing was committed: look at "
     "{endpoint}/{repo}, and run the same command again.",
 }
@@ -130,7 +132,7 @@ def send(folder: Path, files: Sequence[str], owned: Collection[str], to: Destina
         ]
         with _explained(api, repo):
             if head is None:
-                api.create_repo(repo, private=to.private, exist_ok=True)
+                api.create_repo(repo, private=to.private)
                 head = api.model_info(repo).sha
             head = api.create_commit(
                 repo, operations, commit_message="Wave-U-Net", parent_commit=head
