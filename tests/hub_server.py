@@ -98,6 +98,12 @@ class Hub:
         self.server.shutdown()
         self.server.server_close()
 
+    def client(self, home: Path, token: str = "") -> dict[str, str]:
+        """The environment of a client of this Hub, with caches of its own below `home`."""
+        caches = {name: str(home / name) for name in ("HF_HOME", "ASTEROID_CACHE", "TORCH_HOME")}
+        settings = {"HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*", "HF_TOKEN": token}
+        return {"HF_ENDPOINT": self.url, **caches, **settings}
+
     @property
     def written(self) -> list[str]:
         """Requests that change something, if they are granted."""
@@ -119,13 +125,11 @@ CHECKOUT = Path(__file__).parents[1]
 
 
 def client(hub: Hub, home: Path, code: str, *words: str, **environment: str) -> subprocess.Popen:
-    """Python with this Hub and caches of its own below `home`, where it also runs."""
-    caches = {name: str(home / name) for name in ("HF_HOME", "ASTEROID_CACHE", "TORCH_HOME")}
-    settings = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*", "HF_TOKEN": ""}
+    """Python as a client of this Hub; it runs in `home`."""
     path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-c", code, *words],
-        env={**os.environ, "PYTHONPATH": path, **caches, **settings, **environment},
+        env={**os.environ, "PYTHONPATH": path, **hub.client(home), **environment},
         cwd=home,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

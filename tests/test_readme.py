@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import trained
 from conftest import GOLDEN
 from songs import write_song
 
@@ -46,6 +47,7 @@ def checkout(tmp_path, monkeypatch):
     """The checkout after the recipe, and a song: where a reader of the README stands."""
     for name in ("asteroid_waveunet", "hubconf.py"):
         (tmp_path / name).symlink_to(ROOT / name)
+    trained.experiment(tmp_path / "recipes" / "musdb18")
     model = presets.make("M6", levels=2, initial_filters=3)
     weights.save(model.serialize(), tmp_path / "recipes/musdb18/exp/demo/published")
     write_song(tmp_path / "my_songs" / "test" / "song")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+from hub_server import Hub
 from songs import write_song
 
 from asteroid_waveunet import WaveUNet, audio, separate
@@ -39,9 +40,14 @@ def command(storage, *arguments):
     return ["bash", str(RECIPE / "run.sh"), "--storage", str(storage), *python, *arguments]
 
 
-def run(storage, *arguments, cwd=None):
+def run(storage, *arguments, cwd=None, **environment):
     return subprocess.run(
-        command(storage, *arguments), capture_output=True, text=True, cwd=cwd, check=False
+        command(storage, *arguments),
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        check=False,
     )
 
 
@@ -118,6 +124,26 @@ def test_an_experiment_that_has_begun_is_named_by_its_tag_alone(finished):
     result = run(storage, "--tag", "demo", "--stage", "4")
     assert result.returncode == 0, result.stderr[-3000:]
     assert (storage / "exp" / "demo" / "conf.yml").read_text() == before
+
+
+def test_stage_4_uploads_where_the_experiment_has_a_name_on_the_hub(finished, tmp_path):
+    storage = tmp_path / "copy"
+    shutil.copytree(finished[0], storage)
+    with Hub() as hub:
+        named = ["--repo_id", "user/model", "--revision", "v1"]
+        result = run(
+            storage, "--tag", "demo", "--stage", "4", *named, **hub.client(tmp_path, "hf_test")
+        )
+        assert result.returncode == 0, result.stderr[-3000:]
+        assert f"{hub.url}/user/model (tagged v1; " in result.stdout
+        assert 'WaveUNet.from_pretrained("user/model@v1")' in result.stdout
+        files = hub.repos["user/model"].commits[hub.repos["user/model"].tags["v1"]]
+        published = storage / "exp" / "demo" / "published"
+        assert files["README.md"] == (published / "README.md").read_bytes()
+        assert any(path.startswith("examples/") for path in files), "of generated songs"
+        hub.requests.clear()
+        result = run(storage, "--tag", "demo", "--stage", "4", **hub.client(tmp_path, "hf_test"))
+        assert "it was there already" in result.stdout and hub.written == []
 
 
 def test_settings_stay_and_scores_are_the_models_own(finished, tmp_path):

@@ -5,8 +5,9 @@
 #   bash recipes/musdb18/run.sh --data DIR                       a small one on songs of your own
 #   bash recipes/musdb18/run.sh --conf m4 --data musdb18hq       the paper's M4 on MUSDB18-HQ
 #
-# Stages: 0 data, 1 prepare, 2 train, 3 evaluate, 4 publish (a folder ready for the Hub). What is
-# done is skipped when the command is run again; a training that was killed goes on.
+# Stages: 0 data, 1 prepare, 2 train, 3 evaluate, 4 publish (a folder ready for the Hub; with
+# --repo_id user/name, on the Hub). What is done is skipped when the command is run again; a training
+# that was killed goes on.
 #
 #   --conf NAME|FILE     a file of conf/ (demo, small, m1 ... m7, m5_highsr) or any other
 #                        (demo; small with --data; an experiment's own if it has begun and
