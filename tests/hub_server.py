@@ -78,8 +78,10 @@ class Hub:
         self.roles = {"hf_test": "write", "hf_reader": "read", "hf_fine": "fineGrained"}
         self.orgs = {"band": "write", "museum": "read"}  # that every user is in: name -> role
         self.card_faults: list[str] = []  # of the next model cards
-        self.uploads_until: int | None = None  # large files that come through; others never end
-        self.held = threading.Event()  # set when one does not
+        self.uploads_until: int | None = None  # large files that come through; then it is `stuck`
+        self.stuck: Callable[[], object] = threading.Event().wait  # in the middle of the next one
+        self.held = threading.Event()  # set when it is
+        self.away = False  # whether nothing is answered any more
         self.meanwhile: Callable[[], object] = lambda: None  # called before a commit
         self.requests: list[str] = []
         self.cut_off = 0  # how many downloads of large files still break half-way
@@ -148,9 +150,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.body = b"".join(self.received())
-        if len(self.body) < int(self.headers.get("Content-Length", 0)):
-            self.close_connection = True  # the client is gone
-            return None
+        if self.hub.away or len(self.body) < int(self.headers.get("Content-Length", 0)):
+            return self.leave()
         path = urlsplit(self.path).path
         self.hub.requests.append(f"{self.command} {path}")
         try:
@@ -166,6 +167,10 @@ class Handler(BaseHTTPRequestHandler):
             )
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
+
+    def leave(self) -> None:
+        """Ends the connection without an answer."""
+        self.close_connection = True
 
     def received(self) -> Iterator[bytes]:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -262,7 +267,9 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(400, "", "the content has another sha256")
         if len(self.hub.objects) == self.hub.uploads_until:
             self.hub.held.set()
-            threading.Event().wait()
+            self.hub.stuck()
+        if self.hub.away:
+            return self.leave()
         self.hub.objects[oid] = self.body
         self.send(200, b"", {})
 

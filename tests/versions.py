@@ -89,7 +89,7 @@ def make(folder: Path, pins: dict[str, str]) -> Path:
     # Torch first: what is there satisfies everybody who asks for some torch later.
     subprocess.run([*install, pins.get("torch", "torch"), "setuptools<82", "wheel"], check=True)
     tests = ["pytest", "pytest-timeout", "hypothesis"]
-    package = ["--editable", f"{ROOT}[experiment]"]
+    package = ["--editable", f"{ROOT}[experiment,formats]"]
     subprocess.run([*install, *pins.values(), *tests, *package], check=True)
     return python
 
