@@ -54,7 +54,7 @@ def main() -> int:
 def wanted(words: list[str]) -> dict[str, str]:
     """Package -> what pip is asked for."""
     ends = {
-        "oldest": {name: f"{name}=={lowest(name)}.*" for name in PACKAGES},
+        "oldest": {name: f"{name}=={lowest(name)}" for name in PACKAGES},
         "newest": {name: f"{name}{bounds(name)}" for name in PACKAGES},
     }
     pins: dict[str, str] = {}
