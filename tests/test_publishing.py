@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def test_the_folder_holds_weights_configuration_scores_card_notice_page_and_piec
     trained = weights.read(places.best_model)["infos"]
     assert infos["software_versions"] == trained["software_versions"], "those it was trained with"
     page = (places.published / "report" / "index.html").read_text()
+    assert trained["software_versions"]["torch_version"] in page and platform.platform() not in page
     assert "audio/" not in page and "Tracks to look at</h2>" in page
     assert configuration.as_yaml() == (places.published / "conf.yml").read_text()
 

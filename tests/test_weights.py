@@ -57,6 +57,20 @@ def test_links_in_a_folder_of_ones_own_are_followed(tmp_path):
     assert WaveUNet.from_pretrained(tmp_path / "snapshot").sources == ("a", "b", "c")
 
 
+def test_the_same_model_is_the_same_file(tmp_path):
+    """Byte for byte, also of safetensors, which writes its metadata in any order."""
+    model = tiny()
+    for name in (weights.BIN, weights.SAFETENSORS):
+        files = [tmp_path / f"{n}{name}" for n in range(8)]
+        for file in files:
+            weights.write(model.serialize(scores="größer"), file)
+        assert len({file.read_bytes() for file in files}) == 1
+    header = int.from_bytes(files[0].read_bytes()[:8], "little")
+    assert header % 8 == 0, "so that tensors lie where processors like them"
+    with safetensors.safe_open(files[0], "pt") as file:
+        assert json.loads(file.metadata()["config"])["infos"]["scores"] == "größer"
+
+
 def test_a_file_does_not_tell_where_it_was_written(tmp_path):
     """torch.save keeps the name of a path in the file, which here is a passing one."""
     model = saved(tmp_path / "one")

@@ -80,22 +80,27 @@ class Trained:
                 or if the songs are gone and no licence is stated.
             ValueError: if its scores are not the model's, or something may not be published.
         """
-        fingerprint = places.fingerprint(configuration)
-        found = assessment.read(places.scores, fingerprint)
+        found = assessment.read(places.scores, places.fingerprint(configuration))
         terms = licences.terms(configuration, _is_musdb18(configuration, places))
         read = weights.read(places.best_model)
         shown = _shown(configuration)
         scored = datetime.datetime.fromtimestamp(
             assessment.scored_at(places.scores), datetime.timezone.utc
         )
-        page = {**stage.about(configuration, places), "configuration": shown.as_yaml()}
+        # Of the scores and the training, so that the page is the same on any day and machine.
+        page = {
+            **stage.about(configuration, places),
+            "configuration": shown.as_yaml(),
+            "date": scored.date(),
+            "versions": read["infos"].get("software_versions"),
+        }
         return cls(
             WaveUNet.from_pretrained(read),
             read["infos"],
             shown,
             found,
             terms,
-            {**page, "date": scored.date()},
+            page,
             configuration.publishing.repo_id,
             _recordings(places) if terms.examples else None,
         )

@@ -88,6 +88,7 @@ class Report:
         curves: Lightning's metrics.csv.
         notes: sentences that a reader of the scores should know.
         date: of the page; None for today.
+        versions: of the software, by name; None for what is running.
     """
 
     title: str
@@ -100,6 +101,7 @@ class Report:
     curves: str | os.PathLike | None = None
     notes: Sequence[str] = ()
     date: datetime.date | None = None
+    versions: Mapping[str, str] | None = None
 
 
 def write(report: Report, folder: str | os.PathLike) -> Path:
@@ -203,7 +205,7 @@ def _page(report: Report, folder: Path) -> dict[str, Any]:
         "curves": _curves(report.curves, folder),
         "command": report.command,
         "configuration": report.configuration,
-        "versions": _versions(),
+        "versions": report.versions or _versions(),
         "date": (report.date or datetime.datetime.now(datetime.timezone.utc).date()).isoformat(),
         "dynamic_range": strips.DYNAMIC_RANGE,
         "lowest": strips.LOWEST,

@@ -33,7 +33,7 @@ KEPT = ("sources", "in_channels", "sample_rate")  # what users of a model rely o
 
 # What the Hub answers -> what that means to its user.
 ANSWERS = {
-    401: "The Hub does not know this token, or no more: make one that may write at "
+    401: "The Hub does not know this token: make one that may write at "
     "{endpoint}/settings/tokens, and `hf auth login` (or HF_TOKEN).",
     403: "This token may not write to {repo}: give it that right at {endpoint}/settings/tokens.",
     409: "Somebody has made {repo} meanwhile: look at {endpoint}/{repo}, and run the same "

@@ -1,0 +1,33 @@
+"""What tests/versions.py asks pip for; and the README's table, which says what it ran."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import versions
+
+
+def test_ends_and_single_packages():
+    assert versions.wanted(["torch==2.13.0"]) == {"torch": "torch==2.13.0"}
+    oldest = versions.wanted(["oldest", "torch==2.13.0"])
+    assert oldest["torch"] == "torch==2.13.0"
+    for name in versions.PACKAGES[1:]:
+        least = versions.bounds(name).split(",")[0].removeprefix(">=")
+        assert oldest[name] == f"{name}=={least}"
+    assert versions.wanted(["newest"])["huggingface_hub"].startswith("huggingface_hub>=")
+    with pytest.raises(SystemExit, match="numpy: expected oldest, newest or torch"):
+        versions.wanted(["numpy==2"])
+
+
+def test_the_readme_tells_the_bounds_and_what_was_run():
+    readme = (versions.ROOT / "README.md").read_text()
+    rows = {
+        cells[0]: cells[1:]
+        for line in readme.split("## Versions")[1].splitlines()
+        if len(cells := re.findall(r"[^|]+(?=\|)", line.replace(" ", ""))) == 4
+    }
+    for name in versions.PACKAGES:
+        allowed, oldest, newest = rows[name]
+        assert allowed == versions.bounds(name)
+        assert re.match(r"\d+\.\d+\.\d+", oldest) and re.match(r"\d+\.\d+\.\d+", newest)
