@@ -91,6 +91,8 @@ def test_text_is_taken_as_it_stands(tmp_path, text):
         ("model: {preset: M1}", {"batch_size": "many"}, "batch_size is 'many'; expected int"),
         ("model: {preset: M1}", {"batch_size": "2.5"}, "batch_size is 2.5; expected int"),
         ("publishing: {license: 1}", {}, "license is 1; expected str or null"),
+        ("publishing: {repo_id: model}", {}, "'model' is no name for a model on the Hugging"),
+        ("publishing: {revision: v 1}", {}, "'v 1' is no name for a revision"),
         ("model: {preset: M1}", {"sources": "[bass, drums"}, "sources is .* which is no YAML"),
         ("model: {preset: M1}", {"sample_rate": "abc"}, "sample_rate is 'abc'"),
         ("model: {preset: M1}", {"sources": "5"}, "sources is 5"),
