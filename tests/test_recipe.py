@@ -102,7 +102,7 @@ def test_the_configuration_used_is_saved(finished):
 
 def test_running_again_skips_what_is_done(finished):
     storage, _ = finished
-    patterns = ("*.wav", "*.npy", "best_model.pth", "scores/test/*.json", "index.html")
+    patterns = ("*.wav", "*.npy", "best_model.pth", "scores/test/*.json", "demo/report/index.html")
     kept = [path for pattern in patterns for path in storage.rglob(pattern)]
     before = {path: path.stat().st_mtime_ns for path in kept}
     assert len(before) > 10
