@@ -74,13 +74,12 @@ def done(result) -> str:
     return said
 
 
-def refused(result, within: float = 8) -> str:
-    """What a command said that failed: one line, soon."""
-    status, _, complaint, seconds = result
+def refused(result) -> str:
+    """What a command said that failed: one line."""
+    status, _, complaint, _ = result
     *bars, line, end = complaint.split("\n")
     assert (status, end) == (1, "") and line.startswith("error: ")
     assert not any("Traceback" in bar for bar in bars)
-    assert seconds < within
     return line
 
 
@@ -185,8 +184,10 @@ def test_what_is_wrong_is_one_line_before_anything_is_sent(hub, run):
     results = run(*commands, tokens=(*["hf_test"] * len(cases), *tokens.values()))
     for says, result in zip([*cases, *tokens], results, strict=True):
         assert says in refused(result)
-    assert "cannot be reached" in refused(run(to, HF_ENDPOINT=NOWHERE)[0])
-    assert "cannot be reached" in refused(run(to, HF_HUB_OFFLINE="1")[0])
+    for unreachable in ({"HF_ENDPOINT": NOWHERE}, {"HF_HUB_OFFLINE": "1"}):
+        (result,) = run(to, **unreachable)
+        assert "cannot be reached" in refused(result)
+        assert result[-1] < 20, "seconds; where the client repeats a request it takes more"
     assert hub.written == []
 
 
@@ -259,7 +260,7 @@ def test_an_upload_that_was_killed_goes_on(hub, run, start, exp):
 def test_an_upload_goes_on_after_the_hub_went_away(hub, run):
     hub.uploads_until, hub.stuck = 2, lambda: setattr(hub, "away", True)
     to = ["--repo_id", "user/model", "--revision", "v1"]
-    line = refused(run(to)[0], within=60)  # of which the client waits for the Hub to come back
+    line = refused(run(to)[0])  # after half a minute, in which the client tries again
     assert "broke off" in line and "Once that is mended, the same command goes on" in line
     there = broken_off(hub)
     done(run(to)[0])
