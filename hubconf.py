@@ -1,10 +1,18 @@
 """torch.hub entry points: `torch.hub.load(repository, "waveunet", ...)`.
 
-Each entry takes the name, folder or file of trained weights, or nothing for a fresh model;
-keyword arguments replace the model's own.
+Each entry takes the name, folder, file or URL of trained weights, or nothing for a fresh model;
+keyword arguments replace the model's own, of trained weights where these allow it.
 """
 
-dependencies = ["torch", "asteroid", "requests", "soundfile", "soxr", "safetensors"]
+dependencies = [
+    "torch",
+    "asteroid",
+    "huggingface_hub",
+    "requests",
+    "safetensors",
+    "soundfile",
+    "soxr",
+]
 
 from asteroid_waveunet import WaveUNet as _WaveUNet  # noqa: E402
 from asteroid_waveunet import presets as _presets  # noqa: E402
@@ -14,7 +22,7 @@ def waveunet(name_or_path=None, **model_args):
     """A Wave-U-Net: trained if `name_or_path` is given, fresh if not.
 
     Args:
-        name_or_path: `"user/model"` on the Hugging Face Hub, a folder or a file.
+        name_or_path: `"user/model"` on the Hugging Face Hub, a folder, a file or a URL.
         model_args: arguments of `asteroid_waveunet.WaveUNet`.
 
     >>> import torch

@@ -3,6 +3,7 @@
 geometry    which lengths exist: context, step, delays (integers only)
 blocks      down block, up block, upsampling, output head
 model       WaveUNet, an Asteroid BaseModel
+arguments   what WaveUNet's arguments may be, checked before anything is built
 presets     the paper's models: presets.make("M4")
 step        the network hop by hop, with what it remembers in between
 streaming   Stream: fed block by block, as one pass over the track
@@ -18,6 +19,10 @@ export      one hop as a file for other programs (with the extra "export")
 batch       many songs: which they are, and what became of each
 cli         the command `waveunet`;  commands  what each of its commands does
 weights     trained models as files
+untrusted   files of weights read so that they can do no harm
+remote      files of the Hugging Face Hub and of URLs
+foreign     whose weights a file holds that are not ours
+infer       Asteroid's command asteroid-infer with these models
 losses      Asteroid's mono losses on stereo estimates
 experiment  data, training, scores, publishing (with the extra "experiment")
 """

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import numbers
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -13,18 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import audio, separation, weights
+from . import arguments, audio, separation, weights
 from ._host import BaseModel, asteroid, register
-from .blocks import (
-    ACTIVATIONS,
-    LEAKY_SLOPE,
-    UPSAMPLING,
-    DownBlock,
-    OutputHead,
-    UpBlock,
-    centre_crop,
-    conv1d,
-)
+from .blocks import LEAKY_SLOPE, DownBlock, OutputHead, UpBlock, centre_crop, conv1d
 from .geometry import Geometry, segment_starts
 
 __all__ = ["WaveUNet"]
@@ -40,8 +29,8 @@ class WaveUNet(BaseModel):
         sources: names of the estimates, in order; the last one is the computed one of
             difference output. Any number, one included.
         in_channels: channels of mixture and estimates, >= 1.
-        sample_rate: of mixture and estimates, in Hz.
-        levels: number of down and of up blocks, >= 1; each halves the rate.
+        sample_rate: of mixture and estimates, in Hz, 1 to 1000000.
+        levels: number of down and of up blocks, 1 to 24; each halves the rate.
         initial_filters: filters of the first convolution, >= 1.
         down_kernel_size: of the down blocks and of the bottleneck, in samples, >= 1.
         up_kernel_size: of the up blocks, in samples, >= 1.
@@ -55,7 +44,7 @@ class WaveUNet(BaseModel):
             `initial_filters`, as the paper.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of its range, or all make more than 2^29 weights.
 
     Shapes, of `model(mixture)`; float tensors at full scale 1.0:
 
@@ -99,10 +88,10 @@ class WaveUNet(BaseModel):
     ):
         if filter_growth is None:
             filter_growth = initial_filters
-        arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        _check(arguments)
+        given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        arguments.check(given)
         super().__init__(sample_rate=sample_rate, in_channels=in_channels)
-        self._arguments = {**arguments, "sources": list(sources)}
+        self._arguments = {**given, "sources": list(sources)}
         self.sources = tuple(sources)
         self.geometry = Geometry.of(
             levels, down_kernel_size, up_kernel_size, output_kernel_size, context
@@ -301,19 +290,33 @@ class WaveUNet(BaseModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_conf_or_path: Any, **kwargs: Any) -> WaveUNet:
-        """A trained model from a folder, a file, the Hugging Face Hub or a dictionary.
+        """A trained model from a file, a folder, the Hugging Face Hub, a URL or a dictionary.
+
+        Nothing in a file is run, and its sizes are compared with its weights before anything is
+        built. What was downloaded once is loaded without a network.
 
         Args:
-            pretrained_model_conf_or_path: a folder with `pytorch_model.bin` or
-                `model.safetensors` and `config.json`; a file as `torch.save(model.serialize())`
-                writes it; `"user/model"` or `"user/model@revision"` on the Hub; or what
-                `serialize()` returns.
-            kwargs: arguments of the constructor that replace the stored ones.
+            pretrained_model_conf_or_path: one of
+
+                * a folder with `model.safetensors`, or else `pytorch_model.bin`;
+                * a file: `.safetensors`, `.bin`, `.pth`, or a `.ckpt` of a training here;
+                * `"user/model"` or `"user/model@revision"` on the Hub;
+                * the URL of such a file, with `#sha256=...` behind it if that is to be checked;
+                * what `serialize()` returns.
+            kwargs: arguments of the constructor that replace the stored ones: names of as many
+                `sources`, `sample_rate`, `output_activation`, `context`. The others decide on
+                the shapes of weights.
         Returns:
             The model, in evaluation mode.
         Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if it is corrupt, or holds another kind of model.
+            FileNotFoundError: if there is no such file, folder or model on the Hub.
+            OSError: if it cannot be downloaded, or came damaged.
+            ValueError: if it is corrupt, would run code, holds another kind of model or
+                arguments out of their range, or an argument cannot be replaced.
+
+        >>> model = WaveUNet(levels=4, sources=("accompaniment", "vocals"))
+        >>> WaveUNet.from_pretrained(model.serialize(), sources=("music", "speech")).sources
+        ('music', 'speech')
         """
         conf = weights.read(pretrained_model_conf_or_path)
         if conf["model_name"] != cls.__name__:
@@ -321,12 +324,24 @@ class WaveUNet(BaseModel):
                 f"These are weights of a {conf['model_name']}, not of a {cls.__name__}; "
                 "asteroid.models.BaseModel.from_pretrained loads them."
             )
-        try:
-            model = cls(**{**conf["model_args"], **kwargs})
-        except TypeError as reason:
-            raise ValueError(f"These arguments are no {cls.__name__}'s: {reason}.") from reason
+        stored = cls._outline(conf["model_args"])
+        arguments.check_replaced(stored.get_model_args(), kwargs)
+        model = cls._outline({**conf["model_args"], **kwargs}) if kwargs else stored
         weights.fill(model, conf["state_dict"])
         return model.eval()
+
+    @classmethod
+    def _outline(cls, model_args: dict[str, Any]) -> WaveUNet:
+        """A model that has shapes only.
+
+        Raises:
+            ValueError: if the arguments are none of this class's, or out of their range.
+        """
+        try:
+            with torch.device("meta"):
+                return cls(**model_args)
+        except TypeError as reason:
+            raise ValueError(f"These arguments are no {cls.__name__}'s: {reason}.") from reason
 
 
 @contextlib.contextmanager
@@ -338,56 +353,3 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(was_training)
-
-
-FORBIDDEN_IN_FILE_NAMES = set('/\\:*?"<>|')
-CHOICES = {
-    "upsampling": tuple(UPSAMPLING),
-    "output": ("direct", "difference"),
-    "output_activation": tuple(ACTIVATIONS),
-    "context": (True, False),
-}
-COUNTS = (
-    "in_channels",
-    "levels",
-    "initial_filters",
-    "down_kernel_size",
-    "up_kernel_size",
-    "output_kernel_size",
-)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def _check(arguments: dict[str, Any]) -> None:
-    """The door: the constructor's arguments, before anything is built."""
-    sources = arguments["sources"]
-    if not isinstance(sources, (list, tuple)) or not sources:
-        raise ValueError(f"sources is {sources!r}; expected distinct names, such as ['vocals'].")
-    for name in sources:
-        named = isinstance(name, str) and name.strip(" .") and name.isprintable()
-        if not named or set(name) & FORBIDDEN_IN_FILE_NAMES:
-            raise ValueError(f"The source {name!r} cannot name a file; expected such as 'vocals'.")
-    if len(set(sources)) != len(sources):
-        raise ValueError(f"sources is {sources!r}; expected distinct names, such as ['vocals'].")
-    for name in COUNTS:
-        if not _is_whole(arguments[name]) or arguments[name] < 1:
-            raise ValueError(f"{name} is {arguments[name]!r}; expected a whole number, at least 1.")
-    growth = arguments["filter_growth"]
-    if not _is_whole(growth) or growth < 0:
-        raise ValueError(f"filter_growth is {growth!r}; expected a whole number, at least 0.")
-    rate = arguments["sample_rate"]
-    if not (_is_whole(rate) or (isinstance(rate, float) and rate.is_integer())) or rate < 1:
-        raise ValueError(f"sample_rate is {rate!r}; expected a whole number of Hz, at least 1.")
-    if arguments["output"] == "difference" and len(sources) == 1:
-        warnings.warn(
-            f"The one source {sources[0]!r} of a difference model is the mixture itself; "
-            "output='direct' predicts it.",
-            stacklevel=3,
-        )
-    for name, known in CHOICES.items():
-        if arguments[name] not in known:
-            listed = " or ".join(repr(choice) for choice in known)
-            raise ValueError(f"{name} is {arguments[name]!r}; expected {listed}.")

@@ -1,8 +1,9 @@
 """Trained models as files: Asteroid's dictionary, and safetensors for everyone else.
 
 `pytorch_model.bin` holds `model_name`, `model_args`, `state_dict` and `infos`, in plain Python
-and tensors, which is all that `torch.load` unpickles here. `model.safetensors` with
-`config.json` holds the same.
+and tensors, which is all that `torch.load` unpickles here. `model.safetensors` holds the same:
+the tensors, and in its metadata, under "config", the rest as JSON, which is also in the
+`config.json` beside it.
 """
 
 from __future__ import annotations
@@ -10,26 +11,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pickle
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 from torch import nn
 
+from . import foreign, remote, untrusted
 from .files import replacing
+from .remote import BIN, CONFIG, SAFETENSORS
 
-__all__ = ["fill", "plain", "read", "save", "unpickled"]
+__all__ = ["FORMATS", "FORMAT_BY_SUFFIX", "fill", "plain", "read", "save", "write"]
 
-BIN, SAFETENSORS, CONFIG = "pytorch_model.bin", "model.safetensors", "config.json"
-KEYS = {"model_name": str, "model_args": Mapping, "state_dict": Mapping}
-SUFFIXES = (".bin", ".pth", ".pt", ".ckpt", ".safetensors")
-HUB_NAME = re.compile(r"^[\w.-]+/[\w.!-]+(@[\w./-]+)?$")
+KEYS = {"model_name": str, "model_args": Mapping, "state_dict": Mapping, "infos": Mapping}
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def plain(value: Any) -> Any:
@@ -63,34 +61,78 @@ def save(conf: Mapping[str, Any], folder: str | os.PathLike) -> None:
     `config.json`.
     """
     folder = Path(folder)
+    write(conf, folder / BIN)
+    write(conf, folder / SAFETENSORS)
+    with replacing(folder / CONFIG) as partial:
+        partial.write_text(_described(conf, indent=2) + "\n")
+
+
+def write(conf: Mapping[str, Any], path: str | os.PathLike, form: str | None = None) -> None:
+    """Writes what `WaveUNet.serialize()` returns as one file, whole or not at all.
+
+    Args:
+        form: one of `FORMATS`; by the end of the file's name if None, and Asteroid's if that
+            tells nothing.
+    """
+    path = Path(path)
+    form = form or FORMAT_BY_SUFFIX.get(path.suffix, "asteroid")
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in conf["state_dict"].items()
     }
-    with replacing(folder / BIN) as partial:
-        torch.save({**conf, "state_dict": state}, partial)
-    with replacing(folder / SAFETENSORS) as partial:
-        safetensors.torch.save_file(state, partial, metadata={"format": "pt"})
+    with replacing(path) as partial:
+        FORMATS[form]({**conf, "state_dict": state}, partial)
+
+
+def _write_bin(conf: Mapping[str, Any], path: Path) -> None:
+    with path.open("wb") as file:  # of a path, torch.save keeps the name in the file
+        torch.save(dict(conf), file)
+
+
+def _write_safetensors(conf: Mapping[str, Any], path: Path) -> None:
+    metadata = {"format": "pt", "config": _described(conf)}
+    safetensors.torch.save_file(conf["state_dict"], path, metadata=metadata)
+
+
+def _described(conf: Mapping[str, Any], indent: int | None = None) -> str:
     described = {key: value for key, value in conf.items() if key != "state_dict"}
-    with replacing(folder / CONFIG) as partial:
-        partial.write_text(json.dumps(described, indent=2) + "\n")
+    return json.dumps(described, indent=indent)
+
+
+FORMATS: dict[str, Callable[[Mapping[str, Any], Path], None]] = {
+    "asteroid": _write_bin,
+    "safetensors": _write_safetensors,
+}
+FORMAT_BY_SUFFIX = {".bin": "asteroid", ".pth": "asteroid", ".safetensors": "safetensors"}
 
 
 def read(source: Any) -> dict[str, Any]:
     """The model dictionary from wherever it is; see `WaveUNet.from_pretrained`.
 
     Raises:
-        FileNotFoundError: if there is no such file or folder.
-        ValueError: if the file is corrupt or holds no model.
+        FileNotFoundError: if there is no such file, folder or model on the Hub.
+        OSError: if it cannot be downloaded.
+        ValueError: if the file is corrupt, harmful, or holds no model of Asteroid's form.
     """
     if isinstance(source, Mapping):
-        return _checked(dict(source), "The dictionary")
+        return _checked(source, "The dictionary")
     path = _locate(source)
-    conf = _read_safetensors(path) if path.suffix == ".safetensors" else unpickled(path)
-    return _checked(conf, str(path))
+    described = path.suffix == ".safetensors"
+    conf = untrusted.described(path) if described else untrusted.unpickled(path)
+    conf = _checked(_of_checkpoint(conf), str(path))
+    size = sum(tensor.nbytes for tensor in conf["state_dict"].values())
+    if size > path.stat().st_size:
+        raise ValueError(
+            f"{path} declares {size} bytes of weights and has {path.stat().st_size} itself: it was "
+            "made to fill the memory, and is not read."
+        )
+    return conf
 
 
 def fill(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
     """Loads weights that must be exactly a model's own.
+
+    A model of the meta device, which has shapes only, gets memory here, when they have proved to
+    be those of the weights.
 
     Raises:
         ValueError: if tensors are missing, left over, of another shape or not finite; names them.
@@ -114,73 +156,48 @@ def fill(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
             f"{len(broken)} tensors hold NaN or infinity ({', '.join(broken[:5])}): the file is "
             "corrupt, or its training diverged."
         )
+    if any(parameter.is_meta for parameter in model.parameters()):
+        model.to_empty(device="cpu")
     model.load_state_dict(state_dict)
 
 
-def unpickled(path: Path) -> Any:
-    """What `torch.save` wrote, if it is tensors and plain Python.
-
-    Raises:
-        ValueError: if the file is corrupt or holds anything else, which is never unpickled.
-    """
-    # Files that Asteroid wrote hold this one type besides.
-    torch.serialization.add_safe_globals([torch.torch_version.TorchVersion])
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as reason:
-        raise ValueError(
-            f"{path} cannot be read: it is corrupt, or holds more than tensors and plain Python, "
-            "which is never unpickled. Save model.serialize(), not the model."
-        ) from reason
-    except Exception as reason:  # of a file that is none, torch's reader raises nearly anything
-        raise ValueError(
-            f"{path} cannot be read: it is truncated or corrupt. Download or save it again."
-        ) from reason
-
-
 def _locate(source: str | os.PathLike) -> Path:
-    """A weights file on this disk: given, in a given folder, or fetched from the Hub."""
+    """A weights file on this disk: given, in a given folder, or fetched."""
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(f"A {type(source).__name__} names no weights; expected a path or name.")
-    path, name = Path(source).expanduser(), os.fspath(source)
+    name = os.fspath(source)
+    if remote.is_url(name):
+        return remote.from_url(name)
+    path = Path(source).expanduser()
     if path.is_file():
         return path
     if path.is_dir() and name:
-        for file in (BIN, SAFETENSORS):
+        for file in (SAFETENSORS, BIN):
             if (path / file).is_file():
                 return path / file
-        raise FileNotFoundError(f"The folder {path} holds neither {BIN} nor {SAFETENSORS}.")
-    if not HUB_NAME.match(name) or path.suffix in SUFFIXES or path.parent.is_dir():
-        raise FileNotFoundError(
-            f"There is no file or folder {name!r}, and it is no name on the Hugging Face Hub, "
-            "which would be 'user/model'."
-        )
-    return _download(name)
+        raise FileNotFoundError(f"The folder {path} holds neither {SAFETENSORS} nor {BIN}.")
+    if remote.is_hub_name(name) and not path.parent.is_dir():
+        return remote.from_hub(name)
+    raise FileNotFoundError(
+        f"There is no file or folder {name!r}, and it is no name on the Hugging Face Hub, which "
+        "would be 'user/model' or 'user/model@revision'."
+    )
 
 
-def _download(name: str) -> Path:
-    """The weights of "user/model" or "user/model@revision", from the Hub or its cache."""
-    from asteroid.utils.hub_utils import cached_download
-
-    try:
-        return Path(cached_download(name))
-    except Exception as reason:  # of several libraries, by version
-        detail = str(reason).strip().splitlines() or [""]
-        raise FileNotFoundError(
-            f"There is no file or folder {name!r} here, and the Hugging Face Hub gave none of that "
-            f"name ({type(reason).__name__}: {detail[0]}). Check the name and the network."
-        ) from reason
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    config = path.with_name(CONFIG)
-    if not config.is_file():
-        raise FileNotFoundError(f"{path} needs {CONFIG} beside it, which describes the model.")
-    try:
-        conf = json.loads(config.read_text())
-        return {**conf, "state_dict": safetensors.torch.load_file(path)}
-    except (json.JSONDecodeError, TypeError, safetensors.SafetensorError) as reason:
-        raise ValueError(f"{path} or its {CONFIG} is corrupt: {reason}.") from reason
+def _of_checkpoint(conf: Any) -> Any:
+    """Asteroid's dictionary of a Lightning checkpoint, whose System calls its model `model`."""
+    if not isinstance(conf, Mapping) or "pytorch-lightning_version" not in conf:
+        return conf
+    state = conf.get("state_dict")
+    return {
+        **{key: conf[key] for key in ("model_name", "model_args") if key in conf},
+        "state_dict": {
+            name.removeprefix("model."): tensor
+            for name, tensor in (state.items() if isinstance(state, Mapping) else ())
+            if str(name).startswith("model.")
+        },
+        "infos": {"training_config": conf.get("training_config")},
+    }
 
 
 def _checked(conf: Any, name: str) -> dict[str, Any]:
@@ -189,14 +206,21 @@ def _checked(conf: Any, name: str) -> dict[str, Any]:
     Raises:
         ValueError: if a key is missing or its value of another kind; says which.
     """
-    found = conf if isinstance(conf, Mapping) else {}
+    found = {"infos": {}, **conf} if isinstance(conf, Mapping) else {}
     wrong = [key for key, kind in KEYS.items() if not isinstance(found.get(key), kind)]
-    if not wrong and not all(isinstance(t, torch.Tensor) for t in found["state_dict"].values()):
-        wrong = ["state_dict"]
     if wrong:
         keys = sorted(map(str, found)) or type(conf).__name__
         raise ValueError(
-            f"{name} holds no Asteroid model: {', '.join(wrong)} missing or of another kind, found "
-            f"{keys}. Expected what torch.save(model.serialize(), path) writes."
+            foreign.of_dictionary(conf, name)
+            or f"{name} holds no Asteroid model: {', '.join(wrong)} missing or of another kind, "
+            f"found {keys}. Expected what torch.save(model.serialize(), path) writes."
         )
-    return dict(found)
+    for key, tensor in found["state_dict"].items():
+        dense = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
+        if not isinstance(key, str) or not dense or tensor.is_meta or tensor.dtype not in FLOATS:
+            kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+            raise ValueError(
+                f"{name} holds no Asteroid model: {key!r} in its state_dict is no dense tensor of "
+                f"floats, but {kind}."
+            )
+    return found

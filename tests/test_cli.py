@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from conftest import GOLDEN, tiny
+from conftest import GOLDEN, assert_same_model, tiny
 from tqdm import tqdm
 
 from asteroid_waveunet import WaveUNet, audio, batch, cli, separate, weights
@@ -305,11 +305,47 @@ def test_a_preset_is_said_to_be_untrained(here, capsys):
 
 
 @pytest.mark.parametrize(
+    ("words", "format"),
+    [
+        ("-o a.safetensors", "safetensors"),
+        ("-o a.bin", "bin"),
+        ("-o a.pth", "bin"),
+        ("-o a --format asteroid", "bin"),
+        ("-o a.bin --format safetensors", "safetensors"),
+    ],
+)
+@pytest.mark.parametrize("source", ["pytorch_model.bin", "model.safetensors"])
+def test_weights_are_exported_from_one_format_to_the_other(here, capsys, words, format, source):
+    model = tiny(sources=SOURCES, in_channels=2, sample_rate=8000)
+    weights.save(model.serialize(scores={"SDR": 3.5}), here / "model")
+    assert run("export", f"model/{source}", *words.split()) == 0
+    path = words.split()[1]
+    assert capsys.readouterr().out == f"{path}\n"
+    named = Path("named", f"model.{format}")
+    named.parent.mkdir()
+    Path(path).rename(named)
+    conf, before = weights.read(named), weights.read(here / "model")
+    assert conf["infos"] == before["infos"] and conf["infos"]["scores"] == {"SDR": 3.5}
+    assert conf["model_args"] == before["model_args"]
+    assert_same_model(WaveUNet.from_pretrained(conf), model, torch.randn(2, 100))
+
+
+def test_a_checkpoint_of_a_training_is_exported(here):
+    conf = tiny().serialize()
+    state = {f"model.{name}": tensor for name, tensor in conf.pop("state_dict").items()}
+    torch.save({**conf, "state_dict": state, "pytorch-lightning_version": "2"}, "last.ckpt")
+    assert run("export", "last.ckpt", "-o", "last.safetensors") == 0
+    assert WaveUNet.from_pretrained("last.safetensors").sources == ("accompaniment", "vocals")
+
+
+@pytest.mark.parametrize(
     ("words", "says"),
     [
         (["-o", "model"], "model is a folder; expected the name of a file"),
-        (["-o", "step.bin"], "step.bin does not end in .onnx or .pt; say which with --format"),
+        (["-o", "step.so"], "does not end in .onnx, .pt, .bin, .pth or .safetensors; say which"),
+        (["-o", "step.bin", "--hop", "8"], "--hop and --batch-size are of onnx and torchscript"),
         (["-o", "songs/plain.wav/step.pt"], "Nothing can be written into songs/plain.wav"),
+        (["-o", "step.pt", "--batch-size", "0"], "batch_size is 0; expected at least 1"),
         (["-o", "step.pt", "--hop", "7"], "hop is 7; expected a multiple of this model's step"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +11,10 @@ import asteroid
 import numpy as np
 import pytest
 import torch
-from conftest import assert_same_model, tiny
+from conftest import tiny
 
 import asteroid_waveunet
-from asteroid_waveunet import WaveUNet, _host, weights
-
-MIXTURE = torch.linspace(-0.5, 0.5, 200)[None]
+from asteroid_waveunet import _host, audio, infer, weights
 
 
 def run(code: str, *args) -> subprocess.CompletedProcess:
@@ -62,40 +59,10 @@ def test_a_torchaudio_that_cannot_load_costs_the_stoi_loss_only(error, tmp_path)
     assert result.returncode == 0, result.stderr
 
 
-def test_the_package_and_hubconf_need_none_of_the_heavy_libraries():
-    code = (
-        "import sys\n"
-        "for name in ('pytorch_lightning', 'musdb', 'museval', 'stempeg', 'torchaudio',\n"
-        "             'torch_stoi', 'matplotlib', 'tensorboard'):\n"
-        "    sys.modules[name] = None\n"
-        "import torch, asteroid_waveunet, hubconf\n"
-        "model = hubconf.waveunet(levels=2)\n"
-        "asteroid_waveunet.WaveUNet.from_pretrained(model.serialize())(torch.zeros(1, 9))\n"
-    )
-    root = str(Path(asteroid_waveunet.__file__).parents[1])
-    result = run(f"import sys; sys.path.insert(0, {root!r})\n{code}")
-    assert result.returncode == 0, result.stderr
-
-
-def saved(tmp_path, **infos):
-    model = tiny(sources=("a", "b", "c"), in_channels=2, upsampling="learned")
-    weights.save(model.serialize(**infos), tmp_path)
-    return model
-
-
-@pytest.mark.parametrize("name", ["", "pytorch_model.bin", "model.safetensors"])
-def test_there_and_back_through_real_files(tmp_path, name):
-    model = saved(tmp_path)
-    loaded = WaveUNet.from_pretrained(tmp_path / name if name else str(tmp_path))
-    assert not loaded.training
-    assert loaded.sources == ("a", "b", "c")
-    assert loaded.sample_rate == model.sample_rate
-    mixture = torch.randn(2, 100)
-    assert_same_model(loaded, model, mixture)
-
-
 def test_unpatched_asteroid_loads_our_file(tmp_path):
-    model = saved(tmp_path, scores={"SDR": np.float32(3.5), "from": Path("exp")})
+    model = tiny(sources=("a", "b", "c"), in_channels=2, upsampling="learned")
+    conf = model.serialize(scores={"SDR": np.float32(3.5), "from": Path("exp")})
+    weights.save(conf, tmp_path)
     mixture = torch.randn(2, 100)
     torch.save({"mixture": mixture, "expected": model(mixture)}, tmp_path / "io.pt")
     code = (
@@ -111,90 +78,32 @@ def test_unpatched_asteroid_loads_our_file(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-def test_files_that_asteroid_wrote_load_too(tmp_path):
-    """Its serialize() stores a TorchVersion, which its own from_pretrained then refuses."""
-    model = tiny()
-    conf = {**model.serialize(), "infos": {"software_versions": {"torch": torch.__version__}}}
-    torch.save(conf, tmp_path / "model.pth")
-    loaded = WaveUNet.from_pretrained(tmp_path / "model.pth")
-    assert_same_model(loaded, model, MIXTURE)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_asteroids_command_separates_with_our_models(tmp_path, channels):
+    """Its own function keeps one channel, and refuses stereo models or cannot write for them."""
+    model = tiny(sources=("a", "b"), in_channels=channels, sample_rate=8000)
+    weights.save(model.serialize(), tmp_path)
+    song = 0.1 * torch.randn(channels, 8000)
+    audio.write(tmp_path / "song.wav", song, 16000, "PCM_16")
+    words = [tmp_path / weights.BIN, "--files", tmp_path / "song.wav", "-o", tmp_path / "out", "-r"]
+    command = [sys.executable, "-W", "ignore", "-m", "asteroid_waveunet.infer", *map(str, words)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    stems = [audio.read(tmp_path / "out" / f"song_{name}.wav") for name in ("a", "b")]
+    assert {(samples.shape, rate) for samples, rate in stems} == {((channels, 8000), 16000)}
 
 
-def test_what_is_serialised_is_plain():
-    conf = tiny().serialize(scores={"SDR": np.float64(1.0)}, path=Path("a"), none=None)
-    described = {k: v for k, v in conf.items() if k != "state_dict"}
-    assert json.loads(json.dumps(described)) == described
-    with pytest.raises(ValueError, match="A set cannot be stored"):
-        tiny().serialize(targets={1})
+def test_asteroids_command_separates_with_asteroids_models_as_ever(tmp_path, monkeypatch):
+    from asteroid.scripts import asteroid_cli
 
-
-def test_arguments_can_be_replaced_on_loading():
-    conf = tiny().serialize()
-    assert WaveUNet.from_pretrained(conf, sample_rate=8000).sample_rate == 8000
-    assert conf["model_args"]["sample_rate"] == 22050, "the caller's dictionary is left alone"
-
-
-def test_weights_of_another_configuration_name_the_tensors():
-    with pytest.raises(ValueError, match=r"bottleneck.weight: \(12, 8, 5\), expected \(12, 8, 7\)"):
-        WaveUNet.from_pretrained(tiny().serialize(), down_kernel_size=7)
-
-
-def test_another_kind_of_model_is_refused():
-    conf = {**tiny().serialize(), "model_name": "ConvTasNet"}
-    with pytest.raises(ValueError, match="weights of a ConvTasNet, not of a WaveUNet"):
-        WaveUNet.from_pretrained(conf)
-    with pytest.raises(ValueError, match="model_args, state_dict missing or of another kind"):
-        WaveUNet.from_pretrained({"model_name": "WaveUNet", "model_args": []})
-    with pytest.raises(ValueError, match="state_dict missing or of another kind"):
-        WaveUNet.from_pretrained({**tiny().serialize(), "state_dict": {"a": 3}})
-    with pytest.raises(ValueError, match=r"no WaveUNet's: .*'lvels'"):
-        WaveUNet.from_pretrained(tiny().serialize(), lvels=3)
-    with pytest.raises(ValueError, match="A NoneType names no weights"):
-        WaveUNet.from_pretrained(None)
-
-
-def test_weights_that_are_not_finite_are_refused():
-    conf = tiny().serialize()
-    conf["state_dict"]["bottleneck.bias"][0] = float("nan")
-    with pytest.raises(ValueError, match=r"NaN or infinity \(bottleneck.bias\)"):
-        WaveUNet.from_pretrained(conf)
-
-
-class Harmful:
-    def __reduce__(self):
-        return (print, ("unpickled",))
-
-
-def test_a_corrupt_or_harmful_file_is_refused(tmp_path, capsys):
-    saved(tmp_path)
-    whole = (tmp_path / "pytorch_model.bin").read_bytes()
-    for name, content in {"cut": whole[: len(whole) // 2], "empty": b"", "text": b"hello"}.items():
-        path = tmp_path / f"{name}.bin"
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=f"{name}.bin cannot be read"):
-            WaveUNet.from_pretrained(path)
-    torch.save({"model_name": Harmful()}, tmp_path / "harmful.bin")
-    with pytest.raises(ValueError, match="never unpickled"):
-        WaveUNet.from_pretrained(tmp_path / "harmful.bin")
-    assert "unpickled" not in capsys.readouterr().out
-    (tmp_path / "model.safetensors").write_bytes(whole[:100])
-    with pytest.raises(ValueError, match="corrupt"):
-        WaveUNet.from_pretrained(tmp_path / "model.safetensors")
-
-
-def test_what_does_not_exist_is_said_so(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "exp").mkdir()
-    for name in ("", "exp/best_model", "nowhere/best_model.pth", "a/b/c"):
-        with pytest.raises(FileNotFoundError, match="no name on the Hugging Face Hub"):
-            WaveUNet.from_pretrained(name)
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda **_: 1 / 0)
-    with pytest.raises(FileNotFoundError, match="'user/model' here, and the Hugging Face Hub gave"):
-        WaveUNet.from_pretrained("user/model")
-    with pytest.raises(FileNotFoundError, match="no file or folder"):
-        WaveUNet.from_pretrained(str(tmp_path / "nowhere.bin"))
-    with pytest.raises(FileNotFoundError, match="holds neither pytorch_model.bin"):
-        WaveUNet.from_pretrained(tmp_path)
+    monkeypatch.setattr(asteroid_cli, "separate", asteroid_cli.separate)
+    model = asteroid.models.ConvTasNet(
+        2, n_filters=4, kernel_size=4, n_blocks=1, n_repeats=1, bn_chan=4, hid_chan=4, skip_chan=4
+    )
+    torch.save({**model.serialize(), "infos": {}}, tmp_path / "model.pth")
+    audio.write(tmp_path / "song.wav", 0.1 * torch.randn(1, 8000), 8000, "PCM_16")
+    infer.main([str(tmp_path / "model.pth"), "--files", str(tmp_path / "song.wav")])
+    assert (tmp_path / "song_est2.wav").is_file()
 
 
 def test_reloading_keeps_the_class_usable():

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
 import importlib.util
+import os
+import subprocess
+import sys
+import venv
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import assert_same_model
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import asteroid_waveunet
 from asteroid_waveunet import presets, weights
@@ -53,6 +61,78 @@ def test_entries_load_trained_weights(tmp_path, entry):
     weights.save(model.serialize(), tmp_path)
     mixture = torch.randn(2, 100)
     assert_same_model(load(entry, str(tmp_path)), model, mixture)
+
+
+LOADING = """
+import sys
+class Hiding:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[3:]:
+            raise ModuleNotFoundError(f"No module named {name!r}: hidden", name=name)
+
+sys.meta_path.insert(0, Hiding())
+import torch
+model = torch.hub.load(sys.argv[1], "waveunet", sys.argv[2], source="local")
+print(*model(torch.zeros(2, 50)).shape)
+"""
+
+# What Asteroid requires and loading does not.
+UNNEEDED = {"pytorch_lightning", "torchaudio", "torch_stoi"}
+
+
+def modules_of(distributions: list[str]) -> set[str]:
+    """What can be imported where these distributions, and what they require, are installed."""
+    names, todo = set(), list(distributions)
+    while todo:
+        name = canonicalize_name(todo.pop())
+        if name in names:
+            continue
+        names.add(name)
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            for line in metadata.requires(name) or ():
+                requirement = Requirement(line)
+                if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                    todo.append(requirement.name)
+    owners = metadata.packages_distributions().items()
+    return {module for module, of in owners if names & set(map(canonicalize_name, of))}
+
+
+def test_loading_imports_what_is_listed_and_nothing_else(hubconf, tmp_path):
+    """All is hidden but the listed packages and what they require; some of that is, too."""
+    model = presets.make("M4", levels=2, initial_filters=3).eval()
+    weights.save(model.serialize(), tmp_path)
+    hidden = set(metadata.packages_distributions()) - modules_of(hubconf.dependencies) | UNNEEDED
+    hidden -= {"asteroid_waveunet"}
+    assert {"musdb", "museval", "av", "tensorboard", "pytest"} <= hidden
+    command = [sys.executable, "-W", "ignore", "-c", LOADING, str(CHECKOUT), str(tmp_path)]
+    result = subprocess.run([*command, *hidden], capture_output=True, text=True, check=False)
+    assert result.stdout == "2 2 50\n", result.stderr
+
+
+@pytest.mark.skipif(
+    "WAVEUNET_TEST_CLEAN" not in os.environ, reason="WAVEUNET_TEST_CLEAN=1 makes an environment"
+)
+@pytest.mark.timeout(1800)
+def test_a_clean_environment_of_the_dependencies_is_enough(hubconf, tmp_path):
+    """Only what hubconf lists is installed, which is what torch.hub's users are asked for."""
+    model = presets.make("M4", levels=2, initial_filters=3).eval()
+    weights.save(model.serialize(), tmp_path / "model")
+    venv.create(tmp_path / "env", with_pip=True)
+    python = str(tmp_path / "env" / "bin" / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "-c", str(CHECKOUT / "constraints.txt")]
+    subprocess.run([*install, "torch", "setuptools<82", "wheel"], check=True)
+    subprocess.run([*install, *hubconf.dependencies], check=True)
+    code = (
+        "import sys, torch\n"
+        "model = torch.hub.load(sys.argv[1], 'm4', sys.argv[2], source='local')\n"
+        "print(*model(torch.zeros(2, 50)).shape)\n"
+    )
+    command = [python, "-W", "ignore", "-c", code, str(CHECKOUT), str(tmp_path / "model")]
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run(
+        command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=False
+    )
+    assert result.stdout == "2 2 50\n", result.stderr
 
 
 def test_examples_of_the_entries_run(hubconf, monkeypatch):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 import torch
 from conftest import assert_same_model, tiny
 
-from asteroid_waveunet import WaveUNet
+from asteroid_waveunet import WaveUNet, untrusted
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.objectives import LOSSES, SCHEDULES
 from asteroid_waveunet.experiment.segments import EpochSampler
@@ -64,6 +66,35 @@ def test_the_best_model_is_kept_with_its_curves(tmp_path):
     assert list((tmp_path / "logs" / "tensorboard").glob("events*"))
     rows = (tmp_path / "logs" / "csv" / "metrics.csv").read_text().splitlines()
     assert "val_loss" in rows[0] and len(rows) > 4
+
+
+def test_checkpoints_are_models_too_without_lightning(tmp_path):
+    model = train(tmp_path, max_epochs=1)
+    code = (
+        "import sys\n"
+        "for name in ('pytorch_lightning', 'torchmetrics', 'lightning'): sys.modules[name] = None\n"
+        "from asteroid_waveunet import WaveUNet, weights\n"
+        "model = WaveUNet.from_pretrained(sys.argv[1] + '/checkpoints/last.ckpt')\n"
+        "weights.save(model.serialize(), sys.argv[1] + '/loaded')\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    loaded = WaveUNet.from_pretrained(tmp_path / "loaded")
+    assert loaded.get_model_args() == model.get_model_args()
+    assert_same_model(loaded, model, torch.randn(1, 100))
+
+
+def test_checkpoints_that_do_not_tell_their_arguments_are_refused(tmp_path):
+    """Such as those of Asteroid's own System."""
+    train(tmp_path, max_epochs=1)
+    checkpoint = untrusted.unpickled(tmp_path / "checkpoints" / "last.ckpt")
+    del checkpoint["model_args"]
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    with pytest.raises(
+        ValueError, match=r"old.ckpt seems to be of a WaveUNet, but without its arg"
+    ):
+        WaveUNet.from_pretrained(tmp_path / "old.ckpt")
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     )
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("-m", "--model", help="folder, file, Hub name (user/model) or preset")
+    what.add_argument("-m", "--model", help="folder, file, Hub name (user/model), URL or preset")
     what.add_argument(
         "-e", "--estimates", metavar="DIR", help="with [SUBSET/]SONG/SOURCE.wav or flac, ..."
     )

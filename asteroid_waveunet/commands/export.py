@@ -1,4 +1,4 @@
-"""`waveunet export`: one hop of a model for other programs."""
+"""`waveunet export`: a model as one file, its weights or one hop of it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,35 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .. import weights
 from ..export import FORMATS as EXPORT_FORMATS
 from ..export import export_step
-from .shared import check_writable, load
+from .shared import check_writable, is_preset, load
 
 __all__ = ["add", "export"]
+
+SUFFIXES = {kind.suffix: form for form, kind in EXPORT_FORMATS.items()}
+SUFFIXES |= weights.FORMAT_BY_SUFFIX
 
 
 def add(commands: Any) -> None:
     """Adds the command to those of `waveunet`."""
     parser = commands.add_parser(
         "export",
-        help="write one hop of a model for other programs",
-        description="Writes a model as a function of one hop of the mixture and a state, zeros "
-        "before a track, whose results are estimates and the next state. Estimates are not "
+        help="write a model as one file: weights, or one hop of it for other programs",
+        description="Writes a model's weights with their configuration, as Asteroid's dictionary "
+        "or as safetensors; or the model as a function of one hop of the mixture and a state, "
+        "zeros before a track, whose results are estimates and the next state. Estimates are not "
         "limited to full scale.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="folder, file, Hub name (user/model) or preset")
+    add("model", metavar="MODEL", help="folder, file, Hub name (user/model), URL or preset")
     add("-o", "--output", required=True, metavar="FILE")
-    suffixes = " or ".join(f"{form} for {kind.suffix}" for form, kind in EXPORT_FORMATS.items())
-    add("--format", choices=EXPORT_FORMATS, help=f"(default: {suffixes})")
+    suffixes = ", ".join(f"{form} for {suffix}" for suffix, form in SUFFIXES.items())
+    forms = dict.fromkeys(SUFFIXES.values())
+    add("--format", choices=forms, help=f"(default: {suffixes})")
     add("--hop", type=int, metavar="N", help="samples per call, a multiple of the model's step")
-    add("--batch-size", type=int, default=1, metavar="N", help="(default: %(default)s)")
+    add("--batch-size", type=int, metavar="N", help="tracks side by side (default: 1)")
     parser.set_defaults(command=export)
 
 
@@ -37,13 +43,24 @@ def export(options: argparse.Namespace) -> int:
     path = Path(options.output).expanduser()
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected the name of a file.")
-    suffixes = {kind.suffix: form for form, kind in EXPORT_FORMATS.items()}
-    form = options.format or suffixes.get(path.suffix)
+    form = options.format or SUFFIXES.get(path.suffix)
     if form is None:
-        known = " or ".join(suffixes)
+        *first, last = SUFFIXES
+        known = f"{', '.join(first)} or {last}"
         raise ValueError(f"{path} does not end in {known}; say which with --format.")
+    if form in weights.FORMATS and (options.hop, options.batch_size) != (None, None):
+        raise ValueError(f"--hop and --batch-size are of {' and '.join(EXPORT_FORMATS)} only.")
     check_writable(path.parent)
-    exported = export_step(load(options.model), path, form, options.hop, options.batch_size)
+    model = load(options.model)
+    if form in weights.FORMATS:
+        conf = model.serialize()
+        if not is_preset(options.model):
+            conf["infos"] = weights.plain(weights.read(options.model)["infos"])
+        weights.write(conf, path, form)
+        print(path)
+        return 0
+    batch_size = 1 if options.batch_size is None else options.batch_size
+    exported = export_step(model, path, form, options.hop, batch_size)
     print(path)
     for name, value in exported.metadata.items():
         print(f"  {name}: {' '.join(value.splitlines())}")

@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
     )
     add = parser.add_argument
     add("songs", nargs="+", metavar="SONG", help="file, folder (with all below it) or pattern")
-    add("-m", "--model", required=True, help="folder, file, Hub name (user/model) or preset")
+    add("-m", "--model", required=True, help="folder, file, Hub name (user/model), URL or preset")
     add("-o", "--output", default="separated", metavar="OUT", help="folder (default: %(default)s)")
     add("--two-stems", metavar="SOURCE", help="one source, and the sum of all others")
     add("--residual", action="store_true", help="also the song less all sources")

@@ -11,11 +11,11 @@ import torch
 
 from .. import WaveUNet, presets
 
-__all__ = ["check_writable", "load", "printable"]
+__all__ = ["check_writable", "is_preset", "load", "printable"]
 
 
 def load(name: str, device: str | None = None) -> WaveUNet:
-    """A model that does not clip, by folder, file, Hub name or preset.
+    """A model that does not clip, by folder, file, Hub name, URL or preset.
 
     It is `--clip` that decides on samples beyond full scale, when files are written.
 
@@ -23,16 +23,21 @@ def load(name: str, device: str | None = None) -> WaveUNet:
         FileNotFoundError: if nothing has that name.
         ValueError: if it holds no model, or there is no such device.
     """
-    if not Path(name).exists() and "/" not in name and not Path(name).suffix:
+    if is_preset(name):
         model = presets.make(name)
         warnings.warn(
             f"{name} is a preset: a model that was never trained, whose estimates mean nothing. "
-            "Name a trained one by its folder, file or Hub name.",
+            "Name a trained one by its folder, file, Hub name or URL.",
             stacklevel=2,
         )
     else:
         model = WaveUNet.from_pretrained(name)
     return model.to(_device(device)).train()
+
+
+def is_preset(name: str) -> bool:
+    """Whether a model's name is that of a preset, being neither a path nor anything remote."""
+    return "/" not in name and not Path(name).suffix and not Path(name).exists()
 
 
 def _device(name: str | None) -> torch.device:

@@ -21,8 +21,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .. import weights
-from ..files import replacing
+from .. import untrusted, weights
 from ..model import WaveUNet
 from .configuration import Training
 from .objectives import LOSSES, SCHEDULES
@@ -58,6 +57,12 @@ class WaveUNetSystem(System):
             medians = self.validation.medians()
             for source, sdr in zip(self.model.sources, medians, strict=True):
                 self.log(f"val_sdr/{source}", float(sdr))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What `WaveUNet.from_pretrained` needs beside the weights, in plain Python."""
+        super().on_save_checkpoint(checkpoint)
+        described = self.model.serialize()
+        checkpoint.update({key: described[key] for key in ("model_name", "model_args")})
 
 
 def fit(
@@ -128,7 +133,7 @@ def fit(
 def _epochs_done(checkpoint: Path) -> int:
     """How far a checkpoint is; a corrupt one is refused here, before Lightning meets it."""
     try:
-        progress = weights.unpickled(checkpoint)["loops"]["fit_loop"]["epoch_progress"]
+        progress = untrusted.unpickled(checkpoint)["loops"]["fit_loop"]["epoch_progress"]
     except (KeyError, TypeError, ValueError) as reason:
         raise ValueError(
             f"{checkpoint} is no checkpoint to go on from ({reason}); delete "
@@ -185,11 +190,7 @@ def keep_best(model: WaveUNet, trainer: pl.Trainer, exp_dir: Path) -> WaveUNet:
             "The validation loss was never finite: training diverged. Delete "
             f"{exp_dir / 'checkpoints'} and start again with a lower --lr."
         )
-    state = weights.unpickled(Path(checkpoints.best_model_path))["state_dict"]
     model = model.cpu()
-    weights.fill(
-        model, {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
-    )
-    with replacing(exp_dir / "best_model.pth") as partial:
-        torch.save(model.serialize(), partial)
+    weights.fill(model, weights.read(checkpoints.best_model_path)["state_dict"])
+    weights.write(model.serialize(), exp_dir / "best_model.pth")
     return model.eval()
