@@ -3,7 +3,7 @@
 import torch
 
 from asteroid_waveunet import WaveUNet
-from asteroid_waveunet.experiment import assessment, estimates, musdb, report, stage
+from asteroid_waveunet.experiment import assessment, estimates, musdb, stage
 
 
 def main(configuration, places):
@@ -20,23 +20,23 @@ def main(configuration, places):
         separator,
         model.sources,
         places.scores,
+        title=f"{places.exp_dir.name} on test of {root.name}",
         fingerprint=fingerprint,
         fast=settings.fast,
         jobs=settings.jobs,
         memory=settings.memory,
     )
-    if assessment.is_newer(places.report / report.PAGE, places.scores):
-        return
-    contents = assessment.report(
+    assessment.write_page(
         found,
         tracks,
         separator,
-        title=f"{places.exp_dir.name} on {root.name}",
+        places.report,
         command=f"bash recipes/musdb18/run.sh --conf conf.yml --tag {places.exp_dir.name}",
         configuration=configuration.as_yaml(),
         curves=places.curves if places.curves.is_file() else None,
     )
-    report.write(contents, places.report)
+    if found.failures:
+        raise ValueError(found.complaint)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,11 @@ def main(configuration, places):
             f"{summary_file} holds the scores of another model than {places.best_model}; delete "
             f"{places.scores} and run stage 3 (evaluate) again."
         )
+    if result["failures"]:
+        raise ValueError(
+            f"{summary_file} lacks {', '.join(result['failures'])}, which could not be scored; "
+            "run stage 3 (evaluate) again."
+        )
     publishing.pack(
         WaveUNet.from_pretrained(places.best_model),
         places.published,
