@@ -7,7 +7,7 @@ env:
 	@bash tools/make_env.sh $(VENV) experiment,test
 
 test: env check
-	OMP_NUM_THREADS=2 $(PYTHON_IN_VENV) -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n logical --dist loadfile $(ARGS)
 
 check: env
 	$(VENV)/bin/ruff check .

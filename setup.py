@@ -47,6 +47,7 @@ make_a_model = [
 test = [
     "pytest>=8",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.5",  # a test process a core
     "hypothesis>=6.100",
     "playwright>=1.44,<2",  # drives an installed Chromium through the report
     "ruff>=0.8",

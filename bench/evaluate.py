@@ -13,17 +13,21 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import measure
 import numpy as np
 
+from asteroid_waveunet import audio
 from asteroid_waveunet.experiment import evaluation, scoring
 from asteroid_waveunet.experiment.estimates import IdealRatioMask, Parts
 from asteroid_waveunet.experiment.musdb import Extent
+from asteroid_waveunet.experiment.systems import System
 
 CD = 44100
+TARGETS = ("bass", "drums", "other", "vocals")
 PACKAGES = ("torch", "museval", "numpy", "scipy", "asteroid-waveunet")
 
 
@@ -54,7 +58,7 @@ def rate(args: argparse.Namespace) -> str:
 
 def scored(songs: list, fast: bool, jobs: int) -> None:
     with tempfile.TemporaryDirectory() as out:
-        systems = {"oracle": scoring.System(IdealRatioMask(), Path(out), fast)}
+        systems = {"oracle": System(IdealRatioMask(), Path(out), fast)}
         scoring.evaluate(songs, systems, songs[0].stems, jobs=jobs, progress=False)
 
 
@@ -100,16 +104,18 @@ def fast(args: argparse.Namespace) -> str:
 
 
 SCORE = """
-import sys, numpy
-from asteroid_waveunet.experiment import evaluation
-n_targets, seconds, rate, fast = (int(a) for a in sys.argv[1:])
-noise = numpy.random.default_rng(0).standard_normal
-references = {str(i): 0.1 * noise((2, seconds * rate), dtype="f4") for i in range(n_targets)}
-estimates = {k: s + 0.01 * noise(s.shape, dtype="f4") for k, s in references.items()}
-evaluation.score_track(references, estimates, rate, "noise", bool(fast))
+import sys
+from pathlib import Path
+from asteroid_waveunet.experiment import musdb, scoring
+from asteroid_waveunet.experiment.estimates import IdealRatioMask
+from asteroid_waveunet.experiment.systems import System
+root, fast, *targets = sys.argv[1:]
+(song,) = musdb.tracks(root, "test")
+oracle = System(IdealRatioMask(), Path(root), fast == "fast")
+scoring._score(song, {"oracle": oracle}, tuple(targets))
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
-"""Prints the KiB in memory at the peak."""
+"""What a scoring process does with a track; prints the KiB in memory at the peak."""
 
 
 def memory(args: argparse.Namespace) -> str:
@@ -117,22 +123,32 @@ def memory(args: argparse.Namespace) -> str:
     if not Path("/proc/self/status").exists():
         return "Not measured: the system does not tell a process's peak as Linux does."
     rows = []
-    for n_targets in args.targets:
-        for seconds in args.lengths:
-            for fast in (False, True):
-                expected = scoring.gigabytes(Extent(2, seconds * CD, CD), n_targets, fast)
-                way = "`--fast`" if fast else "museval"
-                peak = peak_gigabytes(n_targets, seconds, fast)
-                rows.append([way, n_targets, seconds, f"{peak:.2f}", f"{expected:.2f}"])
+    for seconds in args.lengths:
+        with tempfile.TemporaryDirectory() as folder:
+            write_noise(Path(folder), seconds)
+            for targets in (TARGETS[:n] for n in args.targets):
+                for way in ("museval", "fast"):
+                    reckoned = scoring.gigabytes(
+                        Extent(2, seconds * CD, CD), len(TARGETS), len(targets), way == "fast"
+                    )
+                    peak = peak_gigabytes(folder, way, targets)
+                    rows.append([way, len(targets), seconds, f"{peak:.2f}", f"{reckoned:.2f}"])
     return (
-        f"GB at the peak, stereo at {CD} Hz, beside what `--memory` reckons with.\n\n"
+        f"GB at the peak, from files of four stems in stereo at {CD} Hz to scores of their ideal "
+        "ratio masks, beside what `--memory` reckons with.\n\n"
         + measure.table(["way", "targets", "s", "peak, GB", "reckoned, GB"], rows)
     )
 
 
-def peak_gigabytes(n_targets: int, seconds: int, fast: bool) -> float:
-    command = [sys.executable, "-W", "ignore", "-c", SCORE]
-    command += [str(number) for number in (n_targets, seconds, CD, int(fast))]
+def write_noise(folder: Path, seconds: int) -> None:
+    """A song of four stems in MUSDB18's layout."""
+    noise = measure.noise(2 * len(TARGETS), seconds, CD).chunk(len(TARGETS))
+    for name, stem in zip((*TARGETS, "mixture"), (*noise, sum(noise)), strict=True):
+        audio.write(folder / "test" / "noise" / f"{name}.wav", stem, CD)
+
+
+def peak_gigabytes(folder: str, way: str, targets: Sequence[str]) -> float:
+    command = [sys.executable, "-W", "ignore", "-c", SCORE, folder, way, *targets]
     child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return int(child.stdout) * 1024 / 1e9
 

@@ -56,11 +56,15 @@ def test_a_summary_without_a_figure_is_json():
 
 
 def test_what_has_no_score_is_said_once_for_all_tracks():
-    counts = {"silent_reference": 2, "silent_estimate": 0, "perfect": 1}
+    counts = {"silent_reference": 2, "silent_throughout": 1, "silent_estimate": 0, "perfect": 1}
     track = {**track_of([1.0]), "unscored": {"vocals": counts}}
+    (once, *_) = aggregation.remarks([{**track, "unscored": {"vocals": {"silent_estimate": 1}}}])
+    assert once == "the estimate of vocals is silent in 1 window, which have no score in any source"
     said = aggregation.remarks([track, track, track_of([1.0], name="PR - Oh No")])
     assert said == [
-        "in 2 windows the estimate of vocals is the reference itself, and has no score",
-        "4 windows have no score in any source because vocals is silent",
+        "vocals is silent in 4 windows, which have no score in any source",
+        "the estimate of vocals is silent throughout 2 tracks; museval refuses that, and its SDR "
+        "alone is given (0 dB for zeros)",
+        "the estimate of vocals is the reference itself in 2 windows, which have no score of it",
         "in PR - Oh No the sources do not sum to the mixture in the left channel",
     ]

@@ -1,5 +1,6 @@
 """A system beside its baselines: the figures, the files, what the page is made of."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -16,8 +17,9 @@ QUARTER = Separator(lambda mixture, rate: dict.fromkeys((*STEMS, "accompaniment"
 
 def assess(out, targets, estimator=QUARTER, **how):
     return assessment.assess(
-        SONGS, estimator, targets, out, fingerprint="m", fast=True, jobs=0, progress=False, **how
-    )
+        SONGS, estimator, targets, out, title="This on that", fingerprint="m", fast=True, jobs=0,
+        progress=False, **how,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("targets", [TWO, ("vocals",), STEMS])
@@ -41,7 +43,7 @@ def test_a_quarter_of_the_mixture_in_files_and_words(tmp_path):
     found = assess(tmp_path, STEMS, name="quarter")
     text = (tmp_path / "scores.md").read_text()
     assert text == found.as_text()
-    assert text.startswith("SDR of BSS Eval v4, windows of 1 s, four-source (bass, drums, other")
+    assert text.startswith("This on that: SDR of BSS Eval v4, windows of 1 s, four-source (bass, ")
     assert "| quarter | average |" in text and "| mixture | bass |" in text
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert list(summary["systems"]) == ["quarter", "mixture", "ideal ratio mask"]
@@ -53,16 +55,40 @@ def test_a_quarter_of_the_mixture_in_files_and_words(tmp_path):
 def test_what_a_reader_should_know_is_said(tmp_path):
     silent = Separator(lambda mixture, rate: {"accompaniment": mixture, "vocals": 0 * mixture})
     found = assess(tmp_path, TWO, silent)
-    assert found.remarks == ["in 12 windows the estimate of vocals is silent"]
-    assert found.summaries["model"]["vocals"]["SDR"]["median"] == 0
-    assert "- in 12 windows the estimate of vocals is silent" in found.as_text()
+    assert len(found.remarks) == 1 and "silent throughout 3 tracks" in found.remarks[0]
+    assert abs(found.summaries["model"]["vocals"]["SDR"]["median"]) < 1e-12
+    assert f"- {found.remarks[0]}" in found.as_text()
 
 
-def test_the_page_shows_the_best_the_median_and_the_worst_song(tmp_path):
+def test_a_song_that_cannot_be_scored_is_left_out_and_said(tmp_path):
+    def separate(mixture, rate):
+        if mixture.equal(SONGS[1].mixture_and_groups(TWO)[0]):
+            raise ValueError("too hard")
+        return dict.fromkeys(TWO, mixture / 2)
+
+    found = assess(tmp_path, TWO, Separator(separate))
+    for scores in (found.scores, *found.baselines.values()):
+        assert [track["track"] for track in scores] == [SONGS[0].name, SONGS[2].name]
+    assert found.remarks == ["not scored: C - two: too hard"]
+    assert found.complaint.startswith("1 of 3 tracks could not be scored")
+    assert "- not scored: C - two: too hard" in (tmp_path / "scores.md").read_text()
+    assert json.loads((tmp_path / "summary.json").read_text())["failures"] == {
+        "C - two": "too hard"
+    }
+    with pytest.raises(ValueError, match="None of 3 tracks could be scored:\n  A. B. - one: no"):
+        assess(tmp_path / "none", TWO, Separator(lambda mixture, rate: {}))
+
+
+def test_the_page_shows_the_best_the_median_and_the_worst_song(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        assessment.report, "write", lambda page, folder: written.append(page) or folder
+    )
     estimator = Mixture()
     found = assess(tmp_path, TWO, estimator)
-    pieces = assessment.excerpts(found, SONGS, estimator)
-    page = assessment.report(found, excerpts=pieces, title="t", command="c")
+    assessment.write_page(found, SONGS, estimator, tmp_path / "page", command="c")
+    (page,) = written
+    assert page.title == "This on that" and page.protocol == found.protocol
     assert list(page.excerpts) == ["best", "median", "worst"]
     assert {piece.track for piece in page.excerpts.values()} == {song.name for song in SONGS}
     for piece in page.excerpts.values():
@@ -70,3 +96,16 @@ def test_the_page_shows_the_best_the_median_and_the_worst_song(tmp_path):
         assert np.array_equal(piece.estimates["vocals"], piece.mixture)
         total = sum(piece.references.values())
         np.testing.assert_allclose(total, piece.mixture, atol=1e-5)
+
+
+def test_a_page_of_the_same_scores_stays(tmp_path):
+    def page_of(found):
+        return assessment.write_page(found, SONGS, QUARTER, tmp_path / "page", command="c")
+
+    found = assess(tmp_path / "scores", TWO)
+    page = page_of(found)
+    written = page.stat().st_mtime_ns
+    assert page_of(assess(tmp_path / "scores", TWO)) == page
+    assert page.stat().st_mtime_ns == written
+    page_of(dataclasses.replace(found, title="Other"))
+    assert page.stat().st_mtime_ns > written and "<h1>Other" in page.read_text()

@@ -1,6 +1,9 @@
 """`waveunet evaluate` and `waveunet compare`, as people run them."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -29,9 +32,10 @@ def evaluate(*options, jobs="1"):
 def test_a_model_is_scored_beside_the_baselines(here, capsys):
     assert evaluate("-m", "four") == 0
     said = capsys.readouterr().out
+    assert said.startswith(f"{here.name}/four on test of songs: SDR of BSS Eval v4")
     for system in ("model", "mixture", "ideal ratio mask"):
         assert f"| {system} | average |" in said
-    assert "four-source (bass, drums, other, vocals), 2 track(s)" in said
+    assert "four-source (bass, drums, other, vocals), 2 tracks" in said
     assert str(here / "scores" / "report" / "index.html").endswith(said.split()[-1])
     assert (here / "scores" / "report" / "index.html").is_file()
     for folder in ("scores", "scores/baselines/mixture", "scores/baselines/ideal ratio mask"):
@@ -44,9 +48,9 @@ def test_a_model_is_scored_beside_the_baselines(here, capsys):
     written = page.stat().st_mtime_ns
     assert evaluate("-m", "four") == 0
     assert page.stat().st_mtime_ns == written
-    (here / "scores" / "test" / "C - two.json").unlink()
+    write_song(here / "songs" / "test" / "D - three", seconds=2.5)
     assert evaluate("-m", "four") == 0
-    assert page.stat().st_mtime_ns > written
+    assert page.stat().st_mtime_ns > written and "D - three" in page.read_text()
     assert (
         "waveunet evaluate --data songs" in (here / "scores" / "report" / "index.html").read_text()
     )
@@ -102,8 +106,8 @@ def test_systems_are_compared_track_by_track(here, capsys):
     capsys.readouterr()
     assert cli.main(["compare", "scores/baselines/mixture", "scores"]) == 0
     said = capsys.readouterr().out
-    assert "| target | tracks | windows | mixture, pooled | scores, pooled |" in said
-    assert "| vocals | 2 | 4 |" in said and "two-source (accompaniment, vocals)" in said
+    assert "| target | tracks | windows | NaN | mixture, pooled | scores, pooled |" in said
+    assert "| vocals | 2 | 4 | 0 |" in said and "two-source (accompaniment, vocals)" in said
     assert cli.main(["compare", "scores", "scores"]) == 1
     assert "are the same folder" in capsys.readouterr().err
 
@@ -115,6 +119,8 @@ def test_a_song_that_fails_is_named_and_the_rest_goes_on(here, capsys):
     said = capsys.readouterr().err
     assert "1 of 2 tracks could not be scored" in said and "C - two: " in said
     assert "Traceback" not in said
+    text = (here / "scores" / "scores.md").read_text()
+    assert "1 track" in text and "- not scored: C - two: " in text
     assert [path.stem for path in (here / "scores" / "test").iterdir()] == ["A. B. - one"]
 
 
@@ -128,6 +134,12 @@ def test_a_song_that_fails_is_named_and_the_rest_goes_on(here, capsys):
         (["-m", "two", "--subset", "train"], "no 'train' folder"),
         (["-m", "two", "--targets", "guitar"], "no stems for the source 'guitar'"),
         (["-m", "two", "--targets", "bass", "drums"], "no estimate of bass, drums"),
+        (
+            ["-m", "two", "--save-estimates", "songs"],
+            "lies in songs, whose files would be replaced",
+        ),
+        (["-m", "two", "--save-estimates", "songs/test/x"], "lies in songs"),
+        (["-m", "two", "--save-estimates", "two/config.json"], "Nothing can be written into"),
         (["-m", "two", "--jobs", "0"], "--jobs is 0; expected at least 1"),
         (["-m", "two", "--memory", "-1"], "--memory is -1.0; expected a number of GB"),
         (["-m", "two", "--shifts", "0"], "shifts"),
@@ -152,3 +164,31 @@ def test_a_real_song_through_museval(tmp_path, capsys):
         figures[name]["vocals"]["SDR"]["median"] for name in ("ideal ratio mask", "mixture")
     )
     assert oracle > mixture + 3
+
+
+def test_estimates_that_one_song_has_too_many_fail_no_other(here, capsys):
+    for song in ("A. B. - one", "C - two"):
+        for source in (*STEMS, "guitar", "accompaniment")[: 5 if song[0] == "A" else 4]:
+            audio.write(here / "own" / song / f"{source}.wav", torch.randn(2, 20000) / 9, 8000)
+    before = {path: path.read_bytes() for path in (here / "own").rglob("*.wav")}
+    assert evaluate("-e", "own", "--no-report") == 0
+    assert evaluate("-e", "own", "-o", "x", "--no-report", "--save-estimates", "own") == 1
+    assert "lies in own" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (here / "own").rglob("*.wav")} == before
+
+
+def test_a_folder_with_other_things_is_refused_before_the_work(here, capsys):
+    (here / "scores" / "report").mkdir(parents=True)
+    (here / "scores" / "report" / "thesis.txt").touch()
+    assert evaluate("-m", "two") == 1
+    assert "thesis.txt" in capsys.readouterr().err
+    assert not (here / "scores" / "test").exists()
+
+
+def test_a_terminal_without_unicode_is_shown_what_it_can(here):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-m", "asteroid_waveunet.cli", "evaluate"]
+    command += ["-m", "two", "-d", "songs", "--fast", "--jobs", "1", "--no-report"]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert b"| model | average |" in done.stdout

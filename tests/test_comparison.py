@@ -26,7 +26,7 @@ def test_figures_are_of_the_windows_that_both_have():
     second = system([2, np.nan, 5, 9], [1, 7], [3])
     (found,) = compare(first, second)
     # both: t0 (1, 9) and (2, 9); t1 (0, 4) and (1, 7)
-    assert (found.n_tracks, found.n_windows, found.left_out) == (2, 4, 2)
+    assert (found.n_tracks, found.n_windows, found.n_nan) == (2, 4, 3)
     assert found.pooled == (2.5, 4.5) and found.by_track == (3.5, 4.75)
     assert found.pooled_difference[0] == 2.0 and found.by_track_difference[0] == 1.25
     assert found.n_better == 2
@@ -66,7 +66,7 @@ def test_protocols_are_never_compared():
         compare(two, four)
     with pytest.raises(ValueError, match="no track in common: the first has t0, the second x"):
         compare(two, {"x": two["t0"]})
-    with pytest.raises(ValueError, match="1 windows in one and 2 in the other"):
+    with pytest.raises(ValueError, match="t0 has 1 windows in one and 2 in the other"):
         compare(two, system([1.0, 2.0], protocol=list(TWO)))
 
 
@@ -91,7 +91,44 @@ def test_folders_of_ours_of_musevals_and_of_sisecs(tmp_path):
         assert list(comparison.load(tmp_path / name)) == ["A. B. - one", "C"]
 
 
-@pytest.mark.parametrize("text", ['{"targets": [{"frames": []}]}', "[1", '{"targets": [1]}'])
+def test_two_subsets_are_not_mixed(tmp_path):
+    for subset in ("train", "test"):
+        folder_of([track_of([1.0])], tmp_path / subset)
+    with pytest.raises(ValueError, match="scores of train and test; name one"):
+        comparison.load(tmp_path)
+    assert list(comparison.load(tmp_path / "test")) == ["t"]
+
+
+def test_what_is_not_compared_is_said():
+    first, second = system([1.0], [2.0], [3.0]), system([1.0])
+    first["t0"]["targets"] += track_of([1.0], source="bass")["targets"]
+    assert comparison.not_compared(first, second) == [
+        "2 tracks only in the first: t1, t2",
+        "only in the first: vocals of 2-source (bass, vocals)",
+        "only in the first: bass of 2-source (bass, vocals)",
+        "only in the second: vocals of 1-source (vocals)",
+    ]
+    assert comparison.not_compared(second, second) == []
+
+
+def test_a_metric_that_is_not_there_is_said():
+    fast, without = system([1.0]), system([1.0])
+    with pytest.raises(ValueError, match="No window has the SIR of vocals in both; `--fast`"):
+        compare(fast, fast, "SIR")
+    del without["t0"]["targets"][0]["frames"][0]["metrics"]["SIR"]
+    with pytest.raises(ValueError, match="t0 has no SIR of vocals"):
+        compare(without, fast, "SIR")
+
+
+def test_rounding_makes_nothing_better():
+    first = system([1.0], [2.0])
+    (found,) = compare(first, system([1.0 + 1e-9], [2.5]))
+    assert found.n_better == 1
+
+
+@pytest.mark.parametrize(
+    "text", ['{"targets": [{"frames": []}]}', "[1", '{"targets": [1]}', '{"targets": []}']
+)
 def test_what_is_not_in_musevals_format_is_refused(tmp_path, text):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(ValueError, match="x.json is not in museval's format"):
@@ -103,7 +140,10 @@ def test_what_is_not_in_musevals_format_is_refused(tmp_path, text):
 def test_the_table_says_what_it_compares():
     first, second = system([1, 2], [3, 4], protocol=TWO), system([2, 3], [4, 5], protocol=TWO)
     text = comparison.table(compare(first, second), ("old", "new"))
-    assert "| target | tracks | windows | old, pooled | new, pooled | difference, pooled |" in text
-    assert "| vocals | 2 | 4 | 2.50 | 3.50 | +1.00 (+1.00 to +1.00) |" in text
+    assert (
+        "| target | tracks | windows | NaN | old, pooled | new, pooled | difference, pooled |"
+        in text
+    )
+    assert "| vocals | 2 | 4 | 0 | 2.50 | 3.50 | +1.00 (+1.00 to +1.00) |" in text
     assert "| 2 of 2 |" in text
     assert "two-source (accompaniment, vocals)" in text and "95 %" in text

@@ -1,6 +1,6 @@
 """Where estimates come from: models, folders, the mixture, an oracle."""
 
-import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,11 +152,15 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
         folder(SONG, parts())
 
 
-def test_a_folder_knows_when_its_files_changed(tmp_path):
+def test_a_folder_knows_its_files(tmp_path):
     write(tmp_path, "vocals", 4300)
-    os.utime(tmp_path / "test" / SONG.name / "vocals.wav", (5.0, 7.0))
-    folder = Folder.of(tmp_path, SONGS)
-    assert folder.changed(SONG) == 7.0 and folder.changed(SONGS[1]) == 0.0
+    write(tmp_path, "bass", 4300)
+    folder = replace(Folder.of(tmp_path, SONGS), sources=("vocals",))
+    assert folder.files(SONG) == [tmp_path / "test" / SONG.name / "vocals.wav"]
+    assert folder.files(SONGS[1]) == []
+    audio.write(tmp_path / "test" / SONG.name / "bass.flac", torch.zeros(2, 9), RATE, "PCM_16")
+    with pytest.raises(ValueError, match="bass.flac and .*bass.wav are of the same source"):
+        Folder.of(tmp_path, SONGS)
 
 
 def write(root, source, length, rate=RATE):

@@ -126,9 +126,24 @@ def test_a_silent_estimate_has_0_db_and_leaves_the_others_scores_alone():
     result = windows(score_track(named(references, names), named(estimates, names), RATE, "s"))
     assert np.isnan(result[:, :, 1]).all()
     scored = [0, 2]
-    assert (result[0, 1, scored] == 0).all() and np.isnan(result[1:, 1]).all()
+    assert (abs(result[0, 1, scored]) < 1e-12).all() and np.isnan(result[1:, 1]).all()
     np.testing.assert_allclose(result[:, 0], full[:, 0], atol=1e-9)
     np.testing.assert_allclose(result[:, 2], full[:, 2], atol=1e-9)
+
+
+def test_an_estimate_whose_channels_cancel_out_has_its_own_sdr():
+    """museval calls it silent; a karaoke machine's difference of channels is such a one."""
+    references = music(seconds=3.0)
+    estimates = degraded(references)
+    side = 0.5 * (references[0, 0] - references[0, 1])
+    estimates[0] = [side, -side]
+    result = score_track(named(references), named(estimates), RATE, "song", fast=True)
+    energies = [
+        (x**2).reshape(2, 3, RATE).sum(axis=(0, 2))
+        for x in (references[0], references[0] - estimates[0])
+    ]
+    np.testing.assert_allclose(windows(result)[0, 0], 10 * np.log10(energies[0] / energies[1]))
+    assert result["unscored"]["accompaniment"]["silent_throughout"] == 1
 
 
 def test_a_silent_reference_leaves_the_track_without_scores_but_counted():
@@ -196,9 +211,13 @@ def test_windows_without_a_score_are_counted_by_reason():
     estimates[1, :, 4 * RATE :] = references[1, :, 4 * RATE :]
     scores = score_track(named(references), named(estimates), RATE, "song", fast=True)
     assert scores["unscored"] == {
-        "accompaniment": {"silent_reference": 2, "silent_estimate": 3, "perfect": 2},
-        "vocals": {"silent_reference": 0, "silent_estimate": 0, "perfect": 1},
-    }
+        "accompaniment": {
+            "silent_reference": 2, "silent_estimate": 3, "silent_throughout": 0, "perfect": 2
+        },
+        "vocals": {
+            "silent_reference": 0, "silent_estimate": 0, "silent_throughout": 0, "perfect": 1
+        },
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("fast", [False, True])

@@ -40,6 +40,7 @@ def score(configuration: Configuration, places: stage.Places, model) -> None:
         Separator.of(model),
         model.sources,
         places.scores,
+        title="demo on songs",
         fingerprint=places.fingerprint(configuration),
         fast=True,
         jobs=0,

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .shared import printable
+
 __all__ = ["add", "compare"]
 
 
@@ -32,7 +34,9 @@ def compare(options: argparse.Namespace) -> int:
     folders = (options.first.expanduser(), options.second.expanduser())
     first, second = map(comparison.load, folders)
     found = comparison.compare(first, second, options.metric)
-    print(comparison.table(found, _names(*folders), options.metric))
+    print(printable(comparison.table(found, _names(*folders), options.metric)))
+    for what in comparison.not_compared(first, second):
+        print(printable(f"Not compared, {what}."))
     return 0
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..model import WaveUNet
 from ..refinement import check_shifts
 from ..track import PRECISIONS
-from .shared import check_writable, load
+from .shared import check_writable, load, printable
 
 if TYPE_CHECKING:
     from ..experiment.estimates import Estimator
@@ -72,45 +74,48 @@ def evaluate(options: argparse.Namespace) -> int:
     """`waveunet evaluate`."""
     from ..experiment import assessment, musdb, report
 
-    _check(options)
-    tracks = musdb.tracks(options.data, options.subset)
-    estimator, sources, name = _estimator(options, tracks)
-    targets = _targets(options.targets, sources, tracks)
+    _check_numbers(options)
     out = Path(options.output).expanduser()
     check_writable(out)
+    report.check_place(out / "report")
+    tracks = musdb.tracks(Path(options.data).expanduser(), options.subset)
+    if options.save_estimates:
+        _check_inputs_stay(options)
+        check_writable(options.save_estimates)
+    estimator, sources, name = _estimator(options, tracks)
+    targets = _targets(options.targets, sources, tracks[0].stems)
+    estimator = _narrowed(estimator, targets)
+    data = f"{options.subset} of {_ending(options.data, 1)}"
     found = assessment.assess(
         tracks,
         estimator,
         targets,
         out,
-        fingerprint=f"{name} on {options.subset} of {Path(options.data).resolve().name}",
+        title=f"{_ending(options.model or options.estimates, 2)} on {data}",
+        fingerprint=f"{name} on {data}",
         name="estimates" if options.estimates else "model",
         fast=options.fast,
         save=options.save_estimates,
         jobs=options.jobs,
         memory=options.memory,
     )
-    print(found.as_text())
-    page = out / "report" / report.PAGE
-    if not options.no_report and not assessment.is_newer(page, out):
-        contents = assessment.report(
-            found,
-            excerpts=assessment.excerpts(found, tracks, estimator),
-            title=f"{_title(options)} on {Path(options.data).resolve().name}",
-            command=shlex.join(["waveunet", *options.arguments]),
-        )
-        report.write(contents, page.parent)
+    print(printable(found.as_text()))
     if not options.no_report:
-        print(page)
-    return 0
+        command = shlex.join(["waveunet", *options.arguments])
+        page = assessment.write_page(found, tracks, estimator, out / "report", command=command)
+        print(printable(page))
+    if found.failures:
+        print(printable(found.complaint), file=sys.stderr)
+    return 1 if found.failures else 0
 
 
-def _title(options: argparse.Namespace) -> str:
-    """What is scored, without the folders it lies in."""
-    return "/".join(Path(options.model or options.estimates).parts[-2:])
+def _ending(path: str, n: int) -> str:
+    """The last names of a path; what is none, such as a Hub name, stays."""
+    there = Path(path).expanduser()
+    return "/".join(there.resolve().parts[-n:]) if there.exists() else path
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check_numbers(options: argparse.Namespace) -> None:
     """
     Raises:
         ValueError: for a number that is out of its range.
@@ -119,6 +124,20 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError(f"--jobs is {options.jobs}; expected at least 1.")
     if options.memory is not None and not options.memory > 0:
         raise ValueError(f"--memory is {options.memory}; expected a number of GB above 0.")
+
+
+def _check_inputs_stay(options: argparse.Namespace) -> None:
+    """
+    Raises:
+        ValueError: if estimates would take the place of the songs, or of those that are scored.
+    """
+    save = options.save_estimates.resolve()
+    for folder in filter(None, (options.data, options.estimates)):
+        if save.is_relative_to(Path(folder).expanduser().resolve()):
+            raise ValueError(
+                f"--save-estimates {options.save_estimates} lies in {folder}, whose files would be "
+                "replaced; name another folder."
+            )
 
 
 def _estimator(
@@ -141,6 +160,16 @@ def _estimator(
     return Separator.of(model, **how), model.sources, f"{_digest(model)} {settings}"
 
 
+def _narrowed(estimator: Estimator, targets: Sequence[str]) -> Estimator:
+    """Reads of a folder what is needed: a file that one song has too many fails no other."""
+    from ..experiment.estimates import Folder, parts_of
+
+    if not isinstance(estimator, Folder):
+        return estimator
+    needed = parts_of(targets, estimator.sources).values()
+    return dataclasses.replace(estimator, sources=tuple(name for names in needed for name in names))
+
+
 def _digest(model: WaveUNet) -> str:
     """Tells a model from others, however its file was written."""
     digest = hashlib.sha256(repr(model.get_model_args()).encode())
@@ -150,21 +179,33 @@ def _digest(model: WaveUNet) -> str:
 
 
 def _targets(
-    asked: Sequence[str] | None, sources: Sequence[str], tracks: Sequence[Track]
+    asked: Sequence[str] | None, sources: Sequence[str], stems: Sequence[str]
 ) -> tuple[str, ...]:
     """What is scored together: what was asked for, or all sources that the data has.
 
     Raises:
-        ValueError: if that is ambiguous, or the data has no such source.
+        ValueError: if that is ambiguous, the data has no such source, or only that one.
     """
-    from ..experiment import musdb
     from ..experiment.estimates import parts_of
+    from ..experiment.musdb import group_stems
+    from ..experiment.scoring import beside_of
 
-    stems = tracks[0].stems
-    if asked:
-        musdb.group_stems(asked, stems)
-        parts_of(asked, sources)
-        return tuple(asked)
+    targets = tuple(asked) if asked else _all_known(sources, stems)
+    group_stems(targets, stems)
+    parts_of(targets, sources)
+    if len(targets) == 1:
+        beside_of(targets, stems)
+    return targets
+
+
+def _all_known(sources: Sequence[str], stems: Sequence[str]) -> tuple[str, ...]:
+    """All sources that the data has, if they can be scored together.
+
+    Raises:
+        ValueError: if there are none, or they overlap.
+    """
+    from ..experiment.musdb import group_stems
+
     known = [source for source in sources if _is_in(source, stems)]
     unknown = [source for source in sources if source not in known]
     if not known:
@@ -173,14 +214,14 @@ def _targets(
             "nothing can be scored."
         )
     try:
-        musdb.group_stems(known, stems)
+        group_stems(known, stems)
     except ValueError as reason:
         raise ValueError(
             f"There are estimates of {', '.join(known)}, which overlap. Say which to score "
             "together: --targets vocals accompaniment, or --targets bass drums other vocals."
         ) from reason
     if unknown:
-        print(f"Not scored, since the data has no such stem: {', '.join(unknown)}.")
+        print(printable(f"Not scored, since the data has no such stem: {', '.join(unknown)}."))
     return tuple(known)
 
 

@@ -7,7 +7,8 @@ segments       pieces of tracks for a DataLoader;  augmentation changes them
 configuration  an experiment's settings;  objectives   losses and schedules by name
 training       Asteroid's System on Lightning, to the best model;  validation  its SDR meanwhile
 evaluation     museval's scores of a track;  estimates  what is scored: models, folders, an oracle
-scoring        scores of a data set, in processes;  aggregation  figures and a table of them
+scoring        scores of a data set;  systems  what is scored, their files;  processes  that do it
+aggregation    figures of a data set, and a table of them
 assessment     scores beside the baselines', and the page;  comparison  two systems, paired
 report         a page to judge a model by;  standings  its tables;  charts  its figures
 excerpts       pieces of tracks to listen to;  strips  pictures of them

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["METRICS", "average", "finite", "remarks", "summarise", "table", "windows"]
+__all__ = ["METRICS", "average", "count", "finite", "remarks", "summarise", "table", "windows"]
 
 METRICS = ("SDR", "SIR", "ISR", "SAR")
 
@@ -150,9 +150,20 @@ def finite(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
 
 
 REASONS = {
-    "silent_reference": "{n} windows have no score in any source because {source} is silent",
-    "silent_estimate": "in {n} windows the estimate of {source} is silent",
-    "perfect": "in {n} windows the estimate of {source} is the reference itself, and has no score",
+    "silent_reference": ("{source} is silent in {n}, which have no score in any source", "window"),
+    "silent_estimate": (
+        "the estimate of {source} is silent in {n}, which have no score in any source",
+        "window",
+    ),
+    "silent_throughout": (
+        "the estimate of {source} is silent throughout {n}; museval refuses that, and its SDR "
+        "alone is given (0 dB for zeros)",
+        "track",
+    ),
+    "perfect": (
+        "the estimate of {source} is the reference itself in {n}, which have no score of it",
+        "window",
+    ),
 }
 
 # MUSDB18's errata that bear on scores.
@@ -168,5 +179,18 @@ def remarks(scores: Sequence[Mapping[str, Any]]) -> list[str]:
         for source, counts in track.get("unscored", {}).items():
             for why, n in counts.items():
                 totals[why, source] = totals.get((why, source), 0) + n
-    said = [REASONS[why].format(n=n, source=s) for (why, s), n in sorted(totals.items()) if n]
+    said = [
+        form.format(n=count(totals[why, source], thing), source=source)
+        for why, (form, thing) in REASONS.items()
+        for other, source in totals
+        if other == why and totals[why, source]
+    ]
     return said + [odd for name, odd in ODD_TRACKS.items() if name in {t["track"] for t in scores}]
+
+
+def count(n: int, thing: str) -> str:
+    """
+    >>> count(1, "window"), count(2, "window")
+    ('1 window', '2 windows')
+    """
+    return f"{n} {thing}{'' if n == 1 else 's'}"

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ..files import replacing
-from .aggregation import LEGEND, Summary, finite, remarks, summarise, table
+from . import report
+from .aggregation import LEGEND, Summary, count, finite, remarks, summarise, table
 from .comparison import load
 from .estimates import Estimator, IdealRatioMask, Mixture, Parts, for_targets
 from .evaluation import Scores, as_array, protocol_name
-from .report import Excerpt, Report, excerpt, representatives
-from .scoring import CLAIM, System, Track, evaluate
+from .scoring import evaluate
+from .systems import System, Track
 
-__all__ = [
-    "BASELINES",
-    "Assessment",
-    "assess",
-    "excerpts",
-    "is_newer",
-    "read",
-    "report",
-    "scored_at",
-]
+__all__ = ["BASELINES", "Assessment", "assess", "page_of", "read", "scored_at", "write_page"]
 
 # Scored beside a model by their SDR; silence has 0 dB, wherever there is a score.
 BASELINES: dict[str, Estimator] = {"mixture": Mixture(), "ideal ratio mask": IdealRatioMask()}
@@ -39,25 +33,32 @@ class Assessment:
     """Scores of estimates, and of the baselines on the same tracks.
 
     Attributes:
+        title: what was scored, on what.
+        fingerprint: tells it from all others.
         name: of the system, in the table.
         targets: what was scored together.
         fast: whether there are SDRs only.
         scores: of each track, as from `score_track`.
         baselines: name -> scores of each track, SDR only.
+        failures: track -> why it has no scores.
     """
 
+    title: str
+    fingerprint: str
     name: str
     targets: tuple[str, ...]
     fast: bool
     scores: Sequence[Scores]
     baselines: Mapping[str, Sequence[Scores]]
+    failures: Mapping[str, str]
 
     @property
     def protocol(self) -> str:
         """One line that says what the figures are."""
         together = self.scores[0]["protocol"]
         how = "SDR of BSS Eval v4" if self.fast else "museval, BSS Eval v4"
-        return f"{how}, windows of 1 s, {protocol_name(together)}, {len(self.scores)} track(s)"
+        tracks = count(len(self.scores), "track")
+        return f"{how}, windows of 1 s, {protocol_name(together)}, {tracks}"
 
     @property
     def summaries(self) -> dict[str, Summary]:
@@ -67,12 +68,46 @@ class Assessment:
 
     @property
     def remarks(self) -> list[str]:
-        return remarks(self.scores)
+        """What a reader of the figures should know."""
+        lost = [f"not scored: {name}: {reason}" for name, reason in self.failures.items()]
+        return [*lost, *remarks(self.scores)]
+
+    @property
+    def complaint(self) -> str:
+        """Which tracks could not be scored, and why; empty if all were."""
+        n_tracks = len(self.scores) + len(self.failures)
+        reasons = "".join(f"\n  {name}: {reason}" for name, reason in self.failures.items())
+        return reasons and (
+            f"{len(self.failures)} of {count(n_tracks, 'track')} could not be scored, and the "
+            f"figures are of the others; the same command does only these again:{reasons}"
+        )
 
     def as_text(self) -> str:
         """The figures for people, in Markdown."""
         said = "".join(f"- {remark}\n" for remark in self.remarks)
-        return f"{self.protocol}.\n\n{table(self.summaries)}\n{LEGEND}\n" + (said and f"\n{said}")
+        figures = f"{table(self.summaries)}\n{LEGEND}\n"
+        return f"{self.title}: {self.protocol}.\n\n{figures}" + (said and f"\n{said}")
+
+    def as_json(self) -> str:
+        """The figures for programs."""
+        result = {
+            "title": self.title,
+            "fingerprint": self.fingerprint,
+            "protocol": self.protocol,
+            "targets": list(self.targets),
+            "fast": self.fast,
+            "tracks": len(self.scores),
+            "systems": {name: finite(summary) for name, summary in self.summaries.items()},
+            "remarks": self.remarks,
+            "failures": dict(self.failures),
+        }
+        return json.dumps(result, indent=1)
+
+    @property
+    def digest(self) -> str:
+        """Tells these scores, window by window, from others."""
+        content = [self.as_json(), self.scores, self.baselines, version("asteroid-waveunet")]
+        return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
 def assess(
@@ -81,6 +116,7 @@ def assess(
     targets: Sequence[str],
     out: str | os.PathLike,
     *,
+    title: str,
     fingerprint: str,
     name: str = "model",
     fast: bool = False,
@@ -90,35 +126,33 @@ def assess(
     """Scores estimates and the baselines; leaves `summary.json` and `scores.md` in `out`.
 
     Goes on where a run that was killed left off: a json a track in `out/<subset>`, those of the
-    baselines in `out/baselines/<name>/<subset>`.
+    baselines in `out/baselines/<name>/<subset>`. Tracks that fail are in `failures`.
 
     Args:
-        tracks, targets, fingerprint: see `scoring.evaluate`.
-        estimator, out, fast, save: see `scoring.System`.
-        name: of the system, in the table.
+        tracks, targets: see `scoring.evaluate`.
+        estimator, out, fast, save: see `System`.
+        title, fingerprint, name: see `Assessment`.
         how: `jobs`, `memory`, `progress` of `scoring.evaluate`.
     Raises:
-        ValueError: as `scoring.evaluate`.
+        ValueError: as `scoring.evaluate`, or if no track could be scored.
     """
     out = Path(out)
     systems = {name: System(estimator, out, fast, save)} | {
-        title: System(baseline, out / "baselines" / title, fast=True)
-        for title, baseline in BASELINES.items()
+        baseline: System(its_own, out / "baselines" / baseline, fast=True)
+        for baseline, its_own in BASELINES.items()
     }
-    scores = evaluate(tracks, systems, targets, fingerprint=fingerprint, **how)
-    found = Assessment(name, tuple(targets), fast, scores.pop(name), scores)
-    result = {
-        "fingerprint": fingerprint,
-        "protocol": found.protocol,
-        "tracks": len(found.scores),
-        "systems": {title: finite(summary) for title, summary in found.summaries.items()},
-        "remarks": found.remarks,
-    }
-    with replacing(out / SUMMARY) as partial:
-        partial.write_text(json.dumps(result, indent=1))
-    with replacing(out / TABLE) as partial:
-        partial.write_text(found.as_text())
-    return found
+    found = evaluate(tracks, systems, targets, fingerprint=fingerprint, **how)
+    scores = dict(found.scores)
+    if not scores[name]:
+        reasons = "".join(f"\n  {track}: {reason}" for track, reason in found.failures.items())
+        raise ValueError(f"None of {count(len(tracks), 'track')} could be scored:{reasons}")
+    result = Assessment(
+        title, fingerprint, name, tuple(targets), fast, scores.pop(name), scores, found.failures
+    )
+    for file, text in ((SUMMARY, result.as_json()), (TABLE, result.as_text())):
+        with replacing(out / file) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return result
 
 
 def read(out: str | os.PathLike, fingerprint: str) -> Assessment:
@@ -131,29 +165,32 @@ def read(out: str | os.PathLike, fingerprint: str) -> Assessment:
     out = Path(out)
     if not (out / SUMMARY).is_file():
         raise FileNotFoundError(f"There is no {out / SUMMARY}; score the model first (stage 3).")
-    result = json.loads((out / SUMMARY).read_text())
+    result = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
     if result["fingerprint"] != fingerprint:
         raise ValueError(
             f"{out} holds the scores of another model or data set; delete it, and score again "
             "(stage 3)."
         )
-    claim = json.loads((out / CLAIM).read_text())
     name, *baselines = result["systems"]
     folders = {name: out} | {title: out / "baselines" / title for title in baselines}
     scores = {title: [*load(folder / "test").values()] for title, folder in folders.items()}
-    missing = [title for title, tracks in scores.items() if len(tracks) != result["tracks"]]
-    if missing:
+    lacking = [title for title, tracks in scores.items() if len(tracks) != result["tracks"]]
+    if lacking or result["failures"]:
+        lost = ", ".join([*result["failures"], *lacking])
         raise ValueError(
-            f"{out} lacks scores of some of its {result['tracks']} tracks ({', '.join(missing)}); "
-            "score them (stage 3)."
+            f"{out} lacks scores of some of its {result['tracks']} tracks ({lost}); run stage 3 "
+            "(evaluate) again."
         )
-    fast = claim["metrics"] == "SDR"
-    return Assessment(name, tuple(claim["targets"]), fast, scores.pop(name), scores)
-
-
-def is_newer(page: Path, out: Path) -> bool:
-    """Whether a page was written after every track's scores in `out`."""
-    return page.is_file() and scored_at(out) <= page.stat().st_mtime
+    return Assessment(
+        result["title"],
+        fingerprint,
+        name,
+        tuple(result["targets"]),
+        result["fast"],
+        scores.pop(name),
+        scores,
+        {},
+    )
 
 
 def scored_at(out: Path) -> float:
@@ -161,40 +198,55 @@ def scored_at(out: Path) -> float:
     return max((file.stat().st_mtime for file in out.glob("*/**/*.json")), default=0.0)
 
 
-def excerpts(
-    found: Assessment, tracks: Sequence[Track], estimator: Estimator
-) -> dict[str, Excerpt]:
-    """Pieces of the best, the median and the worst track, separated once more.
+def write_page(
+    found: Assessment,
+    tracks: Sequence[Track],
+    estimator: Estimator,
+    folder: Path,
+    **more: Any,
+) -> Path:
+    """A page of the figures, with pieces of the best, the median and the worst track.
+
+    A page that is there and was made from the same scores stays.
 
     Args:
-        tracks, estimator: what was scored.
+        tracks, estimator: what was scored; the tracks shown are separated once more.
+        more: `command` and so on, of `Report`.
+    Returns:
+        The page.
     """
+    page = folder / report.PAGE
+    if report.is_of(page, found.digest):
+        return page
     by_name = {track.name: track for track in tracks}
-    return {
+    excerpts = {
         label: _excerpt(by_name[name], estimator, found.targets)
-        for label, name in representatives(found.scores).items()
+        for label, name in report.representatives(found.scores).items()
     }
+    return report.write(page_of(found, excerpts=excerpts, **more), folder)
 
 
-def report(found: Assessment, **more: Any) -> Report:
-    """A page of the figures.
+def page_of(found: Assessment, **more: Any) -> report.Report:
+    """What a page of the figures shows.
 
     Args:
-        more: `title`, `command`, `excerpts` and so on, of `Report`.
+        more: `command`, `excerpts` and so on, of `Report`.
     """
-    return Report(
+    return report.Report(
+        title=found.title,
         protocol=found.protocol,
         scores=found.scores,
         baselines=found.baselines,
         notes=found.remarks,
+        made_from=found.digest,
         **more,
     )
 
 
-def _excerpt(track: Track, estimator: Estimator, targets: Sequence[str]) -> Excerpt:
+def _excerpt(track: Track, estimator: Estimator, targets: Sequence[str]) -> report.Excerpt:
     mixture, groups, rate = track.mixture_and_groups(targets)
     estimates = for_targets(estimator(track, Parts(mixture, groups, rate)), targets)
-    return excerpt(
+    return report.excerpt(
         track.name,
         mixture.numpy(),
         {target: groups[target].numpy() for target in targets},

@@ -16,13 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from .aggregation import windows
+from .aggregation import count, windows
 from .evaluation import protocol_name
+from .musdb import SUBSETS
 
-__all__ = ["Comparison", "compare", "load", "table"]
+__all__ = ["Comparison", "compare", "load", "not_compared", "table"]
 
 RESAMPLES = 10000
 LEVEL = 0.95
+ROUNDING = 1e-6  # dB: museval's own files have 5 decimals
 
 Target = tuple[tuple[str, ...], str]  # what was scored together, sorted; which of it
 
@@ -35,7 +37,7 @@ class Comparison:
         protocol: the targets that were scored together.
         target: which of them.
         n_tracks, n_windows: that both have scores of.
-        left_out: windows of these tracks that only one has a score of.
+        n_nan: windows, of all tracks that both know, without a score in one or both.
         pooled, by_track: each system's median over all windows, and median of the tracks' medians.
         pooled_difference, by_track_difference: the second less the first in dB, with the ends of
             its 95 % bootstrap interval.
@@ -46,7 +48,7 @@ class Comparison:
     target: str
     n_tracks: int
     n_windows: int
-    left_out: int
+    n_nan: int
     pooled: tuple[float, float]
     by_track: tuple[float, float]
     pooled_difference: tuple[float, float, float]
@@ -57,16 +59,20 @@ class Comparison:
 def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
     """Track -> scores, of a folder with a json a track in museval's format.
 
-    They lie in `folder/test` or in the folder itself: what `waveunet evaluate` leaves, what
-    museval writes, a submission to SiSEC 2018.
+    They lie in `folder/test`, `folder/train` or in the folder itself: what `waveunet evaluate`
+    leaves, what museval writes, a submission to SiSEC 2018.
 
     Raises:
         FileNotFoundError: if there are none.
-        ValueError: if one is not in that format.
+        ValueError: if one is not in that format, or there are some of two subsets.
     """
     root = Path(folder)
-    places = [*(root / subset for subset in ("test", "train")), root]
-    files = next((files for p in places if (files := sorted(p.glob("[!.]*.json")))), [])
+    subsets = [files for name in SUBSETS if (files := sorted((root / name).glob("[!.]*.json")))]
+    if len(subsets) > 1:
+        raise ValueError(
+            f"{root} holds scores of {' and '.join(SUBSETS)}; name one of its folders."
+        )
+    files = subsets[0] if subsets else sorted(root.glob("[!.]*.json"))
     read = {file.name.removesuffix(".json"): _read(file) for file in files}
     scores = {name: found for name, found in read.items() if found is not None}
     if not scores:
@@ -80,12 +86,14 @@ def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
 def _read(file: Path) -> dict[str, Any] | None:
     """The scores in a file; None if it is about something else."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         if "targets" not in content:
             return None
         for target in content["targets"]:
             windows(target, "SDR")
             str(target["name"])
+        if not content["targets"]:
+            raise ValueError("no targets")
         return content
     except (ValueError, KeyError, TypeError) as reason:
         raise ValueError(f"{file} is not in museval's format ({reason!r}).") from reason
@@ -133,8 +141,8 @@ def compare(
             f"The two have no track in common: the first has {_some(first)}, the second "
             f"{_some(second)}."
         )
-    pairs = [(targets_of(first[name]), targets_of(second[name])) for name in names]
-    shared = [key for key in pairs[0][0] if all(key in a and key in b for a, b in pairs)]
+    pairs = {name: (targets_of(first[name]), targets_of(second[name])) for name in names}
+    shared = _in_all(pairs)
     if not shared:
         raise ValueError(
             "The two were not scored alike: "
@@ -144,21 +152,57 @@ def compare(
     return [_compared(key, pairs, metric, seed) for key in shared]
 
 
-def _compared(key: Target, pairs: Sequence[tuple], metric: str, seed: int) -> Comparison:
-    tracks, left_out = [], 0
-    for a, b in pairs:
-        one, other = windows(a[key], metric), windows(b[key], metric)
+def not_compared(
+    first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """What only one of two systems has, in words.
+
+    >>> not_compared({"a": {"targets": []}, "b": {"targets": []}}, {"b": {"targets": []}})
+    ['1 track only in the first: a']
+    """
+    pairs = {
+        name: (targets_of(first[name]), targets_of(second[name]))
+        for name in first
+        if name in second
+    }
+    shared = _in_all(pairs)
+    said = []
+    for side, name in enumerate(("first", "second")):
+        mine, others = ((first, second), (second, first))[side]
+        alone = {track: None for track in mine if track not in others}
+        if alone:
+            said.append(f"{count(len(alone), 'track')} only in the {name}: {_some(alone)}")
+        extra = {key: None for pair in pairs.values() for key in pair[side] if key not in shared}
+        said += [f"only in the {name}: {target} of {protocol_name(p)}" for p, target in extra]
+    return said
+
+
+Pair = tuple[Mapping[Target, Mapping[str, Any]], Mapping[Target, Mapping[str, Any]]]
+
+
+def _in_all(pairs: Mapping[str, Pair]) -> list[Target]:
+    """The targets that both have of every track."""
+    sides = [side for pair in pairs.values() for side in pair]
+    return [key for key in sides[0] if all(key in side for side in sides)] if sides else []
+
+
+def _compared(key: Target, pairs: Mapping[str, Pair], metric: str, seed: int) -> Comparison:
+    tracks, n_nan = [], 0
+    for name, (a, b) in pairs.items():
+        one, other = _windows(a[key], metric, name), _windows(b[key], metric, name)
         if len(one) != len(other):
             raise ValueError(
-                f"A track has {len(one)} windows in one and {len(other)} in the other; were they "
+                f"{name} has {len(one)} windows in one and {len(other)} in the other; were they "
                 "scored on the same audio?"
             )
         both = np.isfinite(one) & np.isfinite(other)
+        n_nan += int((~both).sum())
         if both.any():
             tracks.append(np.stack([one[both], other[both]]))
-            left_out += int((np.isfinite(one) ^ np.isfinite(other)).sum())
     if not tracks:
-        raise ValueError(f"No window has a {metric} of {key[1]} in both.")
+        raise ValueError(
+            f"No window has the {metric} of {key[1]} in both; `--fast` scores have the SDR only."
+        )
     medians = np.array([np.median(track, axis=1) for track in tracks])  # (n_tracks, 2)
     pooled, by_track = _pooled(tracks), np.median(medians, axis=0)
     drawn = np.random.default_rng(seed).integers(len(tracks), size=(RESAMPLES, len(tracks)))
@@ -167,13 +211,20 @@ def _compared(key: Target, pairs: Sequence[tuple], metric: str, seed: int) -> Co
         target=key[1],
         n_tracks=len(tracks),
         n_windows=sum(track.shape[1] for track in tracks),
-        left_out=left_out,
+        n_nan=n_nan,
         pooled=_pair(pooled),
         by_track=_pair(by_track),
         pooled_difference=_with_interval(pooled, [_pooled([tracks[i] for i in d]) for d in drawn]),
         by_track_difference=_with_interval(by_track, np.median(medians[drawn], axis=1)),
-        n_better=int((medians[:, 1] > medians[:, 0]).sum()),
+        n_better=int((medians[:, 1] - medians[:, 0] > ROUNDING).sum()),
     )
+
+
+def _windows(target: Mapping[str, Any], metric: str, track: str) -> np.ndarray:
+    try:
+        return windows(target, metric)
+    except KeyError as reason:
+        raise ValueError(f"{track} has no {metric} of {target['name']}.") from reason
 
 
 def _pooled(tracks: Sequence[np.ndarray]) -> np.ndarray:
@@ -196,21 +247,21 @@ def _some(scores: Mapping[str, Any], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
 
 
-def _protocols(side: int, pairs: Sequence[tuple]) -> str:
-    found = {protocol for pair in pairs for protocol, _ in pair[side]}
+def _protocols(side: int, pairs: Mapping[str, Pair]) -> str:
+    found = {protocol for pair in pairs.values() for protocol, _ in pair[side]}
     listed = " and ".join(protocol_name(protocol) for protocol in sorted(found))
     return f"the {('first', 'second')[side]} is {listed}"
 
 
 def table(found: Sequence[Comparison], names: tuple[str, str], metric: str = "SDR") -> str:
     """Markdown: a row a target, and what its columns mean."""
-    headings = ["target", "tracks", "windows"]
+    headings = ["target", "tracks", "windows", "NaN"]
     for kind in ("pooled", "by track"):
         headings += [f"{name}, {kind}" for name in names] + [f"difference, {kind}"]
     headings.append(f"tracks with {names[1]} higher")
     lines = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
     for one in found:
-        cells = [one.target, str(one.n_tracks), str(one.n_windows)]
+        cells = [one.target, *map(str, (one.n_tracks, one.n_windows, one.n_nan))]
         for figures, difference in (
             (one.pooled, one.pooled_difference),
             (one.by_track, one.by_track_difference),
@@ -220,11 +271,10 @@ def table(found: Sequence[Comparison], names: tuple[str, str], metric: str = "SD
             cells.append(f"{middle:+.2f} ({low:+.2f} to {high:+.2f})")
         lines.append([*cells, f"{one.n_better} of {one.n_tracks}"])
     protocols = sorted({protocol_name(one.protocol) for one in found})
-    left_out = sum(one.left_out for one in found)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + (
         f"\n{metric} in dB, {' and '.join(protocols)}. Pooled: medians over all windows; by track: "
-        "medians of the tracks' medians; on windows that both have a score of"
-        + (f" ({left_out} scores are in one only)" if left_out else "")
-        + f". Difference: {names[1]} less {names[0]}, with the 95 % interval of {RESAMPLES} "
-        "bootstrap samples of tracks; where it holds 0, these tracks do not tell which is better.\n"
+        "medians of the tracks' medians; on windows that both have a score of. NaN: windows "
+        f"without one in either. Difference: {names[1]} less {names[0]}, with the 95 % interval "
+        f"of {RESAMPLES} bootstrap samples of tracks; where it holds 0, these tracks do not tell "
+        "which is better.\n"
     )

@@ -168,9 +168,10 @@ class Folder:
             )
         return {source: _read(found[source], parts) for source in self.sources}
 
-    def changed(self, track: Named) -> float:
-        """When a file of a track's estimates was written last, in seconds since 1970."""
-        return max((f.stat().st_mtime for f in _audio_in(self.root, track).values()), default=0.0)
+    def files(self, track: Named) -> list[Path]:
+        """Those of a track's sources, as far as they are there."""
+        found = _audio_in(self.root, track)
+        return [found[source] for source in self.sources if source in found]
 
     @classmethod
     def of(cls, root: str | os.PathLike, tracks: Sequence[Named]) -> Folder:
@@ -245,7 +246,12 @@ def _audio_in(root: Path, track: Named) -> dict[str, Path]:
     for song in (root / track.subset / track.name, root / track.name):
         for folder in (song, song / MIXTURE):
             files = sorted(folder.glob("[!.]*")) if folder.is_dir() else []
-            found = {f.name[: -len(f.suffix)]: f for f in files if f.suffix.lower() in SUFFIXES}
+            found: dict[str, Path] = {}
+            for file in files:
+                if file.suffix.lower() in SUFFIXES:
+                    other = found.setdefault(file.name[: -len(file.suffix)], file)
+                    if other != file:
+                        raise ValueError(f"{other} and {file} are of the same source; keep one")
             if found:
                 return found
     return {}

@@ -9,8 +9,9 @@ NaN is a window without a score. It is NaN for all targets where any reference o
 silent, and for one where its estimate is the reference itself (museval's +inf, NaN in its files,
 or some 300 dB by its rounding). Beyond museval, which refuses whole tracks with a silent target:
 - a silent reference: every window of the track is NaN, as each single one would be;
-- a silent estimate: SDR = 10 log10(|s|^2 / |s - 0|^2) = 0 dB in every window that has a score, the
-  other metrics NaN. The other targets' scores do not depend on it.
+- an estimate that is silent throughout: its SDR alone, which is 0 dB for zeros, in every window
+  that has a score by the others. The other targets' scores do not depend on it.
+"Silent" is museval's word for channels that sum to zero at every sample.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def window_sdr(references: Audio, estimates: Audio, sample_rate: int) -> np.ndar
     for t in range(result.shape[-1]):
         s_t, e_t = (_window(x, t, sample_rate).astype(np.float64) for x in (s, e))
         if not (_silent(s_t).any() or _silent(e_t).any()):
-            result[:, t] = _ratio_in_db(_energies(s_t), _energies(s_t - e_t))
+            result[:, t] = _sdr_of_window(s_t, e_t)
     return result
 
 
@@ -88,8 +89,9 @@ def score_track(
     Returns:
         `{"targets": [{"name", "frames": [{"time", "duration", "metrics": {"SDR", "SIR", "ISR",
         "SAR"}}]}], "museval_version"}`, targets in the references' order, unrounded; besides,
-        "track", "protocol" (the targets that were scored together) and "unscored", target ->
-        windows with its "silent_reference", its "silent_estimate" and its "perfect" estimate.
+        "track", "protocol" (the targets that were scored together) and "unscored", target -> why
+        there is no score -> windows: "silent_reference", "silent_estimate", "perfect"; and
+        "silent_throughout", 1 for an estimate that is.
     Raises:
         ValueError: if targets are missing or fewer than two, or for other lengths, more channels
             than the reference's, or samples that are NaN or infinite.
@@ -97,19 +99,21 @@ def score_track(
     ref, est = _checked(references, estimates, name)
     silent = _silent(est)
     # museval refuses silent estimates. No target's score depends on another's estimate (but for
-    # the windows left out), so the reference can stand in, and is then scored as silence.
+    # the windows left out), so the reference can stand in; what it gets is replaced.
     stand_in = np.where(silent[:, None, None], ref, est) if silent.any() else est
     if _silent(ref).any():
         scores = np.full((len(METRICS), len(ref), _n_windows(ref, sample_rate)), np.nan)
     else:
         scores = (_sdr_alone if fast else _by_museval)(ref, stand_in, sample_rate, [*references])
-        scores[0, silent] = np.where(np.isnan(scores[0, silent]), np.nan, 0.0)
+        alone = _by_window(_sdr_of_window, sample_rate, ref[silent], est[silent])
+        scores[0, silent] = np.where(np.isnan(scores[0, silent]), np.nan, alone)
         scores[1:, silent] = np.nan
-    perfect = _windows_where(lambda r, e: (r == e).all(axis=(1, 2)), sample_rate, ref, est)
+    perfect = _by_window(lambda r, e: (r == e).all(axis=(1, 2)), sample_rate, ref, est)
     scores[:, perfect | np.isinf(scores[0])] = np.nan
     counts = {
-        "silent_reference": _windows_where(_silent, sample_rate, ref).sum(axis=1),
-        "silent_estimate": _windows_where(_silent, sample_rate, est).sum(axis=1),
+        "silent_reference": _by_window(_silent, sample_rate, ref).sum(axis=1),
+        "silent_estimate": _by_window(_silent, sample_rate, est).sum(axis=1) * ~silent,
+        "silent_throughout": silent,
         "perfect": perfect.sum(axis=1),
     }
     return {
@@ -214,9 +218,9 @@ def _energies(samples: np.ndarray) -> np.ndarray:
     return np.einsum("sct,sct->s", samples, samples)
 
 
-def _ratio_in_db(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore"):
-        return 10 * np.log10(numerator / denominator)
+def _sdr_of_window(reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 10 * np.log10(_energies(reference) / _energies(reference - estimate))
 
 
 def _silent(sources: np.ndarray) -> np.ndarray:
@@ -224,13 +228,13 @@ def _silent(sources: np.ndarray) -> np.ndarray:
     return (sources.sum(axis=1) == 0).all(axis=-1)
 
 
-def _windows_where(
-    condition: Callable[..., np.ndarray], sample_rate: int, *samples: np.ndarray
+def _by_window(
+    of_window: Callable[..., np.ndarray], sample_rate: int, *samples: np.ndarray
 ) -> np.ndarray:
-    """For which sources and windows a condition holds, `(n_src, n_windows)`."""
+    """What a function of `(n_src, channels, 1 s)` gives for each window, `(n_src, n_windows)`."""
     windows = range(_n_windows(samples[0], sample_rate))
-    held = [condition(*(_window(x, t, sample_rate) for x in samples)) for t in windows]
-    return np.stack(held, axis=1)
+    found = [of_window(*(_window(x, t, sample_rate) for x in samples)) for t in windows]
+    return np.stack(found, axis=1)
 
 
 def _checked(

@@ -26,6 +26,7 @@ __all__ = ["Extent", "Track", "group_stems", "stems_of", "sum_groups", "tracks"]
 
 MIXTURE = "mixture"
 REST = "rest"
+ACCOMPANIMENT = "accompaniment"
 SUBSETS = ("train", "test")
 STEM_FILE = ".stem.mp4"
 
@@ -54,7 +55,7 @@ def stems_of(source: str, available: Sequence[str]) -> tuple[str, ...]:
     if source in available:
         return (source,)
     others = tuple(stem for stem in available if stem != "vocals")
-    if source == "accompaniment" and "vocals" in available and others:
+    if source == ACCOMPANIMENT and "vocals" in available and others:
         return others
     raise ValueError(
         f"no stems for the source {source!r}: the data has {', '.join(available)}"
@@ -78,6 +79,8 @@ def group_stems(sources: Sequence[str], available: Sequence[str]) -> dict[str, t
     groups = {source: stems_of(source, available) for source in sources}
     used = [stem for source in sources for stem in groups[source]]
     twice = sorted({stem for stem in used if used.count(stem) > 1})
+    if ACCOMPANIMENT in sources:  # its parts are in it, even where it is a stem itself
+        twice = twice or sorted(set(sources) - {ACCOMPANIMENT, "vocals"})
     if twice:
         raise ValueError(
             f"the sources {', '.join(sources)} overlap: {', '.join(twice)} would be counted twice"
@@ -160,8 +163,11 @@ class Track:
 
     def size(self) -> int:
         """Bytes on disk: tells the full songs from excerpts of the same names."""
-        files = [self.path] if self.path.is_file() else _wavs_in(self.path).values()
-        return sum(file.stat().st_size for file in files)
+        return sum(file.stat().st_size for file in self.files())
+
+    def files(self) -> list[Path]:
+        """All that it is read from."""
+        return [self.path] if self.path.is_file() else sorted(_wavs_in(self.path).values())
 
     def check(self, channels: int) -> None:
         """Looks at the headers of a track of wavs, so that what is wrong is known before the work.

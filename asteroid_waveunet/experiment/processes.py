@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
@@ -120,11 +121,12 @@ def _processes(n_jobs: int) -> Iterator[Callable[..., Future]]:
 
     def submit(function: Callable, *arguments: object) -> Future:
         nonlocal pool
-        try:
-            return pool.submit(function, *arguments)
-        except BrokenProcessPool:
-            pool = start()
-            return pool.submit(function, *arguments)
+        with _deaf_to_interrupts():
+            try:
+                return pool.submit(function, *arguments)
+            except BrokenProcessPool:
+                pool = start()
+                return pool.submit(function, *arguments)
 
     with _environment(**FOR_WORKERS):
         try:
@@ -136,6 +138,19 @@ def _processes(n_jobs: int) -> Iterator[Callable[..., Future]]:
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """For processes started meanwhile: Ctrl-C goes to all, and the caller alone answers it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end_with_parent() -> None:

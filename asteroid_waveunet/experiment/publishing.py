@@ -154,7 +154,7 @@ def _write(trained: Trained, folder: Path) -> None:
     terms = trained.terms
     about = f"# Licences\n\n{terms.notice()}\n# Data\n\n{terms.data.name}. {terms.data.about}\n"
     (folder / "NOTICE.md").write_text(about)
-    report.write(assessment.report(found, **trained.page), folder / "report")
+    report.write(assessment.page_of(found, **trained.page), folder / "report")
     examples = _copy_recordings(trained, folder / "examples")
     made = card.make(model, configuration, found, terms, examples, trained.repo_id)
     made.save(folder / "README.md")

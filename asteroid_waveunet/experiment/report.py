@@ -46,7 +46,7 @@ from .standings import (
     tracks_table,
 )
 
-__all__ = ["Excerpt", "Report", "excerpt", "representatives", "write"]
+__all__ = ["Excerpt", "Report", "check_place", "excerpt", "is_of", "representatives", "write"]
 
 Scores = Mapping[str, Any]
 
@@ -89,6 +89,7 @@ class Report:
         notes: sentences that a reader of the scores should know.
         date: of the page; None for today.
         versions: of the software, by name; None for what is running.
+        made_from: a word that tells these contents from others, for `is_of`.
     """
 
     title: str
@@ -102,6 +103,7 @@ class Report:
     notes: Sequence[str] = ()
     date: datetime.date | None = None
     versions: Mapping[str, str] | None = None
+    made_from: str = ""
 
 
 def write(report: Report, folder: str | os.PathLike) -> Path:
@@ -154,9 +156,8 @@ def _n_windows(scores: Sequence[Scores]) -> dict[tuple[str, str], int]:
     }
 
 
-@contextmanager
-def _replacing_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write to, beside `folder`, whose place it takes when the block ends well.
+def check_place(folder: Path) -> None:
+    """Whether a report can be written there.
 
     Raises:
         ValueError: if there is something else than an earlier report in that place.
@@ -167,10 +168,27 @@ def _replacing_folder(folder: Path) -> Iterator[Path]:
             f"{folder} holds files that are no report's ({', '.join(others[:5])}), which would be"
             " lost; give a folder that is new, empty, or an earlier report"
         )
+
+
+def is_of(page: Path, made_from: str) -> bool:
+    """Whether a page was made from that; see `Report.made_from`."""
+    return page.is_file() and f'content="{made_from}"' in page.read_text(encoding="utf-8")
+
+
+@contextmanager
+def _replacing_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write to, beside `folder`, whose place it takes when the block ends well.
+
+    Raises:
+        ValueError: if there is something else than an earlier report in that place.
+    """
+    check_place(folder)
     folder = folder.absolute()
     partial, earlier = (
-        folder.with_name(f".{os.getpid()}.{word}.{folder.name}") for word in ("partial", "earlier")
+        folder.with_name(f".{word}.{folder.name}") for word in ("partial", "earlier")
     )
+    for left in (partial, earlier):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
         yield partial
@@ -194,6 +212,7 @@ def _page(report: Report, folder: Path) -> dict[str, Any]:
         "title": report.title,
         "protocol": report.protocol,
         "notes": report.notes,
+        "made_from": report.made_from,
         "n_tracks": len(report.scores),
         "sources": list(summaries[MODEL]),
         "scores": score_table(summaries[MODEL]),

@@ -4,80 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from .. import audio
-from ..files import replacing
-from .estimates import Estimator, Folder, Given, Parts, Separator, for_targets, with_rest
+from .estimates import Given, Parts, Separator, for_targets, with_rest
 from .evaluation import Scores, as_array, score_track
-from .musdb import REST, Extent
+from .musdb import ACCOMPANIMENT, REST, Extent, group_stems
 from .processes import Submit, in_processes
+from .systems import System, Track
 
-__all__ = ["CLAIM", "System", "evaluate", "gigabytes"]
-
-CLAIM = "evaluation.json"
-
-
-class Track(Protocol):
-    """What is asked of a track; `musdb.Track` is one."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def subset(self) -> str: ...
-
-    def extent(self) -> Extent: ...
-
-    def mixture_and_groups(
-        self, sources: Sequence[str]
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], int]: ...
+__all__ = ["Found", "evaluate", "gigabytes"]
 
 
 @dataclass(frozen=True)
-class System:
-    """What is scored, and where that is written.
+class Found:
+    """Scores of a data set.
 
     Attributes:
-        estimator: what gives the estimates. A `Separator` runs in the calling process.
-        out: a folder for the scores, `out/<subset>/<track>.json`.
-        fast: SDR alone, without museval, the same to 1e-9 dB.
-        save: a folder for the estimates, `save/<subset>/<track>/<target>.wav` in 32-bit floats.
+        scores: system -> scores as from `score_track`, in the tracks' order.
+        failures: track -> why it has none; it is in no system's scores.
     """
 
-    estimator: Estimator
-    out: Path
-    fast: bool = False
-    save: Path | None = None
-
-    def file(self, track: Track) -> Path:
-        """Where a track's scores are."""
-        return self.out / track.subset / f"{track.name}.json"
-
-    def wavs(self, track: Track, targets: Sequence[str]) -> dict[str, Path]:
-        """Where a track's estimates are to be kept."""
-        if self.save is None:
-            return {}
-        folder = self.save / track.subset / track.name
-        return {target: folder / f"{target}.wav" for target in targets}
-
-    def is_done(self, track: Track, targets: Sequence[str]) -> bool:
-        """Whether a track has scores, made of the estimates that are there now."""
-        file = self.file(track)
-        if not all(path.is_file() for path in [file, *self.wavs(track, targets).values()]):
-            return False
-        made = file.stat().st_mtime
-        return not isinstance(self.estimator, Folder) or self.estimator.changed(track) < made
+    scores: dict[str, list[Scores]]
+    failures: dict[str, str]
 
 
 def evaluate(
@@ -89,11 +46,12 @@ def evaluate(
     jobs: int | None = None,
     memory: float | None = None,
     progress: bool = True,
-) -> dict[str, list[Scores]]:
+) -> Found:
     """Scores every track of every system; a json is written as each track is done.
 
-    Can be killed and run again: tracks that have their files are not redone. museval's own tools
-    read the folders, too (`museval.EvalStore().add_eval_dir(out)`).
+    Can be killed and run again: tracks whose scores are there are not redone, unless their files,
+    or those of their estimates, have changed. museval's own tools read the folders, too
+    (`museval.EvalStore().add_eval_dir(out)`). A track that fails is passed over.
 
     Args:
         tracks: as from `musdb.tracks(root, "test")`.
@@ -103,60 +61,70 @@ def evaluate(
         fingerprint: anything that tells these systems, and this data, from others.
         jobs, memory: of the scoring processes; see `in_processes` and `gigabytes`.
         progress: whether to show a bar.
-    Returns:
-        Name -> scores as from `score_track`, in the tracks' order.
     Raises:
-        ValueError: if a folder holds other scores; and in the end, if there were tracks that could
-            not be scored, with the reasons. All others are done by then.
+        ValueError: if a folder holds scores that were made otherwise.
     """
     targets = tuple(targets)
     for system in systems.values():
-        _claim(system, {"fingerprint": fingerprint, "targets": list(targets)})
-    undone = {
-        track: [name for name, system in systems.items() if not system.is_done(track, targets)]
+        system.claim(fingerprint=fingerprint, targets=sorted(targets))
+    known: dict[Track, dict[str, Scores | None]] = {
+        track: {name: system.read(track, targets) for name, system in systems.items()}
         for track in tracks
     }
-    todo = [track for track in tracks if undone[track]]
+    todo = [track for track in tracks if None in known[track].values()]
+
+    def missing(track: Track) -> dict[str, System]:
+        return {name: systems[name] for name, found in known[track].items() if found is None}
 
     def start(submit: Submit, track: Track) -> Future:
-        mine = {name: _at_hand(track, systems[name], targets) for name in undone[track]}
+        mine = {name: _at_hand(track, system, targets) for name, system in missing(track).items()}
         return submit(_score, track, mine, targets)
 
     def need(track: Track) -> float:
-        fast = all(systems[name].fast for name in undone[track])
-        return gigabytes(track.extent(), max(len(targets), 2), fast)
+        fast = all(system.fast for system in missing(track).values())
+        needed = gigabytes(track.extent(), len(track.stems), max(len(targets), 2), fast)
+        if memory is not None and needed > memory:
+            warnings.warn(
+                f"{track.name} may take {needed:.1f} GB to score, more than the {memory:g} given; "
+                "it is scored alone.",
+                stacklevel=2,
+            )
+        return needed
 
     failures = {}
     bar = functools.partial(tqdm, desc="scoring", unit="track", disable=not progress)
     with contextlib.closing(in_processes(todo, start, need, jobs, memory)) as work:
         for track, outcome in bar(work, total=len(tracks), initial=len(tracks) - len(todo)):
             if isinstance(outcome, BaseException):
-                failures[track.name] = outcome
+                failures[track.name] = _reason(outcome)
                 continue
             for name, scores in outcome.items():
-                with replacing(systems[name].file(track)) as draft:
-                    draft.write_text(json.dumps(scores, indent=1))
-    _report(failures, len(tracks))
-    return {
-        name: [json.loads(system.file(track).read_text()) for track in tracks]
-        for name, system in systems.items()
+                known[track][name] = systems[name].write(track, scores)
+    scored = [track for track in tracks if track.name not in failures]
+    scores = {
+        name: [found for track in scored if (found := known[track][name]) is not None]
+        for name in systems
     }
+    return Found(scores, failures)
 
 
-def gigabytes(extent: Extent, n_targets: int, fast: bool = False) -> float:
-    """What a process takes at most to score a track, in GB (1e9 bytes).
+def gigabytes(extent: Extent, n_stems: int, n_targets: int, fast: bool = False) -> float:
+    """What a process takes at most to read and score a track, in GB (1e9 bytes).
 
-    museval holds copies of all samples, spectra of the whole track, its length rounded up to a
-    power of two, and matrices of (512 taps x targets x channels)^2. How many of each was fitted
-    to measured peaks, and rounded up; `bench/evaluate.py` sets the result beside new ones.
+    All stems and targets are in memory as float32, then either the ideal ratio mask's spectra or
+    what scoring takes. museval holds copies of all samples, spectra of the whole track, its
+    length rounded up to a power of two, and matrices of (512 taps x targets x channels)^2. How
+    many of each was fitted to measured peaks, and rounded up; `bench/evaluate.py` sets the result
+    beside new ones.
     """
+    track = 1e-9 * extent.channels * extent.frames
     signals = n_targets * extent.channels
-    samples = 8e-9 * signals * extent.frames
-    if fast:
-        return 0.4 + 4 * samples
+    samples = 8 * n_targets * track
     spectrum = 16e-9 * 2 ** int(np.ceil(np.log2(extent.frames + TAPS - 1)))
     matrix = 8e-9 * (TAPS * signals) ** 2
-    return 0.4 + 5.5 * samples + (0.65 * signals + 6.5) * spectrum + 5 * matrix
+    museval = 5.5 * samples + (0.65 * signals + 6.5) * spectrum + 5 * matrix
+    scoring = 4 * samples if fast else museval
+    return 0.4 + 4 * (n_stems + 1 + n_targets) * track + max(scoring, 75 * track)
 
 
 TAPS = 512
@@ -182,16 +150,15 @@ def _score(
     mixture, groups, rate = track.mixture_and_groups(targets)
     parts = Parts(mixture, groups, rate)
     references = {target: groups[target] for target in targets}
-    # museval needs two. What is left beside the vocals is what is called their accompaniment.
-    beside = "accompaniment" if targets == ("vocals",) else REST
-    if len(targets) == 1 and REST in groups:
+    beside = beside_of(targets, track.stems) if len(targets) == 1 else ""
+    if beside:
         references[beside] = groups[REST]
     result = {}
     for name, system in systems.items():
         estimates = for_targets(system.estimator(track, parts), targets)
         for target, path in system.wavs(track, targets).items():
             audio.write(path, torch.as_tensor(estimates[target]).float(), rate)
-        if len(references) > len(targets):
+        if beside:
             estimates = with_rest(estimates, beside, mixture)
         scores = score_track(references, estimates, rate, track.name, system.fast)
         kept = [target for target in scores["targets"] if target["name"] in targets]
@@ -199,17 +166,24 @@ def _score(
     return result
 
 
-def _report(failures: Mapping[str, BaseException], n_tracks: int) -> None:
-    """
+def beside_of(targets: Sequence[str], stems: Sequence[str]) -> str:
+    """What is left beside one target, which museval needs; vocals are what is beside all others.
+
     Raises:
-        ValueError: if there are failures, with the tracks' names and the reasons.
+        ValueError: if nothing is left.
+
+    >>> stems = ("bass", "drums", "other", "vocals")
+    >>> [beside_of([target], stems) for target in ("vocals", "accompaniment", "bass")]
+    ['accompaniment', 'vocals', 'rest']
     """
-    if failures:
-        reasons = "\n".join(f"  {name}: {_reason(error)}" for name, error in failures.items())
+    left = group_stems(targets, stems).get(REST, ())
+    if not left:
         raise ValueError(
-            f"{len(failures)} of {n_tracks} tracks could not be scored (the others are done, and "
-            f"another run does only these):\n{reasons}"
-        ) from next(iter(failures.values()))
+            f"{targets[0]} is all that the data has; museval scores two targets or more together"
+        )
+    if len(left) == 1:
+        return left[0]
+    return ACCOMPANIMENT if tuple(targets) == ("vocals",) else REST
 
 
 def _reason(failure: BaseException) -> str:
@@ -219,27 +193,3 @@ def _reason(failure: BaseException) -> str:
             ' track is), or does the calling script lack its `if __name__ == "__main__":`?'
         )
     return str(failure) if isinstance(failure, (ValueError, OSError)) else repr(failure)
-
-
-def _claim(system: System, claim: dict[str, object]) -> None:
-    """Notes in the folder whose scores it holds, or refuses it if they are another's."""
-    claim = {**claim, "metrics": "SDR" if system.fast else "all"}
-    out, file = system.out, system.out / CLAIM
-    if file.is_file():
-        earlier = json.loads(file.read_text())
-    elif any(out.glob("*/*.json")):
-        earlier = {}
-    else:
-        with replacing(file) as partial:
-            partial.write_text(json.dumps(claim))
-        return
-    differing = [
-        f"{key} {earlier.get(key)!r}, not {value!r}"
-        for key, value in claim.items()
-        if earlier.get(key) != value
-    ]
-    if differing:
-        raise ValueError(
-            f"{out} holds scores of another model or data set ({'; '.join(differing)})."
-            " Give another folder, or delete this one to score anew"
-        )

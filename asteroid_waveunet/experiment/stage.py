@@ -165,11 +165,9 @@ def prepare(configuration: Configuration, places: Places, progress: bool = True)
 
 
 def about(configuration: Configuration, places: Places) -> dict[str, Any]:
-    """What a page of scores says of an experiment: `title`, `command` and so on, of `Report`."""
-    name = places.exp_dir.name
+    """What a page of scores says of an experiment: `command` and so on, of `Report`."""
     return {
-        "title": f"{name} on {places.dataset(configuration.data).name}",
-        "command": f"bash recipes/musdb18/run.sh --conf conf.yml --tag {name}",
+        "command": f"bash recipes/musdb18/run.sh --conf conf.yml --tag {places.exp_dir.name}",
         "configuration": configuration.as_yaml(),
         "curves": places.curves if places.curves.is_file() else None,
     }

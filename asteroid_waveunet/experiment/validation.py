@@ -57,6 +57,7 @@ class ValidationSDR:
 
     def medians(self) -> np.ndarray:
         """`(n_src,)` in dB, NaN where no window has a score."""
-        found = np.concatenate(self._found, axis=1)
+        n_src = self.segments.tracks[0].n_src
+        found = np.concatenate([np.empty((n_src, 0)), *self._found], axis=1)
         scored = [sdr[~np.isnan(sdr)] for sdr in found]
         return np.array([np.median(sdr) if len(sdr) else np.nan for sdr in scored])

@@ -3,7 +3,7 @@
 import torch
 
 from asteroid_waveunet import WaveUNet
-from asteroid_waveunet.experiment import assessment, estimates, musdb, report, stage
+from asteroid_waveunet.experiment import assessment, estimates, musdb, stage
 
 
 def main(configuration, places):
@@ -20,19 +20,21 @@ def main(configuration, places):
         separator,
         model.sources,
         places.scores,
+        title=f"{places.exp_dir.name} on test of {root.name}",
         fingerprint=fingerprint,
         fast=settings.fast,
         jobs=settings.jobs,
         memory=settings.memory,
     )
-    if assessment.is_newer(places.report / report.PAGE, places.scores):
-        return
-    contents = assessment.report(
+    assessment.write_page(
         found,
-        excerpts=assessment.excerpts(found, tracks, separator),
+        tracks,
+        separator,
+        places.report,
         **stage.about(configuration, places),
     )
-    report.write(contents, places.report)
+    if found.failures:
+        raise ValueError(found.complaint)
 
 
 if __name__ == "__main__":
