@@ -267,7 +267,7 @@ def publish(configuration: Configuration, places: stage.Places, dry_run: bool = 
         )
     folder = pack(trained, places.published)
     files = files_of(folder)
-    print(_listing(folder, files))
+    print(_listing(folder, files) if settings.repo_id or dry_run else folder)
     if destination is not None:
         address = upload.send(folder, files, CONTENTS, destination)
         print(f"{address}\n\n{_loading(destination)}")
