@@ -8,10 +8,10 @@ from pathlib import Path
 
 import hub_server
 import pytest
-from conftest import tiny
+from conftest import GOLDEN, tiny
 from hub_server import CHECKOUT, Hub
 
-from asteroid_waveunet import WaveUNet, remote, weights
+from asteroid_waveunet import WaveUNet, cli, remote, weights
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -186,3 +186,23 @@ def test_names_in_urls_do_not_become_names_of_files(here, tmp_path):
     assert WaveUNet.from_pretrained(f"{here.url}/..%2F..%2F..%2Fevil.bin").sources == ("a", "b")
     (path,) = cached(tmp_path)
     assert path.name == "model.bin" and not list(tmp_path.rglob("*evil*"))
+
+
+UPLOAD = """
+import sys
+from huggingface_hub import HfApi
+api = HfApi()
+api.create_repo(sys.argv[1], exist_ok=True)
+api.upload_folder(repo_id=sys.argv[1], folder_path=sys.argv[2])  # `hf upload` does the same
+print("uploaded")
+"""
+
+
+def test_a_converted_checkpoint_is_published_by_the_hubs_own_means(client, tmp_path):
+    """As README says: the folder that `waveunet convert` leaves is all that loading needs."""
+    folder = tmp_path / "baseline_stereo"
+    checkpoint = GOLDEN / "checkpoints" / "tiny_m4" / "tiny_m4-1"
+    assert cli.main(["convert", str(checkpoint), "-o", str(folder)]) == 0
+    said = client(UPLOAD, "user/baseline_stereo", str(folder), HF_TOKEN="hf_test")
+    assert said[-1] == "uploaded"
+    assert client(LOAD, "user/baseline_stereo")[0] == "accompaniment+vocals"
