@@ -22,6 +22,7 @@ from asteroid_waveunet.experiment.datasets import CORPORA, check_obtainable, che
 
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(download, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(download, "LONGEST_WAIT", 0.02)
 
@@ -212,7 +213,7 @@ def test_what_is_not_all_of_it_does_not_get_its_name(tmp_path, data, spoil, says
 def test_a_folder_that_is_not_all_of_it_is_found_out_every_time(corpus, data):
     root = bring(corpus, data)
     write_song(root / "train" / "one more", seconds=0.1)
-    with pytest.raises(ValueError, match=r"has 4 tracks; musdb18hq has 3. Delete .*--data DIR"):
+    with pytest.raises(ValueError, match=r"has 4 tracks; musdb18hq has 3. Delete it.*--data DIR"):
         bring(corpus, data)
 
 
@@ -232,7 +233,7 @@ def test_dangerous_and_damaged_zips_leave_nothing(tmp_path, data):
 
 
 def test_unpacking_that_was_killed_is_begun_anew(corpus, data):
-    half = data / ".musdb18hq.zip" / "train" / "half a song"
+    half = data / ".musdb18hq.unpacking" / "train" / "half a song"
     write_song(half, seconds=0.1)
     bring(corpus, data)
     assert visible(data) == ["musdb18hq"] and not half.exists()
@@ -247,6 +248,26 @@ def test_two_runs_at_once_bring_it_once(corpus, server, data, capsys):
         run.join()
     assert check_whole(corpus, data / "musdb18hq") is None
     assert server.answered == [200, 206]
+
+
+def test_a_folder_that_may_not_be_written_to_is_nobodys_licence(corpus, data, monkeypatch):
+    def denied(*_):
+        raise PermissionError(13, "Permission denied", "here")
+
+    monkeypatch.setattr(download, "_complete", denied)
+    with pytest.raises(PermissionError, match="Permission denied: 'here'$"):
+        bring(corpus, data)
+
+
+def test_stems_are_unpacked_as_they_are(tmp_path, data):
+    for subset, names in {"train": corpora.TRAIN, "test": corpora.TEST}.items():
+        (tmp_path / "songs" / subset).mkdir(parents=True)
+        for name in names:
+            (tmp_path / "songs" / subset / f"{name}.stem.mp4").write_bytes(b"five streams")
+    archive = corpora.zipped(tmp_path / "songs", tmp_path / "served.zip")
+    with FileServer(archive.read_bytes()) as server:
+        root = bring(corpora.served("musdb18", archive, url=server.url), data)
+    assert [track.name for track in musdb.tracks(root, "train")] == sorted(corpora.TRAIN)
 
 
 # --- CCMixter ---------------------------------------------------------------------------------
@@ -298,7 +319,7 @@ def test_ccmixter_packed_again_is_told_and_used_if_all_is_there(ccmixter_zip, da
 def test_ccmixter_without_a_song_or_a_stem_is_refused(tmp_path, ccmixter_zip, data):
     place(ccmixter_zip, data, "ccmixter_corpus.zip")
     with pytest.raises(
-        ValueError, match="is not all of ccmixter: .* has 2 tracks; ccmixter has 50"
+        ValueError, match="is not ccmixter as it should be: .* has 2 tracks; ccmixter has 50"
     ):
         bring(corpora.served("ccmixter", ccmixter_zip, tracks={"train": 50}), data)
     corpora.ccmixter(tmp_path / "made")

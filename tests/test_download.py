@@ -26,6 +26,7 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(download, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(download, "LONGEST_WAIT", 0.02)
 
@@ -186,8 +187,8 @@ def test_nothing_that_cannot_be_read_is_waited_for(server, path):
 @pytest.mark.parametrize(
     ("fault", "kind", "says"),
     [
-        (refused(401), PermissionError, "401 Unauthorized"),
-        (refused(403), PermissionError, "403 Forbidden"),
+        (refused(401), download.Restricted, "401 Unauthorized"),
+        (refused(403), download.Restricted, "403 Forbidden"),
         (refused(404), FileNotFoundError, "404 Not Found"),
         (refused(410), FileNotFoundError, "410 Gone"),
         (refused(400), OSError, "400 Bad Request"),
@@ -224,6 +225,7 @@ def test_a_server_that_does_not_say_how_much_it_has_may_not_send_more(server, pa
     server.faults = [without_length]
     with pytest.raises(OSError, match="more than the 999999 bytes"):
         fetch(server, path, size=len(CONTENT) - 1)
+    assert left(path) == ["data.zip"]
 
 
 def test_what_came_damaged_is_deleted(server, path):

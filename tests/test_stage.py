@@ -34,6 +34,7 @@ def places(tmp_path):
 def known(tmp_path, monkeypatch):
     """A server of a small MUSDB18-HQ, and a small CCMixter; both in place of the real ones."""
     archive = corpora.musdb18hq(tmp_path / "hq")
+    monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(download, "FIRST_WAIT", 0.01)
     with FileServer(archive.read_bytes()) as server:
         hq = corpora.served("musdb18hq", archive, url=server.url)

@@ -1,8 +1,8 @@
 """The data sets that are known by name: where they are had, on which terms, whether all is there.
 
-DATA_DIR/musdb18hq.zip     while it is needed, placed by hand or downloaded
-DATA_DIR/.musdb18hq.zip    what was in it, while it is unpacked
-DATA_DIR/musdb18hq         the data set, which is whole as soon as it is there
+DATA_DIR/musdb18hq.zip          while it is needed, placed by hand or downloaded
+DATA_DIR/.musdb18hq.unpacking   what is in it, until all is there
+DATA_DIR/musdb18hq              the data set, which is whole as soon as it is there
 """
 
 from __future__ import annotations
@@ -181,7 +181,16 @@ def obtain(
         with _alone(data_dir, corpus.name):
             if not _visible(root):  # another run may have brought it meanwhile
                 _bring(corpus, data_dir, keep_archive, progress)
-    check_whole(corpus, root)
+    try:
+        check_whole(corpus, root)
+    except (ValueError, FileNotFoundError) as reason:
+        raise ValueError(
+            f"{root} is not {corpus.name} as it should be: {reason}. Delete it, and run this "
+            "again; or give a folder of your own with --data DIR."
+        ) from reason
+    archive = data_dir / corpus.archive
+    if archive.is_file() and not keep_archive:
+        print(f"{archive} is not needed any more.")
     return root
 
 
@@ -217,24 +226,22 @@ def check_whole(corpus: Corpus, root: Path) -> None:
         FileNotFoundError: if a subset is missing.
         ValueError: if tracks are missing, too many, lack stems, or hold empty files.
     """
-    again = f"Delete {root}, and run this again; or give a folder of your own with --data DIR."
     for subset, expected in corpus.tracks.items():
         found = musdb.tracks(root, subset)
         lacking = corpus.names - {track.name for track in found} if subset == "train" else ()
         if len(found) != expected or lacking:
             without = f" (without {', '.join(sorted(lacking))})" if lacking else ""
             raise ValueError(
-                f"{root / subset} has {len(found)} tracks{without}; {corpus.name} has {expected}. "
-                f"{again}"
+                f"{root / subset} has {len(found)} tracks{without}; {corpus.name} has {expected}"
             )
         if found[0].stems != corpus.stems:
             raise ValueError(
-                f"The tracks of {root / subset} have the stems {', '.join(found[0].stems)}; those "
-                f"of {corpus.name} have {', '.join(corpus.stems)}. {again}"
+                f"the tracks of {root / subset} have the stems {', '.join(found[0].stems)}; those "
+                f"of {corpus.name} have {', '.join(corpus.stems)}"
             )
         empty = [str(file) for track in found for file in track.files() if not file.stat().st_size]
         if empty:
-            raise ValueError(f"There is nothing in {', '.join(empty[:5])}. {again}")
+            raise ValueError(f"there is nothing in {', '.join(empty[:5])}")
 
 
 def _bring(corpus: Corpus, data_dir: Path, keep_archive: bool, progress: bool) -> None:
@@ -247,7 +254,7 @@ def _bring(corpus: Corpus, data_dir: Path, keep_archive: bool, progress: bool) -
         _download(corpus, data_dir, progress)
     else:
         _check_placed(corpus, archive, progress)
-    unpacked = data_dir / f".{corpus.name}.zip"
+    unpacked = data_dir / f".{corpus.name}.unpacking"
     shutil.rmtree(unpacked, ignore_errors=True)
     try:
         unpack(archive, unpacked, progress)
@@ -256,8 +263,6 @@ def _bring(corpus: Corpus, data_dir: Path, keep_archive: bool, progress: bool) -
         shutil.rmtree(unpacked, ignore_errors=True)
     if downloaded and not keep_archive:
         archive.unlink()
-    else:
-        print(f"{archive} is not needed any more.")
 
 
 def _download(corpus: Corpus, data_dir: Path, progress: bool) -> None:
@@ -275,14 +280,14 @@ def _download(corpus: Corpus, data_dir: Path, progress: bool) -> None:
         )
     try:
         download.download(corpus.url, archive, corpus.size, corpus.md5, progress)
-    except disk.NoSpace:
-        raise
-    except PermissionError as reason:
+    except download.Restricted as reason:
         raise PermissionError(
             f"{reason} Access to {corpus.name} is restricted there: it may have to be asked for "
             f"at {corpus.page} . {corpus.by_hand(data_dir)}"
         ) from reason
     except OSError as reason:
+        if isinstance(reason, disk.NoSpace) or reason.errno is not None:
+            raise  # of this machine, not of the server
         raise type(reason)(f"{reason} {corpus.by_hand(data_dir)}") from reason
 
 
@@ -321,8 +326,10 @@ def _place(corpus: Corpus, found: Path, data_dir: Path) -> None:
             check_whole(corpus, arranged)
         except (ValueError, FileNotFoundError) as reason:
             raise ValueError(
-                f"What is in {corpus.archive} is not all of {corpus.name}: {reason}"
+                f"What is in {corpus.archive} is not {corpus.name} as it should be: {reason}. Get "
+                f"it again, see {corpus.page} ."
             ) from reason
+        shutil.rmtree(root, ignore_errors=True)  # nothing that can be seen is in it
         os.replace(arranged, root)
     finally:
         shutil.rmtree(new, ignore_errors=True)

@@ -28,7 +28,7 @@ from ..files import replacing
 from ..remote import CONNECT, READ, cause
 from .disk import check_room, gigabytes, room_explained
 
-__all__ = ["check", "download"]
+__all__ = ["Restricted", "check", "download"]
 
 BLOCK = 2**16  # bytes; what had come of one is lost where the connection breaks
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds between two attempts
@@ -36,9 +36,15 @@ PATIENCE = {False: 4, True: 12}  # attempts that bring nothing; more once someth
 LONGEST_ASKED = 900.0  # seconds: what a server may have us wait
 
 TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+
+
+class Restricted(PermissionError):
+    """The server gives a file to others only."""
+
+
 REFUSALS: dict[int, type[OSError]] = {
-    401: PermissionError,
-    403: PermissionError,
+    401: Restricted,
+    403: Restricted,
     404: FileNotFoundError,
     410: FileNotFoundError,
 }
@@ -69,7 +75,7 @@ def download(url: str, path: str | os.PathLike, size: int, md5: str, progress: b
         md5: 32 hex digits.
         progress: whether to show a bar.
     Raises:
-        PermissionError: if the server gives it to others only (401, 403).
+        Restricted: if the server gives it to others only (401, 403).
         FileNotFoundError: if the server does not have it (404, 410).
         NoSpace: if the disk has no room for it.
         OSError: if the server cannot be reached any more; has a file of another size; or what
@@ -94,8 +100,8 @@ def download(url: str, path: str | os.PathLike, size: int, md5: str, progress: b
         raise OSError(
             f"{url} came damaged, and was deleted: {reason} The same command fetches it anew."
         ) from reason
-    os.replace(part.path, path)
     part.etag_file.unlink(missing_ok=True)
+    os.replace(part.path, path)
 
 
 def check(path: str | os.PathLike, size: int | None, md5: str, progress: bool = True) -> None:
@@ -170,7 +176,8 @@ def _complete(part: Part, bar: tqdm) -> None:
 
     def said(state: RetryCallState) -> None:
         reason, seconds = state.outcome and state.outcome.exception(), state.upcoming_sleep
-        tqdm.write(f"{part.path.name}: {reason}; trying again in {seconds:.0f} s")
+        name = part.path.name.removesuffix(".partial")
+        tqdm.write(f"{name}: {reason}; trying again in {seconds:.0f} s")
 
     while part.have < part.size:
         patient = Retrying(
@@ -305,6 +312,7 @@ def _write(
         for block in response.iter_content(BLOCK):
             have += len(block)
             if have > part.size:
+                part.discard()
                 raise OSError(
                     f"{part.url} has more than the {part.size} bytes that were expected: it is "
                     "another file."
