@@ -105,7 +105,9 @@ def test_the_zip_stays_if_one_wants_it_to(corpus, data, capsys):
 
 
 def test_nothing_is_downloaded_before_the_terms_are_accepted(corpus, server, data):
-    with pytest.raises(PermissionError, match=r"--accept_license.*non-commercial.*zenodo") as info:
+    with pytest.raises(
+        PermissionError, match=r"(?s)--accept_license.*non-commercial.*zenodo"
+    ) as info:
         bring(corpus, data, accepted=False)
     assert f"Put it at {data / 'musdb18hq.zip'}, or unpack it to {data / 'musdb18hq'}" in str(
         info.value
@@ -128,7 +130,7 @@ def test_where_access_is_restricted_that_is_said_and_how_to_do_without(
 @pytest.mark.parametrize(("fault", "says"), [(refused(404), "404"), (page, "is a page")])
 def test_how_to_do_without_is_said_of_other_failures_too(corpus, server, data, fault, says):
     server.always = fault
-    with pytest.raises(OSError, match=rf"{says}.*To place it by hand: get musdb18hq.zip"):
+    with pytest.raises(OSError, match=rf"(?s){says}.*To place it by hand: get musdb18hq.zip"):
         bring(corpus, data)
 
 

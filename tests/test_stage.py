@@ -127,6 +127,20 @@ def test_no_song_is_trained_on_that_tests(places, tmp_path, data):
         stage.check_data(configuration, places)
 
 
+@pytest.mark.parametrize("extra", [["data"], ["mine", "mine"]])
+def test_no_data_set_is_extra_twice(places, tmp_path, data, extra):
+    write_song(tmp_path / "mine" / "train" / "another")
+    configuration = settings(dataset=str(data), extra=[str(tmp_path / name) for name in extra])
+    with pytest.raises(ValueError, match="in another data set"):
+        stage.check_data(configuration, places)
+
+
+def test_songs_that_were_generated_by_half_stand_in_no_ones_way(places):
+    configuration = settings(dataset="demo")
+    write_song(places.dataset(configuration.data) / "train" / "Demo train 01 - Silver Orchard")
+    stage.check_data(configuration, places)
+
+
 def test_an_extra_folder_that_is_not_there_is_named(places, data):
     with pytest.raises(FileNotFoundError, match="no data folder nowhere"):
         stage.check_data(settings(dataset=str(data), extra=["nowhere"]), places)

@@ -22,7 +22,7 @@ from .licences import DATA
 from .splits import OFFICIAL_VALIDATION
 from .unpacking import unpack
 
-__all__ = ["CORPORA", "Corpus", "check_obtainable", "check_whole", "obtain"]
+__all__ = ["CORPORA", "Corpus", "check_obtainable", "check_whole", "is_there", "obtain"]
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,11 @@ def obtain(
     """
     data_dir = Path(data_dir)
     root = data_dir / corpus.name
-    if not _visible(root):
+    if not is_there(corpus, data_dir):
         check_obtainable(corpus, data_dir, accepted)
         print(f"{corpus.name}: {corpus.terms}")
         with _alone(data_dir, corpus.name):
-            if not _visible(root):  # another run may have brought it meanwhile
+            if not is_there(corpus, data_dir):  # another run may have brought it meanwhile
                 _bring(corpus, data_dir, keep_archive, progress)
     try:
         check_whole(corpus, root)
@@ -194,6 +194,11 @@ def obtain(
     return root
 
 
+def is_there(corpus: Corpus, data_dir: str | os.PathLike) -> bool:
+    """Whether there is a folder of that name with anything in it."""
+    return bool(_visible(Path(data_dir) / corpus.name))
+
+
 def check_obtainable(corpus: Corpus, data_dir: str | os.PathLike, accepted: bool) -> None:
     """A data set that is not there can be had, as far as can be told without a network.
 
@@ -202,20 +207,20 @@ def check_obtainable(corpus: Corpus, data_dir: str | os.PathLike, accepted: bool
         FileNotFoundError: if it has to be placed by hand.
     """
     data_dir = Path(data_dir)
-    places = (data_dir / corpus.name, data_dir / corpus.archive, data_dir / corpus.raw)
-    if any(place.is_file() or _visible(place) for place in places):
+    placed = (data_dir / corpus.archive).is_file() or _visible(data_dir / corpus.raw)
+    if placed or is_there(corpus, data_dir):
         return
     if corpus.url is None:
         raise FileNotFoundError(
             f"There is no {data_dir / corpus.name}, and nowhere that {corpus.name} can be "
-            f"downloaded from. {corpus.terms} {corpus.by_hand(data_dir)}"
+            f"downloaded from.\n  {corpus.terms}\n{corpus.by_hand(data_dir)}"
         )
     if not accepted:
         size = disk.gigabytes(corpus.size or 0)
         raise PermissionError(
             f"There is no {data_dir / corpus.name}. It is downloaded ({corpus.archive}, {size}) "
-            f"once you accept its terms, with --accept_license. {corpus.terms} They are to be "
-            f"read at {corpus.page} . {corpus.by_hand(data_dir)}"
+            f"once you accept its terms with --accept_license:\n  {corpus.terms}\n"
+            f"  {corpus.page}\n{corpus.by_hand(data_dir)}"
         )
 
 
@@ -247,7 +252,7 @@ def check_whole(corpus: Corpus, root: Path) -> None:
 def _bring(corpus: Corpus, data_dir: Path, keep_archive: bool, progress: bool) -> None:
     archive, raw = data_dir / corpus.archive, data_dir / corpus.raw
     if _visible(raw):
-        _place(corpus, raw, data_dir)
+        _place(corpus, raw, data_dir, raw.name)
         return
     downloaded = not archive.is_file()
     if downloaded:
@@ -258,7 +263,7 @@ def _bring(corpus: Corpus, data_dir: Path, keep_archive: bool, progress: bool) -
     shutil.rmtree(unpacked, ignore_errors=True)
     try:
         unpack(archive, unpacked, progress)
-        _place(corpus, unpacked, data_dir)
+        _place(corpus, unpacked, data_dir, archive.name)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
     if downloaded and not keep_archive:
@@ -283,12 +288,12 @@ def _download(corpus: Corpus, data_dir: Path, progress: bool) -> None:
     except download.Restricted as reason:
         raise PermissionError(
             f"{reason} Access to {corpus.name} is restricted there: it may have to be asked for "
-            f"at {corpus.page} . {corpus.by_hand(data_dir)}"
+            f"at {corpus.page} .\n{corpus.by_hand(data_dir)}"
         ) from reason
     except OSError as reason:
         if isinstance(reason, disk.NoSpace) or reason.errno is not None:
             raise  # of this machine, not of the server
-        raise type(reason)(f"{reason} {corpus.by_hand(data_dir)}") from reason
+        raise type(reason)(f"{reason}\n{corpus.by_hand(data_dir)}") from reason
 
 
 def _check_placed(corpus: Corpus, archive: Path, progress: bool) -> None:
@@ -307,9 +312,11 @@ def _check_placed(corpus: Corpus, archive: Path, progress: bool) -> None:
         print(f"{reason} It is used if it holds the {corpus.tracks['train']} songs all the same.")
 
 
-def _place(corpus: Corpus, found: Path, data_dir: Path) -> None:
+def _place(corpus: Corpus, found: Path, data_dir: Path, name: str) -> None:
     """Brings what was unpacked under the data set's name, once all is there.
 
+    Args:
+        name: of where it comes from.
     Raises:
         ValueError: if it is not all of it.
     """
@@ -319,14 +326,14 @@ def _place(corpus: Corpus, found: Path, data_dir: Path) -> None:
         arranged = corpus.arrange(found, new)
         if arranged is None:
             raise ValueError(
-                f"What is in {corpus.archive} is not {corpus.name}; expected "
+                f"What is in {name} is not {corpus.name}; expected "
                 f"{corpus.layout}. Get it again, see {corpus.page} ."
             )
         try:
             check_whole(corpus, arranged)
         except (ValueError, FileNotFoundError) as reason:
             raise ValueError(
-                f"What is in {corpus.archive} is not {corpus.name} as it should be: {reason}. Get "
+                f"What is in {name} is not {corpus.name} as it should be: {reason}. Get "
                 f"it again, see {corpus.page} ."
             ) from reason
         shutil.rmtree(root, ignore_errors=True)  # nothing that can be seen is in it

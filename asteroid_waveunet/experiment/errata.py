@@ -18,8 +18,8 @@ ERRATA = {
     "Hop Along - Sister Cities": "the other sources bleed into vocals",
     "Leaf - Wicked": "at 2:20 and 3:02 a guitar is in drums and vocals",
     "PR - Oh No": "the sources do not sum to the mixture in the left channel; it is separated from "
-    "the mixture as released and scored against the sources as released, as everybody does, and no "
-    "estimate that sums to the mixture can reach them there, an ideal mask's neither",
+    "the mixture and scored against the sources, both as released, as in published results, so "
+    "that estimates which sum to the mixture cannot be perfect there",
 }
 
 

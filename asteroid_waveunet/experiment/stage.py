@@ -125,15 +125,12 @@ def check_data(configuration: Configuration, places: Places, accept_license: boo
             is left to train on or to validate; or a song is in two of them.
     """
     data = configuration.data
-    roots = dict(zip((data.dataset, *data.extra), places.roots(data), strict=True))
-    for name, root in roots.items():
-        if name in datasets.CORPORA and not root.is_dir():
-            datasets.check_obtainable(datasets.CORPORA[name], places.data_dir, accept_license)
-    if all(root.is_dir() or name not in TO_BE_MADE for name, root in roots.items()):
-        _check_layout(configuration, *roots.values())
-
-
-TO_BE_MADE = {"demo", *datasets.CORPORA}  # by stage 0; folders of one's own are there
+    known = [datasets.CORPORA[n] for n in (data.dataset, *data.extra) if n in datasets.CORPORA]
+    for corpus in known:
+        datasets.check_obtainable(corpus, places.data_dir, accept_license)
+    is_made = "demo" in (data.dataset, *data.extra)
+    if not is_made and all(datasets.is_there(corpus, places.data_dir) for corpus in known):
+        _check_layout(configuration, *places.roots(data))
 
 
 def _check_layout(configuration: Configuration, root: Path, *extra: Path) -> None:
@@ -193,7 +190,7 @@ def obtain(
         elif name in datasets.CORPORA:
             corpus = datasets.CORPORA[name]
             datasets.obtain(corpus, places.data_dir, accept_license, data.keep_archive)
-    check_data(configuration, places)
+    _check_layout(configuration, *roots)
     model = configuration.make_model()
     for track in musdb.tracks(roots[0]):
         if track.subset == "test":  # those to train on are read whole in stage 1
