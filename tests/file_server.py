@@ -32,6 +32,7 @@ class FileServer:
         handler = type("Handler", (Handler,), {"server_of": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # of clients that go away
         self.url = f"http://127.0.0.1:{self.server.server_port}/files/data.zip?download=1"
 
     def __enter__(self) -> FileServer:

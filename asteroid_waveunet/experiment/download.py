@@ -190,10 +190,9 @@ def _complete(part: Part, bar: tqdm) -> None:
         try:
             patient(_go_on, part, longest, bar)
         except Interrupted as reason:
-            raise OSError(
-                f"{part.url} cannot be downloaded ({reason}). {gigabytes(part.have)} of "
-                f"{gigabytes(part.size)} have come and are kept; the same command goes on there."
-            ) from reason
+            came = f"{gigabytes(part.have)} of {gigabytes(part.size)} have come and are kept"
+            advice = f"{came}; the same command goes on there" if part.have else "Check the network"
+            raise OSError(f"{part.url} cannot be downloaded ({reason}). {advice}.") from reason
         longest = part.have
         if longest < part.size:
             time.sleep(FIRST_WAIT)  # it broke off
