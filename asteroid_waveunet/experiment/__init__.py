@@ -1,6 +1,8 @@
 """Making a model: data, training, scores, publishing. Needs asteroid-waveunet[experiment].
 
 musdb          tracks in MUSDB18's layout, stems or wav; ffmpeg finds what decodes them
+datasets       the data sets known by name;  download and unpacking bring them, disk has the room
+errata         faults that songs of MUSDB18 are known to have
 demo_songs     generated songs with true stems; composition and synthesis make them up
 preparation    tracks decoded once;  splits       which of them validate
 segments       pieces of tracks for a DataLoader;  augmentation changes them

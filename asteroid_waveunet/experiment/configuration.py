@@ -44,17 +44,23 @@ class Data:
     """Where the music comes from.
 
     Attributes:
-        dataset: `demo`, generated songs; a folder in MUSDB18's layout; `musdb18`, `musdb18hq`.
-        valid: the validation tracks: `official`, MUSDB18's own; a fraction of the training songs;
-            a list of names and patterns; or `auto`, official where they are there and a fifth
-            of the songs where not.
+        dataset: `demo`, generated songs; a folder in MUSDB18's layout; `musdb18`, `musdb18hq`,
+            `ccmixter`.
+        extra: more data sets, named as `dataset` is, whose training songs are trained on too;
+            `ccmixter` for the paper's models of the voice. None of them validates or tests.
+        valid: the validation tracks: `official`, MUSDB18's own; `paper`, a quarter of the training
+            songs, always the same; another fraction, drawn with the seed; a list of names and
+            patterns; or `auto`, official where they are there and a fifth of the songs where not.
+        keep_archive: whether a zip that was downloaded stays after it was unpacked.
         demo_train_songs, demo_test_songs: how many songs are generated.
         demo_seconds: their length.
         demo_sample_rate: their rate, in Hz.
     """
 
     dataset: str = "musdb18"
+    extra: list[str] = field(default_factory=list)
     valid: str | float | list[str] = "auto"
+    keep_archive: bool = False
     demo_train_songs: int = 24
     demo_test_songs: int = 6
     demo_seconds: float = 20.0
