@@ -3,13 +3,14 @@
 import os
 from pathlib import Path
 
+from asteroid_waveunet.experiment import loggers
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
 from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 
 # What may change between two runs of one experiment without making it another one.
 CHANGEABLE = {
-    "patience", "num_workers", "precision", "jobs", "memory", "fast", "data_name", "license",
-    "examples", "examples_license", "repo_id", "private", "revision",
+    "patience", "num_workers", "precision", "logger", "listen_every", "jobs", "memory", "fast",
+    "data_name", "license", "examples", "examples_license", "repo_id", "private", "revision",
 }  # fmt: skip
 
 
@@ -19,6 +20,7 @@ def configure(conf, places, overrides):
     if dataset and Path(dataset).is_dir():
         overrides["dataset"] = str(Path(dataset).resolve())
     configuration = load(conf, overrides)
+    loggers.check(configuration.training.logger)
     check_data(configuration, places)
     if os.environ.get("RESUME") == "true" and not places.checkpoints.is_dir():
         raise FileNotFoundError(f"There is nothing to resume in {places.exp_dir}.")
