@@ -117,9 +117,12 @@ def _tracks(segments: Segments) -> Iterator[tuple[Prepared, Tensor, Tensor]]:
     walk = itertools.groupby(range(len(segments)), key=lambda index: segments.place(index)[0])
     for number, indices in walk:
         track = segments.tracks[number]
-        items = [segments[index] for index in indices]
-        mixture = torch.cat([mixture[:, kept] for mixture, _ in items], dim=-1)
-        sources = torch.cat([targets for _, targets in items], dim=-1)
+        # A copy is kept of the mixture's middle: its context is much longer.
+        items = [
+            (mixture[:, kept].clone(), targets)
+            for mixture, targets in map(segments.__getitem__, indices)
+        ]
+        mixture, sources = (torch.cat(parts, dim=-1) for parts in zip(*items, strict=True))
         sources = sources.reshape(track.n_src, track.channels, -1)
         yield track, mixture[:, : track.length], sources[..., : track.length]
 
