@@ -8,6 +8,8 @@ preparation    tracks decoded once;  splits       which of them validate
 segments       pieces of tracks for a DataLoader;  augmentation changes them
 configuration  an experiment's settings;  objectives   losses and schedules by name
 training       Asteroid's System on Lightning, to the best model;  validation  its SDR meanwhile
+averaging      the weights' moving average;  loggers  where curves go;  media  sounds among them
+monitoring     what a person hears of a training;  progress  how far it is
 evaluation     museval's scores of a track;  estimates  what is scored: models, folders, an oracle
 scoring        scores of a data set;  systems  what is scored, their files;  processes  that do it
 aggregation    figures of a data set, and a table of them
