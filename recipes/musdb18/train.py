@@ -20,7 +20,6 @@ def main(configuration, places):
         valid_set,
         places.exp_dir,
         settings,
-        sampler=segments.EpochSampler(len(train_set)),
         config=configuration.as_dict(),
     )
     print(f"The best model is in {places.best_model}.")
