@@ -47,11 +47,10 @@ class WholeFiles(TorchCheckpointIO):
         torch.save(checkpoint, buffer)
         path = Path(path)
         try:
-            with replacing(path) as partial:
-                with open(partial, "wb") as file:
-                    file.write(buffer.getbuffer())
-                    file.flush()
-                    os.fsync(file.fileno())
+            with replacing(path) as partial, open(partial, "wb") as file:
+                file.write(buffer.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as reason:
             raise OSError(_unwritten(path, buffer.getbuffer().nbytes, reason)) from reason
 
@@ -215,7 +214,8 @@ def _tidy(folder: Path) -> None:
 
 def _random_state() -> dict[str, Any]:
     """Of all generators, as tensors and plain Python."""
-    kind, keys, *rest = np.random.get_state()
+    legacy: Any = np.random.get_state()  # noqa: NPY002 - others' code may draw from it
+    kind, keys, *rest = legacy
     return {
         "python": random.getstate(),
         "numpy": (kind, keys.tolist(), *rest),
@@ -226,7 +226,7 @@ def _random_state() -> dict[str, Any]:
 
 def _set_random_state(state: dict[str, Any]) -> None:
     random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if len(state["cuda"]) == torch.cuda.device_count() and state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])

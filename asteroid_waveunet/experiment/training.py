@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, TQDMProgr
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from .. import weights
 from ..model import WaveUNet
@@ -188,14 +188,14 @@ def make_system(
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr)
     n_steps = batches.steps // settings.accumulate * settings.max_epochs
     walk = own_share(valid_set, batches)
-    chunks = [walk[i : i + settings.batch_size] for i in range(0, len(walk), settings.batch_size)]
+    own = Subset(valid_set, walk or [0])
     n_workers = 0 if on_device else settings.num_workers
     system = WaveUNetSystem(
         model=model,
         optimizer=optimizer,
         loss_func=LOSSES[settings.loss],
-        train_loader=_loader(train_set, batches, n_workers),
-        val_loader=_loader(valid_set, chunks or [[0]], settings.num_workers),
+        train_loader=_loader(train_set, n_workers, batch_sampler=batches),
+        val_loader=_loader(own, settings.num_workers, batch_size=settings.batch_size),
         scheduler=SCHEDULES[settings.schedule](optimizer, settings.lr, n_steps),
         config=_loggable(config),
     )
@@ -217,14 +217,16 @@ def own_share(valid_set: Any, batches: Batches) -> list[int]:
     return [index for index in indices if tracks[index] in own]
 
 
-def _loader(dataset: Dataset, batches: Any, num_workers: int) -> DataLoader:
+def _loader(dataset: Dataset, num_workers: int, **batches: Any) -> DataLoader:
     return DataLoader(
         dataset,
-        batch_sampler=batches,
+        **batches,
         collate_fn=collated,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         prefetch_factor=4 if num_workers else None,
+        # Of its own: to begin a pass draws a number, to begin it with workers kept does not.
+        generator=torch.Generator(),
         # Pages that stay where they are can be copied to a GPU while it computes.
         pin_memory=num_workers > 0 and torch.cuda.is_available(),
     )
