@@ -6,6 +6,9 @@ preparation    tracks decoded once;  splits       which of them validate
 segments       pieces of tracks for a DataLoader;  augmentation changes them
 configuration  an experiment's settings;  objectives   losses and schedules by name
 training       Asteroid's System on Lightning, to the best model;  validation  its SDR meanwhile
+sampling       which segments make a batch;  ranks   what processes that train together tell others
+rounds         how long it goes on: patience, the paper's second round;  curves  its table
+checkpoints    where it is, on disk;  interruption  signals;  failures  a loss that is no number
 evaluation     museval's scores of a track;  estimates  what is scored: models, folders, an oracle
 scoring        scores of a data set;  systems  what is scored, their files;  processes  that do it
 aggregation    figures of a data set, and a table of them

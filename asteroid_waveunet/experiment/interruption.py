@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from types import FrameType
 
 __all__ = ["Interrupted", "Requests", "requeue"]
@@ -26,11 +27,12 @@ class Interrupted(Exception):
 
 
 class Requests:
-    """Notes the first signal that asks to end; a second one is obeyed on the spot.
+    """Notes a signal that asks to end; only a second Ctrl-C is obeyed on the spot.
 
     Nothing is saved in the handler: a signal comes at any instruction, when an optimiser's step
     may be half done. SIGTERM is what `kill`, Docker and SLURM send, SIGINT is Ctrl-C, and
-    SIGUSR1 what SLURM sends with `--signal=USR1@300`, 300 s before a job's time is over.
+    SIGUSR1 what SLURM sends with `--signal=USR1@300`, 300 s before a job's time is over. They may
+    come twice, from whoever sent them and from the script that passes them on.
 
     Attributes:
         received: the signal's number, 0 for none.
@@ -40,15 +42,15 @@ class Requests:
         self.received = 0
 
     def listen(self) -> None:
-        """From now on; only a process's main thread can."""
-        for number in ASKING:
-            signal.signal(number, self._note)
+        """From now on, in a process's main thread: no other can."""
+        if threading.current_thread() is threading.main_thread():
+            for number in ASKING:
+                signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
-        signal.signal(
-            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        )
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
 
 
 def requeue() -> str:

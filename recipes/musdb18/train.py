@@ -1,8 +1,11 @@
 """Stage 2: training, to the best model by validation loss."""
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from asteroid_waveunet.experiment import augmentation, segments, splits, stage, training
+
+say = rank_zero_only(print)  # several processes train where there are several devices
 
 
 def main(configuration, places):
@@ -22,7 +25,7 @@ def main(configuration, places):
         settings,
         config=configuration.as_dict(),
     )
-    print(f"The best model is in {places.best_model}.")
+    say(f"The best model is in {places.best_model}.")
 
 
 def make_segments(configuration, places, model):
@@ -31,7 +34,7 @@ def make_segments(configuration, places, model):
     prepared = stage.prepare(configuration, places, progress=False)
     names = splits.split([t.name for t in prepared], configuration.data.valid, settings.seed)
     train_tracks, valid_tracks = ([t for t in prepared if t.name in side] for side in names)
-    print(f"{len(train_tracks)} tracks to train on, {len(valid_tracks)} to validate.")
+    say(f"{len(train_tracks)} tracks to train on, {len(valid_tracks)} to validate.")
     lengths = model.geometry.fit(settings.segment_length)
     left = model.geometry.left_context
     train_set = segments.Segments(
