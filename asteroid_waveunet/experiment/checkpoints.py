@@ -36,13 +36,16 @@ DIVERGED = (
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Lightning's checkpoints, written so that a kill or a full disk leaves the one before."""
+    """Lightning's checkpoints, written so that a kill or a full disk leaves the one before.
+
+    Attributes:
+        failure: why the last one could not be written. The process that writes does not raise it:
+            others would wait for that one without an end. `Checkpoints` does, in all of them.
+    """
+
+    failure: OSError | None = None
 
     def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
-        """
-        Raises:
-            OSError: if it cannot be written; the one before is kept.
-        """
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         path = Path(path)
@@ -52,7 +55,7 @@ class WholeFiles(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as reason:
-            raise OSError(_unwritten(path, buffer.getbuffer().nbytes, reason)) from reason
+            self.failure = OSError(_unwritten(path, buffer.getbuffer().nbytes, reason))
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> Any:
         """Tensors and plain Python only, on the CPU; Lightning brings them where they belong."""
@@ -107,6 +110,7 @@ class Checkpoints(Checkpoint):
 
     Args:
         folder: of both files.
+        files: what Lightning writes them with.
         rounds: says which epoch is the best so far.
         losses: that have to be finite before anything is written.
         requests: to end; checked between steps.
@@ -116,12 +120,14 @@ class Checkpoints(Checkpoint):
     def __init__(
         self,
         folder: Path,
+        files: WholeFiles,
         rounds: Rounds,
         losses: FiniteLoss,
         requests: Requests,
         minutes: float,
     ) -> None:
         self.last, self.best = folder / "last.ckpt", folder / "best.ckpt"
+        self.files = files
         self.rounds = rounds
         self.losses = losses
         self.requests = requests
@@ -170,6 +176,8 @@ class Checkpoints(Checkpoint):
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(self.last, weights_only=False)
+        if ranks.highest(int(self.files.failure is not None), trainer.strategy.root_device):
+            raise self.files.failure or OSError(f"{self.last} cannot be written; see there.")
         self._written = time.monotonic()
 
     @rank_zero_only

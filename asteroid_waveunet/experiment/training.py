@@ -125,7 +125,10 @@ def fit(
     _set_arithmetic(settings)
     rounds = Rounds(batches, settings, last.with_name("best.ckpt"))
     losses = FiniteLoss(exp_dir, batches, settings.seed)
-    keeper = Checkpoints(last.parent, rounds, losses, Requests(), settings.checkpoint_minutes)
+    files = WholeFiles()
+    keeper = Checkpoints(
+        last.parent, files, rounds, losses, Requests(), settings.checkpoint_minutes
+    )
     trainer = make_trainer(
         settings,
         batches.steps,
@@ -142,6 +145,7 @@ def fit(
             ),
             Curves(exp_dir / "logs", steps_done),
         ],
+        files,
     )
     batches.rank = trainer.global_rank
     system = make_system(model, train_set, valid_set, settings, batches, config or {}, on_device)
@@ -274,6 +278,7 @@ def make_trainer(
     steps_per_epoch: int,
     callbacks: Sequence[Callback],
     loggers: Sequence[Logger],
+    files: WholeFiles,
 ) -> pl.Trainer:
     """Lightning's trainer, on a GPU if there is one that CUDA_VISIBLE_DEVICES does not hide.
 
@@ -294,7 +299,7 @@ def make_trainer(
             accumulate_grad_batches=settings.accumulate,
             gradient_clip_val=settings.clip or None,
             callbacks=list(callbacks),
-            plugins=[WholeFiles()],
+            plugins=[files],
             logger=list(loggers),
             log_every_n_steps=min(50, steps_per_epoch),
             num_sanity_val_steps=0,
