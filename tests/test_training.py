@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import assert_same_model, tiny
-from endless import Songs, train
+from endless import Songs, tracks, train
 
 from asteroid_waveunet import WaveUNet, untrusted
 from asteroid_waveunet.experiment import training
+from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.objectives import LOSSES, SCHEDULES
-from asteroid_waveunet.experiment.sampling import Reshuffled
+from asteroid_waveunet.experiment.sampling import Batches, Reshuffled
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -266,3 +267,29 @@ def test_any_finite_set_can_be_trained_on(tmp_path):
             return super().__getitem__(index)
 
     train(tmp_path, train_set=Reshuffled(Finite(tiny(), 8), seed=1), max_epochs=3)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+def test_every_validation_track_is_with_one_process_and_in_order(tmp_path, ranks):
+    valid_set = tracks(tmp_path)
+    shares = [training.own_share(valid_set, Batches(1, 1, ranks, rank)) for rank in range(ranks)]
+    assert sorted(index for share in shares for index in share) == list(range(len(valid_set)))
+    homes = [{valid_set.place(index)[0] for index in share} for share in shares]
+    assert sum(map(len, homes)) == 4, "no track is in two"
+    assert all(share == sorted(share) for share in shares)
+    assert shares.count([]) == max(0, ranks - 4)
+
+
+def test_a_process_without_tracks_counts_for_nothing(tmp_path):
+    """It validates a segment all the same, to be with the others when they meet."""
+    model, valid_set = tiny(), tracks(tmp_path)
+    batches = Batches(1, 2, ranks=5, rank=4)
+    system = training.make_system(
+        model, Songs(model, 2), valid_set, Training(num_workers=0), batches, {}, False
+    )
+    assert system.spare and len(system.val_loader) == 1
+    system.on_validation_epoch_start()
+    for number, batch in enumerate(system.val_loader):
+        system.validation_step(batch, number)
+    assert system._total == [0, 0]
+    assert np.isnan(system.validation.medians()).all()
