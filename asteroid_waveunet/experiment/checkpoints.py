@@ -172,7 +172,7 @@ class Checkpoints(Checkpoint):
             self._end(trainer, wanted, f"training is saved after step {trainer.global_step}")
 
     def _save(self, trainer: pl.Trainer) -> None:
-        self.losses.settle(trainer)
+        self.losses.settle()
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(self.last, weights_only=False)

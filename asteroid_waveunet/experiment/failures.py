@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,27 +35,33 @@ class FiniteLoss(pl.Callback):
         self.folder = folder
         self.batches = batches
         self.seed = seed
-        self._pending: deque[tuple[Tensor, Any, dict[str, Any]]] = deque()
+        self._pending: deque[tuple[Callable[[], bool], Tensor, Any, dict[str, Any]]] = deque()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, n: int
     ) -> None:
         place = {"epoch": trainer.current_epoch, "step": n}
-        self._pending.append((outputs["loss"], batch, place))
+        self._pending.append((finite(outputs["loss"]), outputs["loss"], batch, place))
         if len(self._pending) > (pl_module.device.type == "cuda"):
-            self._check(trainer, *self._pending.popleft())
+            self._check(*self._pending.popleft())
 
-    def settle(self, trainer: pl.Trainer) -> None:
+    def settle(self) -> None:
         """Looks at the losses that have not been looked at.
 
         Raises:
             ValueError: if one is not finite.
         """
         while self._pending:
-            self._check(trainer, *self._pending.popleft())
+            self._check(*self._pending.popleft())
 
-    def _check(self, trainer: pl.Trainer, loss: Tensor, batch: Any, place: dict[str, Any]) -> None:
-        bad = not bool(torch.isfinite(loss))
+    def _check(
+        self,
+        is_finite: Callable[[], bool],
+        loss: Tensor,
+        batch: Any,
+        place: dict[str, Any],
+    ) -> None:
+        bad = not is_finite()
         if not ranks.highest(int(bad), loss.device):
             return
         if not bad:
@@ -73,3 +80,24 @@ class FiniteLoss(pl.Callback):
             "go on from the last checkpoint with --clip 1 or --precision 32-true, or begin anew "
             "under another --tag with a lower --lr."
         )
+
+
+def finite(loss: Tensor) -> Callable[[], bool]:
+    """Whether a loss is finite, asked for now and answered later.
+
+    A GPU works through what it is given in order: to read a value from it waits for all that was
+    given before. So the answer is sent at once, and read when it has come.
+    """
+    answer = torch.isfinite(loss)
+    if loss.device.type != "cuda":
+        return lambda: bool(answer)
+    here = torch.empty((), dtype=torch.bool, pin_memory=True)
+    here.copy_(answer, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record()
+
+    def read() -> bool:
+        arrived.synchronize()
+        return bool(here)
+
+    return read
