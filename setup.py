@@ -31,7 +31,7 @@ export = [  # a step of a model for other programs
     "onnxruntime>=1.18,<2",  # runs the file that was written; 1.17 refuses its version of ONNX
 ]
 make_a_model = [
-    "pytorch-lightning>=2.2.1,<3",  # training; older ones crash where a training goes on
+    "pytorch-lightning>=2.5,<3",  # training; older ones validate again where it goes on
     "tensorboard>=2.10",  # training curves
     "musdb>=0.4.3,<0.5",  # MUSDB18's stems
     "museval>=0.4.1,<0.5",  # BSSEval v4

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asteroid_waveunet import presets
-from asteroid_waveunet.experiment.configuration import Training, load, parse_overrides
+from asteroid_waveunet.experiment.configuration import PRECISIONS, Training, load, parse_overrides
 
 CONF = Path(__file__).parents[1] / "recipes" / "musdb18" / "conf"
 
@@ -71,6 +71,23 @@ def test_the_command_line_comes_over_the_file(tmp_path):
     assert len(configuration.make_model().down) == 3
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("32", "32-true"), ("32-true", "32-true"), ("bf16", "bf16-mixed"), ("16-mixed", "16-mixed")],
+)
+def test_precisions_are_written_as_one_likes(tmp_path, written, meant):
+    by_option = load(conf(tmp_path), {"precision": written})
+    in_file = load(conf(tmp_path, f"model: {{preset: M1}}\ntraining: {{precision: {written}}}"))
+    for configuration in (by_option, in_file):
+        assert PRECISIONS[configuration.training.precision] == meant
+
+
+def test_only_a_constant_schedule_has_a_second_round(tmp_path):
+    assert load(conf(tmp_path)).training.fine_tunes
+    assert not load(conf(tmp_path), {"schedule": "one_cycle"}).training.fine_tunes
+    assert not load(conf(tmp_path), {"fine_tuning": "false"}).training.fine_tunes
+
+
 def test_what_is_saved_loads_as_the_same(tmp_path):
     configuration = load(conf(tmp_path), {"lr": "3e-4", "valid": "['a*', b]", "sources": "[a, b]"})
     configuration.save(tmp_path / "saved.yml")
@@ -126,6 +143,17 @@ def test_text_is_taken_as_it_stands(tmp_path, text):
         ("model: {preset: M1}", {"listen_every": "-1"}, "listen_every is -1; .* at least 0"),
         ("model: {preset: M1}", {"logger": "wand"}, "logger is 'wand'; expected one of tensorb"),
         ("training: {lr: .nan}", {}, "lr is nan; expected a number above 0"),
+        ("training: {fine_tuning_lr: 0}", {}, "fine_tuning_lr is 0.0; expected a number above 0"),
+        ("training: {clip: -1}", {}, "clip is -1.0; expected a number, 0 or more"),
+        ("model: {preset: M1}", {"checkpoint_minutes": "inf"}, "checkpoint_minutes is inf; expec"),
+        (
+            "model: {preset: M1}",
+            {"precision": "8"},
+            "precision is 8; expected one of 32-true, bf16",
+        ),
+        ("model: {preset: M1}", {"strategy": "fsdp"}, "'fsdp'; expected one of auto, ddp"),
+        ("model: {preset: M1}", {"devices": "0"}, "devices is 0; .* at least 1"),
+        ("model: {preset: M1}", {"accumulate": "0"}, "accumulate is 0; .* at least 1"),
         ("data: {1: 2}", {}, "no setting 1 "),
         ("model: [M1]", {}, "not of the form section"),
         ("a: b: c", {}, "is no YAML"),

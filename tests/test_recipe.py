@@ -191,6 +191,27 @@ def test_a_training_that_is_killed_goes_on(finished, tmp_path):
     assert "Epoch 0:" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_training_that_is_asked_to_end_saves_first(finished, number, status):
+    """SIGTERM to the script alone, as `kill` sends it; Ctrl-C to all, as a terminal does."""
+    tag = f"asked_by_{status}"
+    arguments = smallest(max_epochs=4000, schedule="constant", patience=10000, tag=tag)
+    process = subprocess.Popen(
+        command(finished[0], *arguments, "--stage", "2", "--stop_stage", "2"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    last = finished[0] / "exp" / tag / "checkpoints" / "last.ckpt"
+    deadline = time.time() + 120
+    while not last.exists() and time.time() < deadline:
+        time.sleep(0.1)
+    (os.kill if number == signal.SIGTERM else os.killpg)(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status, said[-3000:]
+    assert "training is saved after step" in said or "this validation begins again" in said
+    assert "Run the same command again to go on." in said
+    assert "Traceback" not in said and "once that is mended" not in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

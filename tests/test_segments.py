@@ -121,23 +121,12 @@ def test_one_channel_has_no_channel_axis_in_the_targets(tmp_path):
 def test_prepared_music_reaches_a_data_loader_in_workers(data, tmp_path):
     prepared = preparation.prepare(data, tmp_path / "out", STEMS, RATE, 2, progress=False)
     segments = segments_of.Segments(prepared, LENGTHS, LEFT, epoch_length=6)
-    loader = torch.utils.data.DataLoader(
-        segments, batch_size=3, sampler=segments_of.EpochSampler(6), num_workers=1
-    )
+    loader = torch.utils.data.DataLoader(segments, batch_size=3, num_workers=1)
     batches = list(loader)
     assert [m.shape for m, _ in batches] == [(3, 2, 130)] * 2
     assert (batches[0][0][1] == segments[1][0]).all()
     centre = batches[0][0][..., LEFT : LEFT + LENGTHS.output]
     torch.testing.assert_close(batches[0][1].sum(dim=1), centre)
-
-
-def test_the_sampler_goes_on_where_an_epoch_begins():
-    sampler = segments_of.EpochSampler(5)
-    assert list(sampler) == [0, 1, 2, 3, 4] and len(sampler) == 5
-    iterator = iter(sampler)  # made before the epoch is set, as Lightning does on resuming
-    sampler.set_epoch(3)
-    assert list(iterator) == list(sampler) == [15, 16, 17, 18, 19]
-    assert list(segments_of.EpochSampler(5, epoch=3)) == list(sampler)
 
 
 def test_what_does_not_fit_is_refused(tmp_path):

@@ -8,6 +8,9 @@ preparation    tracks decoded once;  splits       which of them validate
 segments       pieces of tracks for a DataLoader;  augmentation changes them
 configuration  an experiment's settings;  objectives   losses and schedules by name
 training       Asteroid's System on Lightning, to the best model;  validation  its SDR meanwhile
+sampling       which segments make a batch;  ranks   what processes that train together tell others
+rounds         how long it goes on: patience, the paper's second round;  curves  its table
+checkpoints    where it is, on disk;  interruption  signals;  failures  a loss that is no number
 averaging      the weights' moving average;  loggers  where curves go;  media  sounds among them
 monitoring     what a person hears of a training;  progress  how far it is
 evaluation     museval's scores of a track;  estimates  what is scored: models, folders, an oracle

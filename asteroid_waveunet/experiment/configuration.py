@@ -35,9 +35,9 @@ def _at_least(name: str, value: int, least: int) -> None:
         raise ValueError(f"{name} is {value}; expected a whole number, at least {least}.")
 
 
-def _one_of(name: str, value: str, known: Mapping[str, Any]) -> None:
+def _one_of(name: str, value: str | int, known: Collection[Any]) -> None:
     if value not in known:
-        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}.")
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, known))}.")
 
 
 @dataclass(frozen=True)
@@ -72,66 +72,118 @@ class Data:
             raise ValueError(f"valid is {self.valid}; expected a fraction between 0 and 1.")
 
 
+# As one may write it -> as Lightning names it.
+PRECISIONS: dict[str | int, str] = {
+    **{name: name for name in ("32-true", "bf16-mixed", "16-mixed", "64-true")},
+    **{name: name for name in ("bf16-true", "16-true")},
+    **dict.fromkeys((32, "32"), "32-true"),
+    **dict.fromkeys((64, "64"), "64-true"),
+    **dict.fromkeys((16, "16"), "16-mixed"),
+    "bf16": "bf16-mixed",
+}
+
+STRATEGIES = ("auto", "ddp")
+
+# Settings of training that are 1 at least.
+COUNTS = (
+    *("segment_length", "batch_size", "accumulate", "epoch_length", "max_epochs"),
+    *("devices", "num_nodes"),
+)
+
+
 @dataclass(frozen=True)
 class Training:
     """How the model is trained; the defaults are the paper's (section 4.1, and its code).
 
     Attributes:
         segment_length: targets' samples per segment, rounded up to a length that fits.
-        batch_size: segments per step.
+        batch_size: segments per step, on each device.
+        accumulate: batches whose gradients are added up to make one step of the optimiser.
+        clip: the gradient's largest norm; 0 for any.
         epoch_length: segments between two validations.
-        max_epochs: upper bound; early stopping comes before it.
+        max_epochs: upper bound of both rounds together; early stopping comes before it.
         patience: epochs without a better validation loss after which training stops.
         loss: one of `objectives.LOSSES`.
         lr: Adam's step size, a schedule's highest.
         schedule: `constant`; `cosine` or `one_cycle`, over all of `max_epochs`.
         warmup_steps: the first steps of a schedule, over which the step size rises to `lr`.
+        fine_tuning: whether a constant schedule has a second round, as in the paper: from the
+            best weights, batches doubled, until patience ends again. Other schedules have an end.
+        fine_tuning_lr: its step size.
         ema: decay of the moving average of the weights that is validated and kept as the best,
             0.999 for example; 0 for the weights themselves.
         augmentation: names of `augmentation.AUGMENTATIONS`, in order.
         remix: the share of segments whose sources are each from another song or place (0 to 1).
         seed: of the weights, the split and the segments.
         num_workers: processes that load segments.
-        precision: Lightning's, such as `32-true`, `bf16-mixed`.
+        precision: Lightning's: `32-true` or 32, `bf16-mixed`, `16-mixed` and so on.
+        tf32: whether a GPU may round the factors of float32 products to 10 bits; several times
+            faster on many, and not what the paper had.
+        compile: whether torch.compile makes the network's program, once for each shape of batch.
+        devices: GPUs to train on, each in a process of its own; without a GPU, such processes.
+        num_nodes: machines, each with so many.
+        strategy: `auto`, or Lightning's `ddp`, which `auto` is with several devices.
+        checkpoint_minutes: between two checkpoints within an epoch; 0 for one at every step.
         logger: names of `loggers.LOGGERS`; `csv` is always among them.
         listen_every: epochs after which loggers get sounds of a validation passage; 0 for never.
     """
 
     segment_length: int = 16384
     batch_size: int = 16
+    accumulate: int = 1
+    clip: float = 0.0
     epoch_length: int = 32000
     max_epochs: int = 1000
     patience: int = 20
     loss: str = "mse"
     lr: float = 1e-4
     schedule: str = "constant"
+    fine_tuning: bool = True
+    fine_tuning_lr: float = 1e-5
     warmup_steps: int = 0
     ema: float = 0.0
     augmentation: list[str] = field(default_factory=lambda: ["random_gains"])
     remix: float = 0.0
     seed: int = 1337
     num_workers: int = 2
-    precision: str = "32-true"
+    precision: str | int = "32-true"
+    tf32: bool = False
+    compile: bool = False
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    checkpoint_minutes: float = 5.0
     logger: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
     listen_every: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("segment_length", "batch_size", "epoch_length", "max_epochs"):
+        for name in COUNTS:
             _at_least(name, getattr(self, name), 1)
         for name in ("patience", "seed", "num_workers", "warmup_steps", "listen_every"):
             _at_least(name, getattr(self, name), 0)
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr is {self.lr}; expected a number above 0.")
+        for name in ("lr", "fine_tuning_lr"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a number above 0.")
+        for name in ("clip", "checkpoint_minutes"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a number, 0 or more.")
         if not 0 <= self.remix <= 1:
             raise ValueError(f"remix is {self.remix}; expected a share between 0 and 1.")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is {self.ema}; expected a decay from 0 to below 1.")
         _one_of("loss", self.loss, LOSSES)
         _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("strategy", self.strategy, STRATEGIES)
         for name in self.augmentation:
             _one_of("augmentation", name, AUGMENTATIONS)
         for name in self.logger:
             _one_of("logger", name, LOGGERS)
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether there is a second round."""
+        return self.fine_tuning and self.schedule == "constant"
 
 
 @dataclass(frozen=True)

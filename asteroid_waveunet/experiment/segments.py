@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from .preparation import Prepared
 
-__all__ = ["EpochSampler", "Segments"]
+__all__ = ["Segments"]
 
 
 class Lengths(Protocol):
@@ -36,7 +36,7 @@ class Segments(Dataset):
         targets                        |------ output ------|
 
     Training draws segments at random: `item[i]` depends on (seed, i) alone, and a track is drawn
-    as often as its length asks for. `i` goes on beyond `len()`, see `EpochSampler`. Validation
+    as often as its length asks for. `i` goes on beyond `len()`, see `sampling.Batches`. Validation
     (`random=False`) walks over every sample of every track once, without augmentation.
 
     Args:
@@ -155,35 +155,3 @@ def _check_alike(tracks: Sequence[Prepared]) -> None:
     kinds = {(track.groups, track.n_src, track.channels, track.sample_rate) for track in tracks}
     if len(kinds) > 1:
         raise ValueError(f"tracks of different preparations cannot be mixed: {sorted(kinds)}")
-
-
-class EpochSampler(Sampler[int]):
-    """Indices `epoch * length` to `(epoch + 1) * length - 1`, in order.
-
-    With `Segments(random=True)` every epoch sees fresh segments, and a run that is resumed at
-    some epoch sees those it would have seen. Lightning calls `set_epoch` at each epoch's start,
-    but on resuming its loader's workers ask for the first indices before: give `epoch` then.
-
-    Args:
-        length: indices an epoch, the `epoch_length` of the segments.
-        epoch: the one to begin with, >= 0.
-
-    >>> sampler = EpochSampler(3)
-    >>> sampler.set_epoch(2)
-    >>> list(sampler)
-    [6, 7, 8]
-    """
-
-    def __init__(self, length: int, epoch: int = 0) -> None:
-        self.length = length
-        self.epoch = epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        # A generator: it asks for the epoch when the first index is wanted, not before.
-        yield from range(self.epoch * self.length, (self.epoch + 1) * self.length)
-
-    def __len__(self) -> int:
-        return self.length

@@ -13,6 +13,7 @@ from typing import Any
 from ..model import WaveUNet
 from . import datasets, demo_songs, errata, musdb, preparation, splits
 from .configuration import Configuration, Data, load
+from .interruption import Interrupted
 from .preparation import Prepared
 
 __all__ = [
@@ -260,12 +261,18 @@ def run(main: Callable[[Configuration, Places], None], arguments: Sequence[str] 
 
 
 def plainly(action: Callable[[], None]) -> None:
-    """Does it; what a user can cause becomes a message on stderr and status 1, 130 for Ctrl-C."""
+    """Does it; what a user can cause becomes a message on stderr and a status.
+
+    That is 1, or 128 and the number of the signal that ended it: 130 for Ctrl-C, 143 for SIGTERM.
+    """
     try:
         action()
     except (ValueError, OSError) as reason:
         print(f"error: {reason}", file=sys.stderr)
         sys.exit(1)
+    except Interrupted as reason:
+        print(reason, file=sys.stderr)
+        sys.exit(reason.status)
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from asteroid.engine import System
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Subset
 
-from .. import untrusted, weights
+from .. import weights
 from ..model import WaveUNet
-from . import loggers, monitoring
-from .configuration import Training
+from . import checkpoints, loggers, monitoring, ranks
+from .checkpoints import Checkpoints, WholeFiles
+from .configuration import PRECISIONS, Training
+from .failures import FiniteLoss
+from .interruption import Requests
 from .objectives import LOSSES, make_schedule
-from .segments import EpochSampler, Segments
+from .rounds import Rounds
+from .sampling import Batches, collated, dealt
+from .segments import Segments
 from .validation import ValidationSDR
 
 __all__ = ["WaveUNetSystem", "fit"]
@@ -30,23 +37,41 @@ class WaveUNetSystem(System):
     """Asteroid's System on the context path: mixtures longer than their targets.
 
     Attributes:
+        network: mixtures to estimates; the model's `forward_context`, or that compiled.
         validation: scores the validation segments, if there is one: `val_sdr/SOURCE`, in dB.
+        spare: whether this process validates only to keep step with the others.
     """
 
+    network: Callable[[Tensor], Tensor]
     validation: ValidationSDR | None = None
+    spare = False
 
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
         mixture, targets = batch
-        estimates = self.model.forward_context(mixture)
-        if self.validation is not None and not train:
+        estimates = self.network(mixture)
+        if self.validation is not None and not train and not self.spare:
             self.validation.feed(targets, estimates)
         return self.loss_func(estimates, targets)
 
+    def training_step(self, batch: Any, batch_nb: int) -> Tensor:
+        loss = self.common_step(batch, batch_nb, train=True)
+        self.log("loss", loss, logger=True, sync_dist=ranks.together())
+        return loss
+
     def on_validation_epoch_start(self) -> None:
+        self._total = [0.0, 0.0]  # the losses of all segments, and how many these are
         if self.validation is not None:
             self.validation.restart()
 
+    def validation_step(self, batch: Any, batch_nb: int) -> None:
+        n_segments = 0 if self.spare else len(batch[0])
+        loss = self.common_step(batch, batch_nb, train=False)
+        self._total[0] += float(loss) * n_segments
+        self._total[1] += n_segments
+
     def on_validation_epoch_end(self) -> None:
+        total, n_segments = ranks.summed(self._total, self.device)
+        self.log("val_loss", total / n_segments, prog_bar=True)
         super().on_validation_epoch_end()
         if self.validation is not None:
             medians = self.validation.medians()
@@ -66,77 +91,174 @@ def fit(
     valid_set: Dataset,
     exp_dir: str | os.PathLike,
     settings: Training,
-    sampler: Sampler | None = None,
     config: dict[str, Any] | None = None,
+    on_device: bool = False,
 ) -> WaveUNet:
     """Trains, and leaves the best model by validation loss in `exp_dir/best_model.pth`.
 
-    A run that was killed goes on from its last epoch when it is started again. Lightning's
-    checkpoints are in `exp_dir/checkpoints`, the curves in `exp_dir/logs` (TensorBoard and CSV):
-    losses, and the validation tracks' SDR (`val_sdr/SOURCE`) where `valid_set` is `Segments`.
+    A run that was killed goes on from `exp_dir/checkpoints/last.ckpt` when it is started again,
+    as if it had not been (see `Checkpoints`). The curves are in `exp_dir/logs` (TensorBoard and
+    CSV): losses, and the validation tracks' SDR (`val_sdr/SOURCE`) where `valid_set` is
+    `Segments`.
 
     Args:
         model: fresh, or with the weights to go on from.
-        train_set, valid_set: items `(mixture, targets)` for `model.forward_context`.
-        sampler: of `train_set`; None for each item once an epoch, shuffled.
+        train_set: items `(mixture, targets)` for `model.forward_context`. Item i is there for
+            every i >= 0 and depends on i alone, as those of `Segments` do; `Reshuffled` makes
+            such a set of any. Its length is that of an epoch.
+        valid_set: the same, each item once.
         config: section -> setting -> value, stored with the checkpoints.
+        on_device: whether batches of `train_set` are made where the model is, by its
+            `__getitems__`: no other process loads them.
     Returns:
         The best model, in evaluation mode.
     Raises:
-        ValueError: if a setting is not possible, or a checkpoint is corrupt.
+        ValueError: if a setting is not possible, a checkpoint is corrupt, or a loss not finite.
+        OSError: if a checkpoint cannot be written.
+        Interrupted: if a signal asked training to end; it is saved.
     """
     exp_dir = Path(exp_dir)
     last = exp_dir / "checkpoints" / "last.ckpt"
-    loader = functools.partial(
-        DataLoader,
-        batch_size=settings.batch_size,
-        num_workers=settings.num_workers,
-        persistent_workers=settings.num_workers > 0,
+    batches = epoch_of(len(train_set), settings)  # type: ignore[arg-type]
+    steps_done = checkpoints.steps_done(last)
+    _set_arithmetic(settings)
+    rounds = Rounds(batches, settings, last.with_name("best.ckpt"))
+    losses = FiniteLoss(exp_dir, batches, settings.seed)
+    files = WholeFiles()
+    keeper = Checkpoints(
+        last.parent, files, rounds, losses, Requests(), settings.checkpoint_minutes
     )
-    train_loader = loader(train_set, sampler=sampler, shuffle=sampler is None, drop_last=True)
-    if not len(train_loader):
+    trainer = make_trainer(
+        settings,
+        batches.steps,
+        [
+            # The averages come first: what validates and saves after them finds them in place.
+            *monitoring.callbacks(settings, exp_dir, batches.steps, valid_set),
+            losses,
+            rounds,
+            keeper,
+        ],
+        loggers.make(settings.logger, exp_dir, steps_done),
+        files,
+    )
+    batches.rank = trainer.global_rank
+    system = make_system(model, train_set, valid_set, settings, batches, config or {}, on_device)
+    with warnings.catch_warnings():
+        # Advice on worker counts and on logging intervals, which our settings state; and that a
+        # loader cannot be resumed, which ours does without Lightning.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*The number of training batches.*")
+        warnings.filterwarnings("ignore", ".*dataloader is not resumable.*")
+        trainer.fit(system, ckpt_path=str(last) if last.is_file() else None)
+    return keep_best(model, rounds, exp_dir, trainer.is_global_zero)
+
+
+def epoch_of(length: int, settings: Training) -> Batches:
+    """The batches of an epoch of so many segments, all processes' together.
+
+    An epoch is a whole number of the optimiser's steps: segments beyond the last are the next
+    epoch's first.
+
+    Raises:
+        ValueError: if there are too few for one step.
+    """
+    n_processes = settings.devices * settings.num_nodes
+    per_step = settings.batch_size * n_processes * settings.accumulate
+    steps = length // per_step * settings.accumulate
+    if not steps:
         raise ValueError(
-            f"An epoch has {len(train_set)} segments, fewer than a batch of "  # type: ignore[arg-type]
-            f"{settings.batch_size}; lower batch_size or raise epoch_length."
+            f"An epoch has {length} segments, fewer than a batch of {per_step}; lower batch_size "
+            "or raise epoch_length."
         )
+    return Batches(steps, settings.batch_size, n_processes)
+
+
+def make_system(
+    model: WaveUNet,
+    train_set: Dataset,
+    valid_set: Dataset,
+    settings: Training,
+    batches: Batches,
+    config: dict[str, Any],
+    on_device: bool,
+) -> WaveUNetSystem:
+    """What Lightning trains: the model with its data, its loss and its optimiser."""
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr)
-    n_steps = len(train_loader) * settings.max_epochs
+    n_steps = batches.steps // settings.accumulate * settings.max_epochs
+    walk = own_share(valid_set, batches)
+    own = Subset(valid_set, walk or [0])
+    n_workers = 0 if on_device else settings.num_workers
     system = WaveUNetSystem(
         model=model,
         optimizer=optimizer,
         loss_func=LOSSES[settings.loss],
-        train_loader=train_loader,
-        val_loader=loader(valid_set),
+        train_loader=_loader(train_set, n_workers, batch_sampler=batches),
+        val_loader=_loader(own, settings.num_workers, batch_size=settings.batch_size),
         scheduler=make_schedule(
             settings.schedule, optimizer, settings.lr, n_steps, settings.warmup_steps
         ),
-        config=_loggable(config or {}),
+        config=_loggable(config),
     )
-    epochs_done = _epochs_done(last) if last.is_file() else 0
-    if isinstance(sampler, EpochSampler):
-        # Lightning calls set_epoch, but when it resumes only after worker processes have begun.
-        sampler.set_epoch(epochs_done)
+    system.network = _compiled(model) if settings.compile else model.forward_context
+    system.spare = not walk  # more processes than tracks
     if isinstance(valid_set, Segments):
-        system.validation = ValidationSDR(valid_set)
-    trainer = make_trainer(exp_dir, settings, len(train_loader), valid_set, epochs_done)
-    with warnings.catch_warnings():
-        # Advice on worker counts and on logging intervals, which our settings state.
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*The number of training batches.*")
-        trainer.fit(system, ckpt_path=last if last.is_file() else None)
-    return keep_best(model, trainer, exp_dir)
+        system.validation = ValidationSDR(valid_set, walk)
+    return system
 
 
-def _epochs_done(checkpoint: Path) -> int:
-    """How far a checkpoint is; a corrupt one is refused here, before Lightning meets it."""
-    try:
-        progress = untrusted.unpickled(checkpoint)["loops"]["fit_loop"]["epoch_progress"]
-    except (KeyError, TypeError, ValueError) as reason:
-        raise ValueError(
-            f"{checkpoint} is no checkpoint to go on from ({reason}); delete "
-            f"{checkpoint.parent} to start over."
-        ) from reason
-    return progress["current"]["processed"]
+def own_share(valid_set: Any, batches: Batches) -> list[int]:
+    """The validation segments of this process, those of a track all with one and in order."""
+    indices = range(len(valid_set))
+    if not isinstance(valid_set, Segments):
+        return list(indices[batches.rank :: batches.ranks])
+    tracks = [valid_set.place(index)[0] for index in indices]
+    lengths = [tracks.count(number) for number in range(len(valid_set.tracks))]
+    own = set(dealt(lengths, batches.ranks)[batches.rank])
+    return [index for index in indices if tracks[index] in own]
+
+
+def _loader(dataset: Dataset, num_workers: int, **batches: Any) -> DataLoader:
+    return DataLoader(
+        dataset,
+        **batches,
+        collate_fn=collated,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        prefetch_factor=4 if num_workers else None,
+        # Of its own: to begin a pass draws a number, to begin it with workers kept does not.
+        generator=torch.Generator(),
+        # Pages that stay where they are can be copied to a GPU while it computes.
+        pin_memory=num_workers > 0 and torch.cuda.is_available(),
+    )
+
+
+def _compiled(model: WaveUNet) -> Callable[[Tensor], Tensor]:
+    """The model's `forward_context`, compiled at each shape; its weights keep their names.
+
+    Raises:
+        ValueError: when first called, if it cannot be compiled here.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+
+    network = torch.compile(model.forward_context, dynamic=False)
+
+    def run(mixture: Tensor) -> Tensor:
+        try:
+            return network(mixture)
+        except TorchDynamoException as reason:
+            first = str(reason).strip().split("\n")[0]
+            raise ValueError(
+                f"The network cannot be compiled here ({first}). torch.compile needs a C++ "
+                "compiler, and Triton for a GPU; --compile false trains without."
+            ) from reason
+
+    return run
+
+
+def _set_arithmetic(settings: Training) -> None:
+    """float32 is float32: torch's own default for a GPU's convolutions is TF32."""
+    torch.backends.cudnn.allow_tf32 = settings.tf32
+    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
 
 
 def _loggable(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -148,50 +270,51 @@ def _loggable(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def make_trainer(
-    exp_dir: Path,
     settings: Training,
     steps_per_epoch: int,
-    valid_set: Dataset,
-    epochs_done: int,
+    callbacks: Sequence[Callback],
+    curves: Sequence[Logger],
+    files: WholeFiles,
 ) -> pl.Trainer:
-    """Lightning's trainer with the callbacks and loggers of every experiment."""
-    checkpoints = ModelCheckpoint(
-        exp_dir / "checkpoints",
-        filename="{epoch}-{val_loss:.6f}",
-        monitor="val_loss",
-        save_last=True,
-    )
-    stopping = EarlyStopping("val_loss", patience=settings.patience, verbose=True)
-    return pl.Trainer(
-        max_epochs=settings.max_epochs,
-        devices=1,
-        precision=settings.precision,  # type: ignore[arg-type]
-        callbacks=[
-            *monitoring.callbacks(settings, exp_dir, steps_per_epoch, valid_set),
-            checkpoints,
-            stopping,
-        ],
-        logger=loggers.make(settings.logger, exp_dir, epochs_done * steps_per_epoch),
-        log_every_n_steps=min(50, steps_per_epoch),
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-    )
+    """Lightning's trainer, on a GPU if there is one that CUDA_VISIBLE_DEVICES does not hide.
+
+    Raises:
+        ValueError: if there are fewer devices than are asked for, or Lightning wants otherwise.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == "-1"
+    try:
+        return pl.Trainer(
+            accelerator="cpu" if hidden else "auto",
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
+            use_distributed_sampler=False,  # `Batches` deals to the processes itself
+            precision=PRECISIONS[settings.precision],  # type: ignore[arg-type]
+            benchmark=True,  # all batches are of one shape
+            max_epochs=settings.max_epochs,
+            accumulate_grad_batches=settings.accumulate,
+            gradient_clip_val=settings.clip or None,
+            callbacks=list(callbacks),
+            plugins=[files],
+            logger=list(curves),
+            log_every_n_steps=min(50, steps_per_epoch),
+            num_sanity_val_steps=0,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, RuntimeError) as reason:
+        raise ValueError(f"Lightning cannot train so: {reason}") from reason
 
 
-def keep_best(model: WaveUNet, trainer: pl.Trainer, exp_dir: Path) -> WaveUNet:
+def keep_best(model: WaveUNet, rounds: Rounds, exp_dir: Path, write: bool) -> WaveUNet:
     """Gives the model its best checkpoint's weights and stores it as Asteroid does.
 
     Raises:
         ValueError: if no epoch had a finite validation loss.
     """
-    checkpoints: Any = trainer.checkpoint_callback
-    score = checkpoints.best_model_score
-    if score is None or not torch.isfinite(score):
-        raise ValueError(
-            "The validation loss was never finite: training diverged. Delete "
-            f"{exp_dir / 'checkpoints'} and start again with a lower --lr."
-        )
+    if rounds.best is None:
+        raise ValueError(checkpoints.DIVERGED)
     model = model.cpu()
-    weights.fill(model, weights.read(checkpoints.best_model_path)["state_dict"])
-    weights.write(model.serialize(), exp_dir / "best_model.pth")
+    weights.fill(model, weights.read(rounds.best_checkpoint)["state_dict"])
+    if write:
+        weights.write(model.serialize(), exp_dir / "best_model.pth")
     return model.eval()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch import Tensor
 
+from . import ranks
 from .evaluation import as_array, window_sdr
 from .segments import Segments
 
@@ -20,14 +23,17 @@ class ValidationSDR:
 
     Args:
         segments: that are walked through in order (`random=False`).
+        walk: which of them this process sees, whole tracks in order; all of them if None. Where
+            several processes share them, `medians` are those of all.
 
         tracks     |------- track 0 -------|--- track 1 ---| ...
         segments   |-----|-----|-----|-----|-----|-----|...         the last of a track is padded
         windows    |--|--|--|--|--|--|--|--|--|--|--|--|...         1 s each, none across tracks
     """
 
-    def __init__(self, segments: Segments) -> None:
+    def __init__(self, segments: Segments, walk: Sequence[int] | None = None) -> None:
         self.segments = segments
+        self.walk = range(len(segments)) if walk is None else walk
         self.restart()
 
     def restart(self) -> None:
@@ -39,7 +45,7 @@ class ValidationSDR:
     def feed(self, references: Tensor, estimates: Tensor) -> None:
         """The next segments: `(batch, n_src, channels, time)`, or `(batch, n_src, time)`, twice."""
         for pair in zip(as_array(references), as_array(estimates), strict=True):
-            number, start = self.segments.place(self._next)
+            number, start = self.segments.place(self.walk[self._next])
             self._next += 1
             track = self.segments.tracks[number]
             new = np.stack(pair).reshape(2, track.n_src, track.channels, -1)
@@ -58,6 +64,6 @@ class ValidationSDR:
     def medians(self) -> np.ndarray:
         """`(n_src,)` in dB, NaN where no window has a score."""
         n_src = self.segments.tracks[0].n_src
-        found = np.concatenate([np.empty((n_src, 0)), *self._found], axis=1)
+        found = np.concatenate([np.empty((n_src, 0)), *ranks.gathered(self._found)], axis=1)
         scored = [sdr[~np.isnan(sdr)] for sdr in found]
         return np.array([np.median(sdr) if len(sdr) else np.nan for sdr in scored])

@@ -9,7 +9,8 @@ from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 
 # What may change between two runs of one experiment without making it another one.
 CHANGEABLE = {
-    "patience", "num_workers", "precision", "logger", "listen_every", "jobs", "memory", "fast",
+    "patience", "fine_tuning", "fine_tuning_lr", "clip", "num_workers", "precision", "tf32",
+    "compile", "strategy", "checkpoint_minutes", "logger", "listen_every", "jobs", "memory", "fast",
     "data_name", "license", "examples", "examples_license", "repo_id", "private", "revision",
     "keep_archive",
 }  # fmt: skip

@@ -7,7 +7,7 @@
 #
 # Stages: 0 data, 1 prepare, 2 train, 3 evaluate, 4 publish (a folder ready for the Hub; with
 # --repo_id user/name, on the Hub). What is done is skipped when the command is run again; a training
-# that was killed goes on.
+# that was killed goes on. SIGTERM and Ctrl-C save it first.
 #
 #   --conf NAME|FILE     a file of conf/ (demo, small, m1 ... m7, m5_highsr) or any other
 #                        (demo; small with --data; an experiment's own if it has begun and
@@ -19,7 +19,8 @@
 #   --stop_stage N       the last one (4)
 #   --tag NAME           the experiment's name (the configuration's and the data's)
 #   --storage DIR        where data/ and exp/ are written (beside this script)
-#   --id N               the GPU to use (the first; -1: the CPU)
+#   --id N[,N...]        the GPUs to use (the first; -1: the CPU)
+#   --devices N          so many GPUs at once, each with batches of batch_size (1)
 #   --resume             insist on going on from a checkpoint
 #   --python_path FILE   a Python with asteroid-waveunet[experiment] (a .venv is made if not given)
 #   --SETTING VALUE      any setting of the configuration, such as --levels 8 --batch_size 4
@@ -78,11 +79,31 @@ exp_dir=$storage/exp/$tag
 places=(--exp_dir "$exp_dir" --data_dir "$storage/data")
 "$python_path" "$here/configure.py" "${places[@]}" --conf "$conf" ${settings[@]+"${settings[@]}"}
 
+# Runs a stage in the background, so that a signal to this shell alone reaches it at once: bash
+# would keep it until a command in the foreground is over. Ctrl-C reaches both.
+run_stage() {
+    (trap - INT && exec "$python_path" "$here/$1.py" "${places[@]}") &
+    local child=$! status=0
+    trap "kill -TERM $child" TERM
+    trap "kill -USR1 $child" USR1
+    trap : INT
+    while true; do
+        status=0
+        wait "$child" || status=$?
+        kill -0 "$child" 2>/dev/null || break  # or else it was a signal that ended the wait
+    done
+    trap - TERM USR1 INT
+    return "$status"
+}
+
 names=(data prepare train evaluate publish)
 for ((n = stage; n <= stop_stage; n++)); do
     echo "== stage $n: ${names[n]}"
-    "$python_path" "$here/${names[n]}.py" "${places[@]}" ||
+    run_stage "${names[n]}" || {
+        status=$?
+        [ "$status" -lt 128 ] || exit "$status"  # it was asked to end, and said how to go on
         fail "stage $n (${names[n]}) stopped; once that is mended, the same command goes on there"
+    }
 done
 
 if [ "$stop_stage" -ge 3 ]; then

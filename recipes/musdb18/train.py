@@ -1,8 +1,11 @@
 """Stage 2: training, to the best model by validation loss."""
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from asteroid_waveunet.experiment import augmentation, segments, stage, training
+
+say = rank_zero_only(print)  # several processes train where there are several devices
 
 
 def main(configuration, places):
@@ -20,17 +23,16 @@ def main(configuration, places):
         valid_set,
         places.exp_dir,
         settings,
-        sampler=segments.EpochSampler(len(train_set)),
         config=configuration.as_dict(),
     )
-    print(f"The best model is in {places.best_model}.")
+    say(f"The best model is in {places.best_model}.")
 
 
 def make_segments(configuration, places, model):
     """Random segments to train on, and all of the validation tracks."""
     settings = configuration.training
     train_tracks, valid_tracks = stage.training_tracks(configuration, places)
-    print(f"{len(train_tracks)} tracks to train on, {len(valid_tracks)} to validate.")
+    say(f"{len(train_tracks)} tracks to train on, {len(valid_tracks)} to validate.")
     lengths = model.geometry.fit(settings.segment_length)
     left = model.geometry.left_context
     train_set = segments.Segments(

@@ -1,0 +1,95 @@
+"""Songs to train a tiny model on, and a program that does: python endless.py FOLDER SETTINGS."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from conftest import tiny
+
+from asteroid_waveunet.experiment import preparation, stage
+from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.training import fit
+
+SETTINGS = Training(batch_size=2, max_epochs=4, lr=3e-3, num_workers=0, fine_tuning_lr=1e-3)
+RATE = 100
+
+
+class Songs(torch.utils.data.Dataset):
+    """Endless segments, each drawn from its own index, as `Segments` are."""
+
+    def __init__(self, model, length):
+        self.lengths, self.left = model.geometry.fit(100), model.geometry.left_context
+        self.length = length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        time = torch.arange(self.lengths.input) + torch.rand(1, generator=generator)
+        low, high = torch.sin(time / 20), torch.sin(time * 2)
+        sources = 0.3 * torch.stack([low, high])
+        targets = sources[:, self.left : self.left + self.lengths.output]
+        return sources.sum(0, keepdim=True), targets
+
+
+def train(exp_dir, train_set=None, valid_set=None, on_device=False, **settings):
+    torch.manual_seed(3)
+    model = tiny(sample_rate=RATE)
+    return fit(
+        model,
+        train_set or Songs(model, 8),
+        valid_set or Songs(model, 4),
+        exp_dir,
+        dataclasses.replace(SETTINGS, **settings),
+        config={"training": {"augmentation": ["a", "b"]}},
+        on_device=on_device,
+    )
+
+
+def tracks(folder: Path, lengths=(455, 80, 300, 1)) -> Segments:
+    """Noise to validate on, of several tracks."""
+    prepared = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for t, length in enumerate(lengths):
+        samples = np.random.default_rng(t).normal(0, 0.2, (2, 1, length))
+        np.save(folder / f"{t}.npy", samples.astype(np.float32))
+        track = (str(t), folder / f"{t}.npy", length, ("a", "b"), 2, 1, RATE)
+        prepared.append(preparation.Prepared(*track))
+    model = tiny()
+    lengths, left = model.geometry.fit(50), model.geometry.left_context
+    return Segments(prepared, lengths, left, random=False)
+
+
+def die_at_write(number: int) -> None:
+    """The process is killed when it has written that many checkpoints but for the last's rename."""
+    written, fsync = [], os.fsync
+
+    def killing(descriptor):
+        fsync(descriptor)
+        written.append(descriptor)
+        if len(written) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.fsync = killing
+
+
+def main(folder: str, settings: str) -> None:
+    pl.seed_everything(0, verbose=False)
+    chosen = json.loads(settings)
+    if chosen.pop("tracks", False):
+        chosen["valid_set"] = tracks(Path(folder) / f"tracks_{os.getpid()}")
+    stage.plainly(lambda: train(Path(folder), **chosen))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,68 @@
+"""A loss that is no number: training ends, and the batch that caused it can be looked at."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import tiny
+from endless import Songs, train
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+class Broken(Songs):
+    """Item 21 has a sample that is no number."""
+
+    def __getitem__(self, index):
+        mixture, targets = super().__getitem__(index)
+        if index == 21:
+            targets[0, 0] = float("nan")
+        return mixture, targets
+
+
+def test_the_batch_is_saved_and_the_checkpoint_before_it_is_kept(tmp_path):
+    says = r"loss is nan in step 10 \(epoch 2\). Its batch is in .*failed_step_10.pt.*--clip 1 "
+    with pytest.raises(ValueError, match=says + "or --precision 32-true.*with a lower --lr"):
+        train(tmp_path, train_set=Broken(tiny(), 8), checkpoint_minutes=0.0)
+    failed = torch.load(tmp_path / "failed_step_10.pt", weights_only=True)
+    assert failed["indices"] == [20, 21] and failed["seed"] == 1337
+    assert (failed["epoch"], failed["step"]) == (2, 2)
+    broken = Broken(tiny(), 8)
+    for row, index in enumerate(failed["indices"]):
+        mixture, targets = broken[index]
+        assert torch.equal(failed["mixture"][row], mixture)
+        torch.testing.assert_close(failed["targets"][row], targets, equal_nan=True)
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 10
+    assert all(torch.isfinite(weight).all() for weight in last["state_dict"].values())
+    whole = train(tmp_path / "sound", checkpoint_minutes=0.0)
+    mended = train(tmp_path, checkpoint_minutes=0.0)
+    for a, b in zip(whole.parameters(), mended.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_weights_that_run_away_are_found_at_once(tmp_path):
+    with pytest.raises(ValueError, match=r"The loss is (nan|inf) in step [1-9] "):
+        train(tmp_path, lr=1e30, max_epochs=20)
+    assert not (tmp_path / "best_model.pth").exists()
+
+
+def test_on_a_gpu_the_loss_is_looked_at_a_step_later_but_before_a_checkpoint(tmp_path, monkeypatch):
+    """Or the processor would wait for the GPU in every step."""
+    from asteroid_waveunet.experiment.failures import FiniteLoss
+    from asteroid_waveunet.experiment.sampling import Batches
+
+    class There:
+        device = torch.device("cuda")
+        current_epoch = 0
+
+    losses = FiniteLoss(tmp_path, Batches(4, 2), seed=0)
+    batch = (torch.zeros(2, 1, 8), torch.zeros(2, 2, 4))
+    losses.on_train_batch_end(There, There, {"loss": torch.tensor(1.0)}, batch, 0)
+    losses.on_train_batch_end(There, There, {"loss": torch.tensor(float("inf"))}, batch, 1)
+    with pytest.raises(ValueError, match="loss is inf in step 1 "):
+        losses.settle()
+    losses.settle()

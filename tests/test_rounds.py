@@ -1,0 +1,132 @@
+"""The paper's schedule: patience, then a second round from the best, with twice the batch."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny
+from endless import Songs, train
+
+from asteroid_waveunet.experiment import rounds as rounds_of
+from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.rounds import Rounds
+from asteroid_waveunet.experiment.sampling import Batches
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+class Trainer:
+    """What `Rounds` sees of Lightning's."""
+
+    def __init__(self):
+        self.current_epoch = 0
+        self.should_stop = False
+        self.callback_metrics = {}
+        self.optimizers = [torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])]
+
+
+def ended(losses, tmp_path, monkeypatch, **settings) -> tuple[int, int | None]:
+    """After how many epochs training ends, and with which the second round began."""
+    trainer, module = Trainer(), torch.nn.Linear(1, 1)
+    best = {
+        "state_dict": module.state_dict(),
+        "optimizer_states": [trainer.optimizers[0].state_dict()],
+    }
+    monkeypatch.setattr(rounds_of.checkpoints, "read", lambda path: best)
+    rounds = Rounds(Batches(5, 16), Training(**settings), tmp_path / "best.ckpt")
+    for epoch, loss in enumerate(losses):
+        trainer.current_epoch = epoch
+        trainer.callback_metrics["val_loss"] = torch.tensor(loss)
+        rounds.on_validation_end(trainer, module)
+        if trainer.should_stop:
+            return epoch + 1, rounds.second
+    return len(losses), rounds.second
+
+
+@pytest.mark.parametrize(
+    ("losses", "settings", "expected"),
+    [
+        ([3, 2, 2, 2, 2, 2], dict(patience=2, fine_tuning=False), (4, None)),
+        ([3, 2, 2, 2, 2, 2, 2], dict(patience=2), (6, 4)),
+        ([3, 2, 2, 2, 1, 2, 2, 0], dict(patience=2), (7, 4)),
+        # The first round's best is the one to beat, as in the reference.
+        ([1, 3, 3, 2, 2, 0], dict(patience=2), (5, 3)),
+        ([3, 4, 2, 4, 1, 4], dict(patience=2), (6, None)),
+        ([3, float("nan"), float("inf"), 1], dict(patience=2, fine_tuning=False), (3, None)),
+        # Other schedules have an end of their own.
+        ([3, 3, 3, 3], dict(patience=1, schedule="one_cycle"), (2, None)),
+        ([3, 3, 3], dict(patience=0, fine_tuning=False), (2, None)),
+    ],
+)  # fmt: skip
+def test_a_round_ends_with_patience(losses, settings, expected, tmp_path, monkeypatch):
+    assert ended([float(loss) for loss in losses], tmp_path, monkeypatch, **settings) == expected
+
+
+def test_an_epoch_that_is_validated_again_counts_once(tmp_path):
+    trainer, rounds = Trainer(), Rounds(Batches(5, 16), Training(patience=2), tmp_path)
+    for loss in (2.0, 2.0, 2.0):
+        trainer.callback_metrics["val_loss"] = torch.tensor(loss)
+        rounds.on_validation_end(trainer, None)
+    assert rounds.waited == 0 and not trainer.should_stop
+
+
+def test_without_any_finite_loss_there_is_no_second_round(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="training diverged"):
+        ended([float("nan")] * 3, tmp_path, monkeypatch, patience=2)
+
+
+class Noted(Songs):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.asked = []
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return super().__getitem__(index)
+
+
+def rates(folder: Path) -> list[float]:
+    with open(folder / "logs" / "csv" / "metrics.csv", newline="") as file:
+        return [float(row["lr-Adam"]) for row in csv.DictReader(file) if row["lr-Adam"]]
+
+
+def test_the_second_round_has_twice_the_batch_in_as_many_steps(tmp_path, monkeypatch):
+    """From the best weights, with Adam's moments of then, and every segment once."""
+    began = []
+    fine_tune = Rounds._fine_tune
+
+    def noting(rounds, trainer, module):
+        fine_tune(rounds, trainer, module)
+        weights = {name: value.clone() for name, value in module.state_dict().items()}
+        adam = trainer.optimizers[0].state_dict()["state"][0]
+        began.append((rounds.second, weights, int(adam["step"])))
+        began.append(torch.load(rounds.best_checkpoint, weights_only=True))
+
+    monkeypatch.setattr(Rounds, "_fine_tune", noting)
+    songs = Noted(tiny(), 8)
+    train(tmp_path, train_set=songs, max_epochs=8, patience=1, lr=6e-2, fine_tuning_lr=1e-3)
+    (second, weights, adam_step), best = began
+    assert 1 < second < 8
+    assert all(torch.equal(weights[name], best["state_dict"][name]) for name in weights)
+    assert adam_step == best["global_step"] < 4 * second
+    assert songs.asked == list(range(second * 8 + (8 - second) * 16))
+    assert rates(tmp_path)[:second] == [6e-2] * second
+    assert rates(tmp_path)[second:] == [1e-3] * (8 - second)
+
+
+def test_the_state_of_a_round_is_kept(tmp_path):
+    rounds = Rounds(Batches(4, 2), Training(batch_size=2), tmp_path)
+    rounds._double_from(3)
+    rounds.place, rounds.best, rounds.waited = (5, 2), 0.5, 1
+    batches = Batches(4, 2)
+    again = Rounds(batches, Training(batch_size=2), tmp_path)
+    again.load_state_dict(rounds.state_dict())
+    assert again.state_dict() == rounds.state_dict()
+    assert list(batches) == [rounds.batches.indices(5, step) for step in (2, 3)]
+    assert len(next(iter(batches))) == 4
