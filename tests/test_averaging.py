@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import pytorch_lightning as pl
 import torch
-from test_training import Songs, train
+from endless import Songs, train
 
 from asteroid_waveunet import WaveUNet, untrusted
 from asteroid_waveunet.experiment.averaging import CURRENT, Averaging

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from asteroid_waveunet import audio, untrusted
 from asteroid_waveunet.experiment import media, monitoring, preparation, strips
 from asteroid_waveunet.experiment.configuration import Training
-from asteroid_waveunet.experiment.segments import EpochSampler, Segments
+from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.experiment.training import fit
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -117,7 +117,7 @@ def trained(tmp_path, model, valid_set, exp_dir="exp", **changed):
     fresh = type(model)(**model.get_model_args())
     train_set = segments_of(tmp_path, model, epoch_length=4)
     settings = dataclasses.replace(SETTINGS, **changed)
-    fit(fresh, train_set, valid_set, tmp_path / exp_dir, settings, sampler=EpochSampler(4))
+    fit(fresh, train_set, valid_set, tmp_path / exp_dir, settings)
     return tmp_path / exp_dir
 
 

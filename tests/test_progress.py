@@ -7,7 +7,7 @@ import sys
 import pytest
 import pytorch_lightning as pl
 import torch
-from test_training import train
+from endless import train
 
 from asteroid_waveunet.experiment import progress
 
