@@ -2,8 +2,9 @@
 
 musdb          tracks in MUSDB18's layout, stems or wav; ffmpeg finds what decodes them
 demo_songs     generated songs with true stems; composition and synthesis make them up
-preparation    tracks decoded once;  splits       which of them validate
-segments       pieces of tracks for a DataLoader;  augmentation changes them
+preparation    tracks decoded once;  store  their samples on disk;  splits  which of them validate
+segments       pieces of tracks for a DataLoader, cut by;  cutting  the processor, or in a GPU's
+device_store   memory;  drawing  what is cut, changed by;  augmentation;  stretching  pitch, tempo
 configuration  an experiment's settings;  objectives   losses and schedules by name
 training       Asteroid's System on Lightning, to the best model;  validation  its SDR meanwhile
 evaluation     museval's scores of a track;  estimates  what is scored: models, folders, an oracle

@@ -29,12 +29,15 @@ from .objectives import LOSSES, SCHEDULES
 __all__ = ["Configuration", "Data", "Evaluation", "Publishing", "Training", "load"]
 
 
+STORES = ("memory", "gpu")
+
+
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise ValueError(f"{name} is {value}; expected a whole number, at least {least}.")
 
 
-def _one_of(name: str, value: str, known: Mapping[str, Any]) -> None:
+def _one_of(name: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}.")
 
@@ -78,8 +81,11 @@ class Training:
         loss: `mse`, `l1` or `neg_sisdr`.
         lr: Adam's step size.
         schedule: `constant`, or `one_cycle` over all of `max_epochs`.
-        augmentation: names of `augmentation.AUGMENTATIONS`, in order.
+        augmentation: `random_gains` (0.7 to 1), `wide_gains` (0.25 to 1.25), `swap_channels`,
+            `flip_signs`, `pitch_tempo`, see `augmentation.AUGMENTATIONS`.
         remix: the share of segments whose sources are each from another song or place (0 to 1).
+        store: where segments are cut: `memory`, from files mapped into it; `gpu`, from the GPU's,
+            which holds all training tracks.
         seed: of the weights, the split and the segments.
         num_workers: processes that load segments.
         precision: Lightning's, such as `32-true`, `bf16-mixed`.
@@ -95,6 +101,7 @@ class Training:
     schedule: str = "constant"
     augmentation: list[str] = field(default_factory=lambda: ["random_gains"])
     remix: float = 0.0
+    store: str = "memory"
     seed: int = 1337
     num_workers: int = 2
     precision: str = "32-true"
@@ -110,6 +117,7 @@ class Training:
             raise ValueError(f"remix is {self.remix}; expected a share between 0 and 1.")
         _one_of("loss", self.loss, LOSSES)
         _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("store", self.store, STORES)
         for name in self.augmentation:
             _one_of("augmentation", name, AUGMENTATIONS)
 

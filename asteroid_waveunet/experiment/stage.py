@@ -12,7 +12,7 @@ from typing import Any
 
 from . import demo_songs, musdb, preparation, splits
 from .configuration import Configuration, Data, load
-from .preparation import Prepared
+from .store import Prepared
 
 __all__ = ["Places", "about", "check_data", "obtain", "plainly", "prepare", "run"]
 

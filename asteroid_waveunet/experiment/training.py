@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from .. import untrusted, weights
 from ..model import WaveUNet
 from .configuration import Training
+from .device_store import DeviceSegments
 from .objectives import LOSSES, SCHEDULES
-from .segments import EpochSampler, Segments
+from .segments import EpochSampler, Segments, as_is
 from .validation import ValidationSDR
 
 __all__ = ["WaveUNetSystem", "fit"]
@@ -95,10 +96,18 @@ def fit(
     loader = functools.partial(
         DataLoader,
         batch_size=settings.batch_size,
+        collate_fn=as_is,
         num_workers=settings.num_workers,
         persistent_workers=settings.num_workers > 0,
     )
-    train_loader = loader(train_set, sampler=sampler, shuffle=sampler is None, drop_last=True)
+    in_process = dict(num_workers=0, persistent_workers=False)  # where the GPU's memory is
+    train_loader = loader(
+        train_set,
+        sampler=sampler,
+        shuffle=sampler is None,
+        drop_last=True,
+        **(in_process if isinstance(train_set, DeviceSegments) else {}),
+    )
     if not len(train_loader):
         raise ValueError(
             f"An epoch has {len(train_set)} segments, fewer than a batch of "  # type: ignore[arg-type]

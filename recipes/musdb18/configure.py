@@ -8,8 +8,8 @@ from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 
 # What may change between two runs of one experiment without making it another one.
 CHANGEABLE = {
-    "patience", "num_workers", "precision", "jobs", "memory", "fast", "data_name", "license",
-    "examples", "examples_license", "repo_id", "private", "revision",
+    "patience", "num_workers", "store", "precision", "jobs", "memory", "fast", "data_name",
+    "license", "examples", "examples_license", "repo_id", "private", "revision",
 }  # fmt: skip
 
 

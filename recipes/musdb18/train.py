@@ -2,7 +2,7 @@
 
 import pytorch_lightning as pl
 
-from asteroid_waveunet.experiment import augmentation, segments, splits, stage, training
+from asteroid_waveunet.experiment import device_store, segments, splits, stage, training
 
 
 def main(configuration, places):
@@ -26,6 +26,10 @@ def main(configuration, places):
     print(f"The best model is in {places.best_model}.")
 
 
+# By the setting `store`: where training segments are cut.
+STORES = {"memory": segments.Segments, "gpu": device_store.DeviceSegments}
+
+
 def make_segments(configuration, places, model):
     """Random segments to train on, and all of the validation tracks."""
     settings = configuration.training
@@ -35,13 +39,13 @@ def make_segments(configuration, places, model):
     print(f"{len(train_tracks)} tracks to train on, {len(valid_tracks)} to validate.")
     lengths = model.geometry.fit(settings.segment_length)
     left = model.geometry.left_context
-    train_set = segments.Segments(
+    train_set = STORES[settings.store](
         train_tracks,
         lengths,
         left,
         settings.epoch_length,
         settings.seed,
-        augmentation.compose(settings.augmentation),
+        settings.augmentation,
         remix=settings.remix,
     )
     return train_set, segments.Segments(valid_tracks, lengths, left, random=False)
