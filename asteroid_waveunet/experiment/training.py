@@ -93,21 +93,8 @@ def fit(
     """
     exp_dir = Path(exp_dir)
     last = exp_dir / "checkpoints" / "last.ckpt"
-    loader = functools.partial(
-        DataLoader,
-        batch_size=settings.batch_size,
-        collate_fn=as_is,
-        num_workers=settings.num_workers,
-        persistent_workers=settings.num_workers > 0,
-    )
-    in_process = dict(num_workers=0, persistent_workers=False)  # where the GPU's memory is
-    train_loader = loader(
-        train_set,
-        sampler=sampler,
-        shuffle=sampler is None,
-        drop_last=True,
-        **(in_process if isinstance(train_set, DeviceSegments) else {}),
-    )
+    loader = functools.partial(make_loader, settings)
+    train_loader = loader(train_set, sampler=sampler, shuffle=sampler is None, drop_last=True)
     if not len(train_loader):
         raise ValueError(
             f"An epoch has {len(train_set)} segments, fewer than a batch of "  # type: ignore[arg-type]
@@ -137,6 +124,19 @@ def fit(
         warnings.filterwarnings("ignore", ".*The number of training batches.*")
         trainer.fit(system, ckpt_path=last if last.is_file() else None)
     return keep_best(model, trainer, exp_dir)
+
+
+def make_loader(settings: Training, dataset: Dataset, **options: Any) -> DataLoader:
+    """A loader of a data set's batches, in processes unless they come from a GPU's memory."""
+    n_workers = 0 if isinstance(dataset, DeviceSegments) else settings.num_workers
+    return DataLoader(
+        dataset,
+        batch_size=settings.batch_size,
+        num_workers=n_workers,
+        persistent_workers=n_workers > 0,
+        collate_fn=as_is,
+        **options,
+    )
 
 
 def _epochs_done(checkpoint: Path) -> int:
