@@ -119,7 +119,12 @@ def loader(args: argparse.Namespace) -> str:
     medians = {name: statistics.median(values) for name, values in rates.items()}
     best = max(rate for name, rate in medians.items() if name.startswith("Asteroid"))
     rows = [
-        [name, measure.spread(rates[name]), f"{medians[name] / best:.3g}", f"{peaks[name]:.2f}"]
+        [
+            name,
+            f"{medians[name]:.0f} ({min(rates[name]):.0f}-{max(rates[name]):.0f})",
+            f"{medians[name] / best:.3g}",
+            f"{peaks[name]:.2f}",
+        ]
         for name in WAYS
     ]
     return (
@@ -160,7 +165,7 @@ def peak_gigabytes(name: str, root: Path, args: argparse.Namespace) -> float:
 
 
 def peak(name: str, root: str, batch_size: str) -> float:
-    """GB that this process and its workers held at most, after some batches."""
+    """GB that this process and its workers held at most, by the end of some batches."""
     batches = WAYS[name][0](Path(root), 10 * int(batch_size), int(batch_size))
     drained(batches)
     workers = batches.num_workers

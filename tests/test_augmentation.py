@@ -37,7 +37,7 @@ def test_channels_are_swapped_and_signs_flipped_half_of_the_time():
 
 def test_a_fifth_of_the_segments_changes_pitch_and_tempo():
     amounts = drawn("pitch_tempo", groups=1)
-    stretched = amounts.stretched
+    stretched = amounts.tempos != 1
     assert abs(stretched.mean() - 0.2) < 0.03
     assert set(amounts.pitches[stretched]) == {-2, -1, 0, 1, 2}
     tempos = amounts.tempos[stretched]

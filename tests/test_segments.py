@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,14 @@ def test_prepared_music_reaches_a_data_loader_in_workers(data, tmp_path):
     torch.testing.assert_close(batches[0][1].sum(dim=1), centre)
 
 
+def test_segments_travel_to_a_process_without_their_music(tmp_path):
+    segments = segments_of.Segments(ramps(tmp_path, lengths=(30000,)), LENGTHS, LEFT, 4)
+    before = segments[2]
+    travelled = pickle.dumps(segments)
+    assert len(travelled) < 10_000
+    assert all((a == b).all() for a, b in zip(pickle.loads(travelled)[2], before, strict=True))
+
+
 def test_the_sampler_goes_on_where_an_epoch_begins():
     sampler = segments_of.EpochSampler(5)
     assert list(sampler) == [0, 1, 2, 3, 4] and len(sampler) == 5
@@ -175,6 +184,8 @@ def test_what_does_not_fit_is_refused(tmp_path):
         segments_of.Segments(tracks, LENGTHS, 81, epoch_length=1)
     with pytest.raises(ValueError, match="epoch_length >= 1, got None"):
         segments_of.Segments(tracks, LENGTHS, LEFT)
+    with pytest.raises(ValueError, match="threads is 0; expected at least 1"):
+        segments_of.Segments(tracks, LENGTHS, LEFT, 1, threads=0)
     with pytest.raises(ValueError, match="at least one prepared track"):
         segments_of.Segments([], LENGTHS, LEFT, random=False)
     with pytest.raises(ValueError, match="unknown augmentation 'echo'; the known ones are"):

@@ -44,11 +44,6 @@ class Amounts:
         rows = n, groups
         return cls(np.ones(rows), np.zeros(rows, np.bool_), np.ones(n), np.zeros(n, np.int64))
 
-    @property
-    def stretched(self) -> np.ndarray:
-        """`(n,)`, which segments change tempo or pitch."""
-        return (self.tempos != 1) | (self.pitches != 0)
-
 
 def random_gains(amounts: Amounts, uniform: np.ndarray) -> None:
     """Each group times its own gain from [0.7, 1), the paper's augmentation [1].

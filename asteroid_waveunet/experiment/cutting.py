@@ -37,7 +37,7 @@ class Cutter:
         """Writes the plan's segment i: `(channels, input)`, `(n_src, channels, output)`."""
         rows = zip(plan.tracks[i], plan.starts[i] - self.left_context, strict=True)
         amounts = plan.amounts
-        if amounts.stretched[i]:
+        if amounts.tempos[i] != 1 or amounts.pitches[i] != 0:
             pieces = [self._stretched(plan, i, k, *row, mixture) for k, row in enumerate(rows)]
             first = np.zeros(len(pieces), np.int64)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, Protocol
@@ -74,6 +74,8 @@ class Segments(Dataset):
         threads: int = 1,
     ) -> None:
         check(tracks, lengths, left_context)
+        if threads < 1:
+            raise ValueError(f"threads is {threads}; expected at least 1")
         if random and (epoch_length is None or epoch_length < 1):
             raise ValueError(f"random segments need an epoch_length >= 1, got {epoch_length!r}")
         self.tracks = tuple(tracks)
@@ -101,15 +103,16 @@ class Segments(Dataset):
         targets = empty(len(plan), first.n_src, first.channels, self.lengths.output)
         written = mixtures.numpy(), targets.numpy()
 
-        def cut(i: int) -> None:
-            self._cutter.cut(plan, i, written[0][i], written[1][i])
+        def cut(numbers: Iterable[int]) -> None:
+            for i in numbers:
+                self._cutter.cut(plan, i, written[0][i], written[1][i])
 
-        if self.threads > 1:
-            with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(cut, range(len(plan))))
+        shares = [range(n, len(plan), self.threads) for n in range(self.threads)]
+        if len(shares) == 1:
+            cut(shares[0])
         else:
-            for i in range(len(plan)):
-                cut(i)
+            with ThreadPoolExecutor(self.threads) as pool:
+                list(pool.map(cut, shares))
         return mixtures, targets[:, :, 0] if first.channels == 1 else targets
 
     @cached_property
