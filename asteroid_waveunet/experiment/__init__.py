@@ -3,8 +3,9 @@
 musdb          tracks in MUSDB18's layout, stems or wav; ffmpeg finds what decodes them
 demo_songs     generated songs with true stems; composition and synthesis make them up
 preparation    tracks decoded once;  store  their samples on disk;  splits  which of them validate
-segments       pieces of tracks for a DataLoader, cut by;  cutting  the processor, or in a GPU's
-device_store   memory;  drawing  what is cut, changed by;  augmentation;  stretching  pitch, tempo
+segments       pieces of tracks for a DataLoader;  device_store  the same from a GPU's memory
+drawing        what random segments are made of;  cutting  cuts and mixes it on the processor
+augmentation   gains, signs and so on, by name;  stretching  pitch and tempo
 configuration  an experiment's settings;  objectives   losses and schedules by name
 training       Asteroid's System on Lightning, to the best model;  validation  its SDR meanwhile
 evaluation     museval's scores of a track;  estimates  what is scored: models, folders, an oracle
