@@ -51,5 +51,6 @@ def test_the_first_target_stays_where_it_is_at_another_tempo(tempo):
     amounts = Amounts.none(1, 1)
     amounts.tempos[...] = tempo
     mixture, targets = cut([read_only(track)], [20000], amounts)
-    assert np.abs(targets[0, 0]).argmax() == pytest.approx(1500 / tempo, abs=5)
+    # A click is smeared over some samples; 16 are 1 ms.
+    assert np.abs(targets[0, 0]).argmax() == pytest.approx(1500 / tempo, abs=16)
     np.testing.assert_array_equal(mixture[:, LEFT : LEFT + OUTPUT], targets[0])
