@@ -100,6 +100,8 @@ class Geometry:
         lookahead: samples that an estimate waits for: `right_context`, and with same padding
             as far ahead as the convolutions reach.
         delays: of each level, when fed hop by hop.
+        margins: of each level's skip, from the mixture's level down: samples that the centre
+            crop drops at each end.
 
     >>> Geometry.of(levels=12, down_kernel=15, up_kernel=5, out_kernel=1).fit(16384)
     Lengths(input=147443, output=16389)
@@ -113,6 +115,7 @@ class Geometry:
     right_context: int
     lookahead: int
     delays: Delays
+    margins: tuple[int, ...]
 
     @classmethod
     def of(
@@ -136,7 +139,8 @@ class Geometry:
         step = 2**levels
         if not context:
             delays = Delays.with_same_padding(levels, down_kernel, up_kernel)
-            return cls(step, step, 0, 0, delays.outputs[0] + out_kernel // 2, delays)
+            lookahead = delays.outputs[0] + out_kernel // 2
+            return cls(step, step, 0, 0, lookahead, delays, margins=(0,) * levels)
         lost_below = (step - 1) * up_kernel
         features_context = step * (down_kernel - 1) + (step - 1) * (down_kernel - 2) + lost_below
         # The reference crops in the middle twice: the mixture to the features, then both to the
@@ -145,7 +149,9 @@ class Geometry:
         right = features_context + out_kernel - 1 - left
         remainder = (-lost_below - out_kernel) % step + 1
         delays = Delays.with_context(levels, down_kernel, up_kernel)
-        return cls(step, remainder, left, right, right, delays)
+        # What waits for the newest feature below is what the crop drops at its end; the skip and
+        # the upsampled features are both of odd length, so it drops as much at the beginning.
+        return cls(step, remainder, left, right, right, delays, margins=delays.upsampled)
 
     @property
     def context(self) -> int:

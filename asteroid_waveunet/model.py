@@ -100,8 +100,8 @@ class WaveUNet(BaseModel):
         filters = [initial_filters + filter_growth * level for level in range(levels + 1)]
         ins = [in_channels, *filters[:-2]]
         self.down = nn.ModuleList(
-            DownBlock(n_in, n_out, down_kernel_size, context)
-            for n_in, n_out in zip(ins, filters[:-1], strict=True)
+            DownBlock(n_in, n_out, down_kernel_size, context, margin)
+            for n_in, n_out, margin in zip(ins, filters[:-1], self.geometry.margins, strict=True)
         )
         self.bottleneck = conv1d(filters[-2], filters[-1], down_kernel_size, context)
         self.up = nn.ModuleList(
@@ -198,7 +198,7 @@ class WaveUNet(BaseModel):
         for down in self.down:
             skip, x = down(x)
             skips.append(skip)
-        x = F.leaky_relu(self.bottleneck(x), LEAKY_SLOPE)
+        x = F.leaky_relu_(self.bottleneck(x), LEAKY_SLOPE)
         for up in self.up:
             x = up(x, skips.pop())
         return self.head(torch.cat((centre_crop(mixture, x.shape[-1]), x), dim=1))

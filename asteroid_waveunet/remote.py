@@ -32,6 +32,7 @@ __all__ = [
     "BIN",
     "CONFIG",
     "SAFETENSORS",
+    "cause",
     "check_repo_id",
     "check_tag",
     "from_hub",
@@ -247,8 +248,7 @@ def _download(url: str) -> Path:
         try:
             _fetch(url, partial)
         except requests.RequestException as reason:
-            cause = getattr(reason.args[0] if reason.args else reason, "reason", reason)
-            raise OSError(f"{url} cannot be downloaded ({_first_line(cause)}).") from reason
+            raise OSError(f"{url} cannot be downloaded ({cause(reason)}).") from reason
     return path
 
 
@@ -267,6 +267,11 @@ def _fetch(url: str, path: Path) -> None:
                 f"{url} cannot be downloaded: it broke off after {path.stat().st_size} of {size} "
                 "bytes. Load it again."
             )
+
+
+def cause(reason: requests.RequestException) -> str:
+    """Why a request failed: one line of what lies below requests' own exception."""
+    return _first_line(getattr(reason.args[0] if reason.args else reason, "reason", reason))
 
 
 def _failed(name: str, reason: Exception) -> str:

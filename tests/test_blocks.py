@@ -9,6 +9,7 @@ import torch
 from plain_network import convolve, upsample
 
 from asteroid_waveunet.blocks import (
+    DownBlock,
     LearnedUpsampling,
     LinearUpsampling,
     OutputHead,
@@ -44,6 +45,25 @@ def test_convolution_pads_as_tensorflow(kernel, context):
     x = torch.randn(1, 2, 9, dtype=torch.float64)
     expected = convolve(x[0].T.numpy(), conv.weight.detach().numpy().T, 0.0, context)
     torch.testing.assert_close(conv(x)[0].T.detach(), torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 15])
+@pytest.mark.parametrize("margin", [0, 1, 2, 5, 8])
+@pytest.mark.parametrize("rest", [1, 3, 8 * 2 + 1])
+def test_a_down_block_computes_what_is_used_as_if_it_computed_all(kernel, margin, rest):
+    """Skip, decimated features and every gradient, for odd and even margins and kernels."""
+    block = DownBlock(2, 3, kernel, context=True, margin=margin).double()
+    n = rest + 2 * margin  # samples of the convolution, an odd number
+    x = torch.randn(2, 2, n + kernel - 1, dtype=torch.float64, requires_grad=True)
+    skip, decimated = block(x)
+    full = torch.nn.functional.leaky_relu(block.conv(x), 0.2)
+    expected = full[..., margin : n - margin], full[..., ::2]
+    torch.testing.assert_close((skip, decimated), expected)
+    assert skip.shape[-1] == rest
+    tensors = [x, *block.parameters()]
+    weights = [torch.randn_like(part) for part in expected]
+    found = torch.autograd.grad((skip, decimated), tensors, weights)
+    torch.testing.assert_close(found, torch.autograd.grad(expected, tensors, weights))
 
 
 def test_an_odd_difference_is_cropped_at_the_end():

@@ -23,13 +23,24 @@ def test_every_file_of_the_recipe_builds_its_model(path):
     configuration = load(path)
     model = configuration.make_model()
     if path.stem not in ("demo", "small"):
-        assert model.get_model_args() == presets.make(path.stem).get_model_args()
+        preset = {"fast": "M4"}.get(path.stem, path.stem)
+        assert model.get_model_args() == presets.make(preset).get_model_args()
         assert configuration.data.dataset == "musdb18"
 
 
 def test_there_is_a_file_for_every_preset():
     slugs = {name.lower().replace("-", "_") for name in presets.names()}
     assert slugs <= {path.stem for path in CONF.glob("*.yml")}
+
+
+@pytest.mark.parametrize("preset", ["M3", "M4", "M5", "M5-HighSR", "M6", "M7"])
+def test_the_fast_recipe_is_as_much_music_an_epoch_with_any_preset(preset):
+    configuration = load(CONF / "fast.yml", {"preset": preset})
+    lengths = configuration.make_model().geometry.fit(configuration.training.segment_length)
+    paper = configuration.make_model().geometry.fit(Training().segment_length)
+    assert lengths.output == configuration.training.segment_length, "a length that fits"
+    music = configuration.training.epoch_length * lengths.output
+    assert music == pytest.approx(Training().epoch_length * paper.output, rel=1e-3)
 
 
 def test_what_a_file_leaves_out_is_the_papers(tmp_path):
@@ -70,6 +81,11 @@ def test_what_is_saved_loads_as_the_same(tmp_path):
     ]
 
 
+def test_loggers_are_named_one_or_several(tmp_path):
+    for text, names in (("wandb", ["wandb"]), ("[csv, wandb]", ["csv", "wandb"]), ("[]", [])):
+        assert load(conf(tmp_path), {"logger": text}).training.logger == names
+
+
 @pytest.mark.parametrize("text", ["/x/hash #1 songs", "/x/col: on", "2024", "'2024'", "Ångström"])
 def test_text_is_taken_as_it_stands(tmp_path, text):
     """YAML would cut a path at a #, and make numbers of names."""
@@ -106,6 +122,10 @@ def test_text_is_taken_as_it_stands(tmp_path, text):
         ("model: {preset: M1}", {"max_epochs": "0"}, "max_epochs is 0; .* at least 1"),
         ("model: {preset: M1}", {"seed": "-1"}, "seed is -1; .* at least 0"),
         ("model: {preset: M1}", {"jobs": "0"}, "jobs is 0; .* at least 1"),
+        ("model: {preset: M1}", {"ema": "1.0"}, "ema is 1.0; expected a decay from 0 to below 1"),
+        ("model: {preset: M1}", {"warmup_steps": "-1"}, "warmup_steps is -1; .* at least 0"),
+        ("model: {preset: M1}", {"listen_every": "-1"}, "listen_every is -1; .* at least 0"),
+        ("model: {preset: M1}", {"logger": "wand"}, "logger is 'wand'; expected one of tensorb"),
         ("training: {lr: .nan}", {}, "lr is nan; expected a number above 0"),
         ("data: {1: 2}", {}, "no setting 1 "),
         ("model: [M1]", {}, "not of the form section"),

@@ -9,8 +9,9 @@ import torch
 from conftest import configurations, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
-from asteroid_waveunet import WaveUNet
+from asteroid_waveunet import WaveUNet, presets
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel"),
@@ -219,3 +220,30 @@ def test_prediction_of_a_track_refuses_what_is_no_track():
         tiny().predict_track(torch.zeros(1, 1, 100))
     with pytest.raises(ValueError, match="0 samples asked for"):
         tiny().predict_track(torch.zeros(1, 100), output_length=0)
+
+
+def test_the_paper_s_sizes_take_two_thirds_of_all_multiplications():
+    """What is multiplied, counted, against what full convolutions would multiply."""
+    with torch.device("meta"):
+        model = presets.make("M4")
+        lengths = model.geometry.fit(16384)
+        mixture = torch.empty(1, 2, lengths.input)
+    with FlopCounterMode(display=False) as counter:
+        model.forward_context(mixture)
+    full, n = 0, lengths.input
+    for down in model.down:
+        full += n_products(down.conv, n - 14)
+        n = (n - 14 + 1) // 2
+    full += n_products(model.bottleneck, n - 14)
+    n -= 14
+    for up in model.up:
+        n = 2 * n - 1 - 4
+        full += n_products(up.conv, n)
+    full += n_products(model.head.conv, n)
+    assert n == lengths.output
+    assert 0.62 < counter.get_total_flops() / 2 / full < 0.66
+
+
+def n_products(conv, n_outputs):
+    """Multiplications of a convolution."""
+    return conv.weight.numel() * n_outputs

@@ -97,6 +97,7 @@ def test_commands_of_the_package_run(line, checkout):
 def test_commands_run(line, tmp_path):
     """Each command as it stands, at the smallest it can do: settings checked, nothing trained."""
     words = shlex.split(line, comments=True)
+    words = [word for word in words if word != "--accept_license"]  # nothing of 22 GB
     smallest = {
         "bash recipes/musdb18/run.sh": ["--python_path", sys.executable, "--stop_stage", "0"],
         "make": ["--dry-run"],

@@ -195,7 +195,7 @@ def test_a_training_that_is_killed_goes_on(finished, tmp_path):
     ("arguments", "says"),
     [
         (["--batch_sise", "4"], "no setting 'batch_sise' (the command line). Did you mean"),
-        (["--conf", "m9"], "beside it there are: demo, m1, m2"),
+        (["--conf", "m9"], "beside it there are: demo, fast, m1"),
         (["--sources", "[bass, drums"], "which is no YAML"),
         (["--resume"], "There is nothing to resume in"),
         (["--stage", "7"], "stage '7' is none of 0, 1, 2, 3, 4"),

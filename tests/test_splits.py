@@ -62,3 +62,22 @@ def test_a_fraction_is_drawn_by_song_and_repeats(n_songs, n_excerpts, fraction, 
     assert not songs[0] & songs[1]
     assert len(songs[1]) == min(max(1, round(fraction * n_songs)), n_songs - 1)
     assert (train, valid) == splits.split(reversed(names), fraction, seed)
+
+
+def test_the_papers_share_is_a_quarter_of_the_songs_the_same_for_every_seed():
+    names = [f"Artist {i:03d} - A. B. Song" for i in range(100)]
+    train, valid = splits.split(names, "paper", 1)
+    assert (len(train), len(valid)) == (75, 25)
+    assert (train, valid) == splits.split(names, "paper", 2) == splits.split(names, 0.25, 1337)
+    assert valid != splits.split(names, 0.25, 1)[1]
+
+
+def test_names_with_dots_are_whole_names():
+    names = [
+        "M.E.R.C. Music - Knockout",
+        "M.E.R.C. Music - Other",
+        "Triviul feat. The Fiend - Widow",
+    ]
+    for name in names:
+        assert splits.split(names, [name])[1] == [name]
+    assert splits.split(names, ["M.E.R.C. *"])[0] == names[2:]

@@ -1,6 +1,8 @@
 """Making a model: data, training, scores, publishing. Needs asteroid-waveunet[experiment].
 
 musdb          tracks in MUSDB18's layout, stems or wav; ffmpeg finds what decodes them
+datasets       the data sets known by name;  download and unpacking bring them, disk has the room
+errata         faults that songs of MUSDB18 are known to have
 demo_songs     generated songs with true stems; composition and synthesis make them up
 preparation    tracks decoded once;  store  their samples on disk;  splits  which of them validate
 segments       pieces of tracks for a DataLoader;  device_store  the same from a GPU's memory
@@ -8,6 +10,8 @@ drawing        what random segments are made of;  cutting  cuts and mixes it on 
 augmentation   gains, signs and so on, by name;  stretching  pitch and tempo
 configuration  an experiment's settings;  objectives   losses and schedules by name
 training       Asteroid's System on Lightning, to the best model;  validation  its SDR meanwhile
+averaging      the weights' moving average;  loggers  where curves go;  media  sounds among them
+monitoring     what a person hears of a training;  progress  how far it is
 evaluation     museval's scores of a track;  estimates  what is scored: models, folders, an oracle
 scoring        scores of a data set;  systems  what is scored, their files;  processes  that do it
 aggregation    figures of a data set, and a table of them

@@ -24,6 +24,7 @@ from .. import presets, remote, weights
 from ..files import replacing
 from ..model import WaveUNet
 from .augmentation import AUGMENTATIONS
+from .loggers import LOGGERS
 from .objectives import LOSSES, SCHEDULES
 
 __all__ = ["Configuration", "Data", "Evaluation", "Publishing", "Training", "load"]
@@ -47,17 +48,23 @@ class Data:
     """Where the music comes from.
 
     Attributes:
-        dataset: `demo`, generated songs; a folder in MUSDB18's layout; `musdb18`, `musdb18hq`.
-        valid: the validation tracks: `official`, MUSDB18's own; a fraction of the training songs;
-            a list of names and patterns; or `auto`, official where they are there and a fifth
-            of the songs where not.
+        dataset: `demo`, generated songs; a folder in MUSDB18's layout; `musdb18`, `musdb18hq`,
+            `ccmixter`.
+        extra: more data sets, named as `dataset` is, whose training songs are trained on too;
+            `ccmixter` for the paper's models of the voice. None of them validates or tests.
+        valid: the validation tracks: `official`, MUSDB18's own; `paper`, a quarter of the training
+            songs, always the same; another fraction, drawn with the seed; a list of names and
+            patterns; or `auto`, official where they are there and a fifth of the songs where not.
+        keep_archive: whether a zip that was downloaded stays after it was unpacked.
         demo_train_songs, demo_test_songs: how many songs are generated.
         demo_seconds: their length.
         demo_sample_rate: their rate, in Hz.
     """
 
     dataset: str = "musdb18"
+    extra: list[str] = field(default_factory=list)
     valid: str | float | list[str] = "auto"
+    keep_archive: bool = False
     demo_train_songs: int = 24
     demo_test_songs: int = 6
     demo_seconds: float = 20.0
@@ -78,9 +85,12 @@ class Training:
         epoch_length: segments between two validations.
         max_epochs: upper bound; early stopping comes before it.
         patience: epochs without a better validation loss after which training stops.
-        loss: `mse`, `l1` or `neg_sisdr`.
-        lr: Adam's step size.
-        schedule: `constant`, or `one_cycle` over all of `max_epochs`.
+        loss: one of `objectives.LOSSES`.
+        lr: Adam's step size, a schedule's highest.
+        schedule: `constant`; `cosine` or `one_cycle`, over all of `max_epochs`.
+        warmup_steps: the first steps of a schedule, over which the step size rises to `lr`.
+        ema: decay of the moving average of the weights that is validated and kept as the best,
+            0.999 for example; 0 for the weights themselves.
         augmentation: `random_gains` (0.7 to 1), `wide_gains` (0.25 to 1.25), `swap_channels`,
             `flip_signs`, `pitch_tempo`, see `augmentation.AUGMENTATIONS`.
         remix: the share of segments whose sources are each from another song or place (0 to 1).
@@ -89,6 +99,8 @@ class Training:
         seed: of the weights, the split and the segments.
         num_workers: processes that load segments.
         precision: Lightning's, such as `32-true`, `bf16-mixed`.
+        logger: names of `loggers.LOGGERS`; `csv` is always among them.
+        listen_every: epochs after which loggers get sounds of a validation passage; 0 for never.
     """
 
     segment_length: int = 16384
@@ -99,27 +111,35 @@ class Training:
     loss: str = "mse"
     lr: float = 1e-4
     schedule: str = "constant"
+    warmup_steps: int = 0
+    ema: float = 0.0
     augmentation: list[str] = field(default_factory=lambda: ["random_gains"])
     remix: float = 0.0
     store: str = "memory"
     seed: int = 1337
     num_workers: int = 2
     precision: str = "32-true"
+    logger: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
+    listen_every: int = 5
 
     def __post_init__(self) -> None:
         for name in ("segment_length", "batch_size", "epoch_length", "max_epochs"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("patience", "seed", "num_workers"):
+        for name in ("patience", "seed", "num_workers", "warmup_steps", "listen_every"):
             _at_least(name, getattr(self, name), 0)
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr is {self.lr}; expected a number above 0.")
         if not 0 <= self.remix <= 1:
             raise ValueError(f"remix is {self.remix}; expected a share between 0 and 1.")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema is {self.ema}; expected a decay from 0 to below 1.")
         _one_of("loss", self.loss, LOSSES)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("store", self.store, STORES)
         for name in self.augmentation:
             _one_of("augmentation", name, AUGMENTATIONS)
+        for name in self.logger:
+            _one_of("logger", name, LOGGERS)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,6 +66,14 @@ DATA = {
     ),
     "musdb18": MUSDB18,
     "musdb18hq": replace(MUSDB18, name="MUSDB18-HQ", hub="musdb18hq"),
+    "ccmixter": DataSet(
+        name="CCMixter",
+        about="CCMixter is 50 songs with their voice and the rest. Each has a Creative Commons "
+        "licence of its own, some of them for non-commercial use only.",
+        limits="It has heard 50 songs by people who let others remix them.",
+        license="other",
+        non_commercial=True,
+    ),
 }
 OWN = DataSet(
     name="",
@@ -116,7 +125,7 @@ def terms(configuration: Configuration, is_musdb18: bool = False) -> Terms:
     """What a configuration's data and its `Publishing` section come to.
 
     Args:
-        is_musdb18: whether a folder that the configuration names holds MUSDB18's songs.
+        is_musdb18: whether folders that the configuration names hold MUSDB18's songs.
     Raises:
         ValueError: if what is asked for is not allowed, or not enough is said for it.
 
@@ -126,19 +135,28 @@ def terms(configuration: Configuration, is_musdb18: bool = False) -> Terms:
 cc-by-nc-sa-4.0, another with -nc- in its name, or other.
     """
     settings = configuration.publishing
-    data = DATA.get(configuration.data.dataset)
-    if data is None:
-        data = MUSDB18 if is_musdb18 else OWN
-        folder = Path(configuration.data.dataset).name
-        data = replace(data, name=data.name or folder)
-    license = settings.license or data.license
-    if data.non_commercial and license != "other" and "-nc-" not in str(license):
+    folders = MUSDB18 if is_musdb18 else OWN
+    names = (configuration.data.dataset, *configuration.data.extra)
+    data, *extra = (
+        DATA.get(n) or replace(folders, name=folders.name or Path(n).name) for n in names
+    )
+    # The strictest terms of all that it has learnt from hold for the weights.
+    binding = next((each for each in (data, *extra) if each.non_commercial), data)
+    stated = {each.license for each in (data, *extra)}
+    license = settings.license or (None if None in stated else binding.license)
+    if binding.non_commercial and license != "other" and "-nc-" not in str(license):
         raise ValueError(
-            f"license is {license!r}, and {data.name} is for non-commercial use only; expected "
-            f"{data.license}, another with -nc- in its name, or other."
+            f"license is {license!r}, and {binding.name} is for non-commercial use only; expected "
+            f"{binding.license}, another with -nc- in its name, or other."
         )
     examples = _examples(settings, data)
-    return Terms(replace(data, name=settings.data_name or data.name), license, examples)
+    return Terms(_together(data, extra, settings.data_name), license, examples)
+
+
+def _together(data: DataSet, extra: Sequence[DataSet], name: str | None) -> DataSet:
+    """The data set that it is tested with, and what is to be said of the others."""
+    also = "".join(f" The model was also trained on {each.name}: {each.about}" for each in extra)
+    return replace(data, name=name or data.name, about=data.about + also)
 
 
 def _examples(settings: Publishing, data: DataSet) -> str | None:

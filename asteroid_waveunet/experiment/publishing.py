@@ -204,29 +204,31 @@ def check(model: WaveUNet, folder: Path) -> None:
 def _shown(configuration: Configuration) -> Configuration:
     """Without folders of this machine, and without where it is published."""
     settings = configuration.publishing
-    dataset = Path(configuration.data.dataset).name
+    data = configuration.data
     return replace(
         configuration,
-        data=replace(configuration.data, dataset=dataset),
+        data=replace(
+            data, dataset=Path(data.dataset).name, extra=[Path(name).name for name in data.extra]
+        ),
         publishing=Publishing(data_name=settings.data_name, license=settings.license),
     )
 
 
 def _is_musdb18(configuration: Configuration, places: stage.Places) -> bool:
-    """Whether a folder of one's own holds MUSDB18's songs, whose licence binds the weights.
+    """Whether folders of one's own hold MUSDB18's songs, whose licence binds the weights.
 
     Raises:
         FileNotFoundError: if it is gone, so that nobody can tell, and no licence is stated.
     """
-    root = places.dataset(configuration.data)
-    if configuration.data.dataset in licences.DATA:
-        return False
-    if not root.is_dir() and configuration.publishing.license is None:
-        raise FileNotFoundError(
-            f"{root} is gone, so that nothing tells under which licence songs the model was "
-            "trained; put it back, or say the weights' licence with --license."
-        )
-    names = {track.name for track in musdb.tracks(root, "train")} if root.is_dir() else set()
+    data = configuration.data
+    own = [Path(name) for name in (data.dataset, *data.extra) if name not in licences.DATA]
+    for root in own:
+        if not root.is_dir() and configuration.publishing.license is None:
+            raise FileNotFoundError(
+                f"{root} is gone, so that nothing tells under which licence songs the model was "
+                "trained; put it back, or say the weights' licence with --license."
+            )
+    names = {track.name for root in own if root.is_dir() for track in musdb.tracks(root, "train")}
     return not names.isdisjoint(splits.OFFICIAL_VALIDATION)
 
 

@@ -10,16 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import demo_songs, musdb, preparation, splits
+from ..model import WaveUNet
+from . import datasets, demo_songs, errata, musdb, preparation, splits
 from .configuration import Configuration, Data, load
 from .store import Prepared
 
-__all__ = ["Places", "about", "check_data", "obtain", "plainly", "prepare", "run"]
-
-MUSDB18_FILES = {
-    "musdb18": "musdb18.zip (4.7 GB) from https://zenodo.org/records/1117372",
-    "musdb18hq": "musdb18hq.zip (22.7 GB) from https://zenodo.org/records/3338373",
-}
+__all__ = [
+    "Places",
+    "about",
+    "check_data",
+    "notes",
+    "obtain",
+    "plainly",
+    "prepare",
+    "run",
+    "training_tracks",
+]
 
 
 @dataclass(frozen=True)
@@ -89,79 +95,149 @@ class Places:
 
     def dataset(self, data: Data) -> Path:
         """The data set's folder, in MUSDB18's layout."""
-        if data.dataset == "demo":
+        return self._folder(data.dataset, data)
+
+    def roots(self, data: Data) -> list[Path]:
+        """All data sets' folders: the first is trained on and tested with, the others add songs."""
+        return [self._folder(name, data) for name in (data.dataset, *data.extra)]
+
+    def _folder(self, name: str, data: Data) -> Path:
+        if name == "demo":
             size = f"{data.demo_train_songs}+{data.demo_test_songs}x{data.demo_seconds:g}s"
             return self.data_dir / f"demo_{size}_{data.demo_sample_rate}Hz"
-        if data.dataset in MUSDB18_FILES:
-            return self.data_dir / data.dataset
-        return Path(data.dataset)
+        return self.data_dir / name if name in datasets.CORPORA else Path(name)
 
-    def prepared(self, configuration: Configuration) -> Path:
-        """The decoded training tracks, one folder for each data set and shape of model."""
-        model = configuration.make_model()
-        root = self.dataset(configuration.data).resolve()
+    def prepared(self, root: Path, model: WaveUNet) -> Path:
+        """Decoded training tracks, one folder for each data set and shape of model."""
+        root = root.resolve()
         shape = f"{'-'.join(model.sources)}_{model.sample_rate:g}Hz_{model.in_channels}ch"
         path_hash = hashlib.sha256(str(root).encode()).hexdigest()[:8]
         return self.data_dir / "prepared" / f"{root.name}_{path_hash}_{shape}"
 
 
-def check_data(configuration: Configuration, places: Places) -> None:
-    """A data set that is not generated has to be there, with all the stems that are asked for.
+def check_data(configuration: Configuration, places: Places, accept_license: bool = False) -> None:
+    """The data sets are there, with all the stems that are asked for, or stage 0 can bring them.
 
     Raises:
-        FileNotFoundError: if it is not there; says what to place where.
+        PermissionError: if one is to be downloaded, and its terms are not accepted.
+        FileNotFoundError: if one is not there and has to be placed; says what to place where.
         ValueError: if it holds no tracks, or tracks lack stems, or a source has none, or nothing
-            is left to train on or to validate.
+            is left to train on or to validate; or a song is in two of them.
     """
     data = configuration.data
-    root = places.dataset(data)
-    if data.dataset in MUSDB18_FILES and not root.is_dir():
-        raise FileNotFoundError(
-            f"There is no {root}. Download {MUSDB18_FILES[data.dataset]}, unpack it there, so that "
-            f"{root}/train and {root}/test exist, and run this again; or give another folder in "
-            "that layout with --data DIR."
-        )
-    if data.dataset != "demo":
-        names = {s: [track.name for track in musdb.tracks(root, s)] for s in musdb.SUBSETS}
-        splits.split(names["train"], data.valid, configuration.training.seed)
-        stems = musdb.tracks(root)[0].stems  # both subsets at once: all need the same stems
-        musdb.group_stems(configuration.make_model().sources, stems)
+    known = [datasets.CORPORA[n] for n in (data.dataset, *data.extra) if n in datasets.CORPORA]
+    for corpus in known:
+        datasets.check_obtainable(corpus, places.data_dir, accept_license)
+    is_made = "demo" in (data.dataset, *data.extra)
+    if not is_made and all(datasets.is_there(corpus, places.data_dir) for corpus in known):
+        _check_layout(configuration, *places.roots(data))
 
 
-def obtain(configuration: Configuration, places: Places) -> Path:
-    """The data set's folder; the demonstration songs are generated first.
+def _check_layout(configuration: Configuration, root: Path, *extra: Path) -> None:
+    """
+    Raises:
+        FileNotFoundError, ValueError: as `check_data`.
+    """
+    data, sources = configuration.data, configuration.make_model().sources
+    subsets = (
+        datasets.CORPORA[data.dataset].tracks if data.dataset in datasets.CORPORA else musdb.SUBSETS
+    )
+    names = {s: [track.name for track in musdb.tracks(root, s)] for s in subsets}
+    splits.split(names["train"], data.valid, configuration.training.seed)
+    # Both subsets at once: all need the same stems.
+    groups = musdb.group_stems(sources, musdb.tracks(root)[0].stems)
+    known = {name for subset in names.values() for name in subset}
+    for other in extra:
+        tracks = musdb.tracks(other, "train")
+        try:
+            others = musdb.group_stems(sources, tracks[0].stems)
+        except ValueError as reason:
+            raise ValueError(f"{other} cannot be trained on as well: {reason}") from reason
+        if [*others] != [*groups]:
+            raise ValueError(
+                f"{other} has the parts {', '.join(others)}, and {root} {', '.join(groups)}; "
+                "expected the same, to be trained on together."
+            )
+        twice = sorted(known & {track.name for track in tracks})
+        if twice:
+            raise ValueError(
+                f"{', '.join(twice[:3])} is in {other} and in another data set; what is trained "
+                "on as well must be other songs, or it would be trained on what it is tested with."
+            )
+        known |= {track.name for track in tracks}
+
+
+def obtain(
+    configuration: Configuration, places: Places, accept_license: bool = False
+) -> list[Path]:
+    """The data sets' folders; what has a name is generated, or downloaded and unpacked, first.
 
     Raises:
         FileNotFoundError, ValueError: as `check_data`, or if a test track cannot be used.
+        OSError: as `datasets.obtain`.
     """
     data = configuration.data
-    root = places.dataset(data)
-    if data.dataset == "demo":
-        demo_songs.generate(
-            root,
-            data.demo_train_songs,
-            data.demo_test_songs,
-            data.demo_seconds,
-            data.demo_sample_rate,
-        )
-    check_data(configuration, places)
+    roots = places.roots(data)
+    for name, root in zip((data.dataset, *data.extra), roots, strict=True):
+        if name == "demo":
+            demo_songs.generate(
+                root,
+                data.demo_train_songs,
+                data.demo_test_songs,
+                data.demo_seconds,
+                data.demo_sample_rate,
+            )
+        elif name in datasets.CORPORA:
+            corpus = datasets.CORPORA[name]
+            datasets.obtain(corpus, places.data_dir, accept_license, data.keep_archive)
+    _check_layout(configuration, *roots)
     model = configuration.make_model()
-    for track in musdb.tracks(root, "test"):  # those to train on are read whole in stage 1
-        track.check(model.in_channels)
-    return root
+    for track in musdb.tracks(roots[0]):
+        if track.subset == "test":  # those to train on are read whole in stage 1
+            track.check(model.in_channels)
+    return roots
+
+
+def notes(configuration: Configuration, places: Places) -> list[str]:
+    """What is to be known of the songs that are there."""
+    data = configuration.data
+    corpus = datasets.CORPORA.get(data.dataset)
+    remarks = [corpus.remark] if corpus and corpus.remark else []
+    names = [track.name for root in places.roots(data) for track in musdb.tracks(root)]
+    return [*remarks, *errata.notes(names)]
 
 
 def prepare(configuration: Configuration, places: Places, progress: bool = True) -> list[Prepared]:
-    """The training tracks, decoded for the configuration's model; see `preparation.prepare`."""
+    """The training tracks of all data sets, decoded for the model; see `preparation.prepare`."""
+    roots = places.roots(configuration.data)
     model = configuration.make_model()
+    return [track for root in roots for track in _prepare(root, places, model, progress)]
+
+
+def _prepare(root: Path, places: Places, model: WaveUNet, progress: bool) -> list[Prepared]:
     return preparation.prepare(
-        places.dataset(configuration.data),
-        places.prepared(configuration),
+        root,
+        places.prepared(root, model),
         model.sources,
         int(model.sample_rate),
         model.in_channels,
         progress,
     )
+
+
+def training_tracks(
+    configuration: Configuration, places: Places
+) -> tuple[list[Prepared], list[Prepared]]:
+    """Prepared tracks to train on and to validate; those of `extra` are all to train on.
+
+    Raises:
+        FileNotFoundError, ValueError: as `prepare` and `splits.split`.
+    """
+    model, data = configuration.make_model(), configuration.data
+    own, *extra = (_prepare(root, places, model, False) for root in places.roots(data))
+    names = splits.split([t.name for t in own], data.valid, configuration.training.seed)
+    train, valid = ([t for t in own if t.name in side] for side in names)
+    return [*train, *(track for tracks in extra for track in tracks)], valid
 
 
 def about(configuration: Configuration, places: Places) -> dict[str, Any]:

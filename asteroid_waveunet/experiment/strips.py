@@ -1,7 +1,7 @@
 """Recordings as pictures: a waveform above a spectrogram, edge to edge in time.
 
-They are dark on every page, and have no axes of their own: a page puts labels on them, in its own
-fonts, where `frequency_ticks` says.
+Strips are dark on every page, and have no axes of their own: a page puts labels on them, in its own
+fonts, where `frequency_ticks` says. A `comparison` is for where there is no such page.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+
+from .excerpts import Excerpt
 
 __all__ = [
     "DYNAMIC_RANGE",
     "LOWEST",
     "colour_scale",
+    "comparison",
     "draw",
     "frequency_ticks",
     "spectrogram",
@@ -29,6 +33,8 @@ DYNAMIC_RANGE = 70  # dB
 COLOURS = "magma"
 GROUND = "#07060f"  # nearly the darkest of COLOURS
 STRIP = (1000, 60, 120)  # pixels: width, height of the waveform, height of the spectrogram
+TITLES = ("true (grey), estimate (blue)", "true", "estimate")  # of a comparison's panels
+PLOTTED = 400  # places in a comparison's waveforms
 
 
 def spectrogram(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -93,19 +99,63 @@ def draw(
     wave.fill_between(np.arange(width) + 0.5, low, high, color=colour, linewidth=0.5)
     image = figure.add_axes((0, 0, 1, lower / height))
     image.set_axis_off()
-    image.imshow(
+    _show(image, bands, loudest)
+    # 64 colours are a third of the bytes of all, and cannot be told from them here.
+    few = Image.fromarray(_pixels(figure)).quantize(64, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
+
+
+def _show(axes: Axes, bands: np.ndarray, loudest: float) -> None:
+    """A spectrogram, which fills its axes: from 0 to 1 upwards and to the right."""
+    axes.imshow(
         bands,
         cmap=COLOURS,
         vmin=loudest - DYNAMIC_RANGE,
         vmax=loudest,
         origin="lower",
         aspect="auto",
+        extent=(0, 1, 0, 1),
     )
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    """`(height, width, 3)` of uint8."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-    # 64 colours are a third of the bytes of all, and cannot be told from them here.
-    Image.fromarray(pixels).quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def comparison(piece: Excerpt) -> np.ndarray:
+    """A piece's true sources beside their estimates: `(height, width, 3)` pixels of uint8.
+
+    A row a source: both waveforms in one panel, and a spectrogram of each. All rows have the
+    same levels, so that what is quieter looks so.
+    """
+    rate, ticks = piece.sample_rate, frequency_ticks(piece.sample_rate)
+    spectra = {
+        source: [spectrogram(x[source], rate) for x in (piece.references, piece.estimates)]
+        for source in piece.references
+    }
+    loudest = max(bands.max() for bands, _ in spectra.values())
+    peak = max(float(np.abs(x).max()) for x in piece.references.values()) or 1.0
+    figure = Figure(figsize=(12, 0.6 + 1.6 * len(spectra)), dpi=100, layout="constrained")
+    figure.suptitle(f"{piece.track}, from {piece.start:.1f} s", parse_math=False)
+    rows = figure.subplots(len(spectra), 3, squeeze=False, sharex=True)
+    for (wave, *images), (source, pair) in zip(rows, spectra.items(), strict=True):
+        wave.set_ylabel(source, parse_math=False)
+        wave.set(xlim=(0, 1), ylim=(-peak, peak))
+        for signals, colour in ((piece.references, "0.6"), (piece.estimates, "C0")):
+            low, high = _envelope(signals[source], PLOTTED)
+            places = np.linspace(0, 1, PLOTTED, endpoint=False)
+            wave.fill_between(places, low, high, color=colour, alpha=0.7, linewidth=0.5)
+        for axes, bands in zip(images, pair, strict=True):
+            _show(axes, bands, loudest)
+            axes.set_yticks([1 - depth for depth in ticks.values()], [*ticks])
+    for axes, title in zip(rows[0], TITLES, strict=True):
+        axes.set_title(title)
+    for axes in rows[-1]:
+        axes.set_xticks((0, 1), ("0 s", f"{piece.seconds:.3g} s"))
+    return _pixels(figure)
 
 
 def _envelope(samples: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,21 +11,16 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from asteroid.engine import System
-from pytorch_lightning.callbacks import (
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    TQDMProgressBar,
-)
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .. import untrusted, weights
 from ..model import WaveUNet
+from . import loggers, monitoring
 from .configuration import Training
 from .device_store import DeviceSegments
-from .objectives import LOSSES, SCHEDULES
+from .objectives import LOSSES, make_schedule
 from .segments import EpochSampler, Segments, as_is
 from .validation import ValidationSDR
 
@@ -108,7 +103,9 @@ def fit(
         loss_func=LOSSES[settings.loss],
         train_loader=train_loader,
         val_loader=loader(valid_set),
-        scheduler=SCHEDULES[settings.schedule](optimizer, settings.lr, n_steps),
+        scheduler=make_schedule(
+            settings.schedule, optimizer, settings.lr, n_steps, settings.warmup_steps
+        ),
         config=_loggable(config or {}),
     )
     epochs_done = _epochs_done(last) if last.is_file() else 0
@@ -117,7 +114,7 @@ def fit(
         sampler.set_epoch(epochs_done)
     if isinstance(valid_set, Segments):
         system.validation = ValidationSDR(valid_set)
-    trainer = make_trainer(exp_dir, settings, len(train_loader))
+    trainer = make_trainer(exp_dir, settings, len(train_loader), valid_set, epochs_done)
     with warnings.catch_warnings():
         # Advice on worker counts and on logging intervals, which our settings state.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -159,7 +156,13 @@ def _loggable(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def make_trainer(exp_dir: Path, settings: Training, steps_per_epoch: int) -> pl.Trainer:
+def make_trainer(
+    exp_dir: Path,
+    settings: Training,
+    steps_per_epoch: int,
+    valid_set: Dataset,
+    epochs_done: int,
+) -> pl.Trainer:
     """Lightning's trainer with the callbacks and loggers of every experiment."""
     checkpoints = ModelCheckpoint(
         exp_dir / "checkpoints",
@@ -168,18 +171,16 @@ def make_trainer(exp_dir: Path, settings: Training, steps_per_epoch: int) -> pl.
         save_last=True,
     )
     stopping = EarlyStopping("val_loss", patience=settings.patience, verbose=True)
-    tensorboard = TensorBoardLogger(exp_dir / "logs", name="", version="tensorboard")
     return pl.Trainer(
         max_epochs=settings.max_epochs,
         devices=1,
         precision=settings.precision,  # type: ignore[arg-type]
         callbacks=[
+            *monitoring.callbacks(settings, exp_dir, steps_per_epoch, valid_set),
             checkpoints,
             stopping,
-            LearningRateMonitor("epoch"),
-            TQDMProgressBar(refresh_rate=max(1, steps_per_epoch // 20)),
         ],
-        logger=[tensorboard, CSVLogger(exp_dir / "logs", name="", version="csv")],
+        logger=loggers.make(settings.logger, exp_dir, epochs_done * steps_per_epoch),
         log_every_n_steps=min(50, steps_per_epoch),
         num_sanity_val_steps=0,
         enable_model_summary=False,

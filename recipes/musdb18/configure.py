@@ -3,13 +3,15 @@
 import os
 from pathlib import Path
 
+from asteroid_waveunet.experiment import loggers
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
 from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 
 # What may change between two runs of one experiment without making it another one.
 CHANGEABLE = {
-    "patience", "num_workers", "store", "precision", "jobs", "memory", "fast", "data_name",
-    "license", "examples", "examples_license", "repo_id", "private", "revision",
+    "patience", "num_workers", "store", "precision", "logger", "listen_every", "jobs", "memory",
+    "fast", "data_name", "license", "examples", "examples_license", "repo_id", "private",
+    "revision", "keep_archive",
 }  # fmt: skip
 
 
@@ -19,7 +21,13 @@ def configure(conf, places, overrides):
     if dataset and Path(dataset).is_dir():
         overrides["dataset"] = str(Path(dataset).resolve())
     configuration = load(conf, overrides)
-    check_data(configuration, places)
+    if "extra" in overrides:
+        extra = [
+            str(Path(e).resolve()) if Path(e).is_dir() else e for e in configuration.data.extra
+        ]
+        configuration = load(conf, {**overrides, "extra": extra})
+    loggers.check(configuration.training.logger)
+    check_data(configuration, places, os.environ.get("ACCEPT_LICENSE") == "true")
     if os.environ.get("RESUME") == "true" and not places.checkpoints.is_dir():
         raise FileNotFoundError(f"There is nothing to resume in {places.exp_dir}.")
     if places.checkpoints.is_dir() or places.best_model.is_file():

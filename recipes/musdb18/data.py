@@ -1,12 +1,17 @@
-"""Stage 0: the data set is there, or is generated."""
+"""Stage 0: the data sets are there, or are generated, or downloaded and unpacked."""
+
+import os
 
 from asteroid_waveunet.experiment import stage
 
 
 def main(configuration, places):
-    """Obtains the data set."""
-    root = stage.obtain(configuration, places)
-    print(f"The data set is in {root}.")
+    """Obtains the data sets."""
+    accepted = os.environ.get("ACCEPT_LICENSE") == "true"
+    for root in stage.obtain(configuration, places, accepted):
+        print(f"The data set is in {root}.")
+    for note in stage.notes(configuration, places):
+        print(f"note: {note}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@
 #   --conf NAME|FILE     a file of conf/ (demo, small, m1 ... m7, m5_highsr) or any other
 #                        (demo; small with --data; an experiment's own if it has begun and
 #                        only its --tag is given)
-#   --data NAME|DIR      demo, musdb18, musdb18hq, or a folder in MUSDB18's layout, stems or wav
+#   --data NAME|DIR      demo, musdb18, musdb18hq, ccmixter, or a folder in MUSDB18's layout, stems
+#                        or wav; musdb18 and musdb18hq are downloaded if they are not there
+#   --accept_license     accept the terms of what is downloaded; without it, they are shown
 #   --stage N            the first stage to run (0)
 #   --stop_stage N       the last one (4)
 #   --tag NAME           the experiment's name (the configuration's and the data's)
@@ -26,7 +28,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
-conf= data= stage=0 stop_stage=4 tag= storage=$here id= resume=false python_path=
+conf= data= stage=0 stop_stage=4 tag= storage=$here id= resume=false accept=false python_path=
 settings=()
 
 fail() { echo "error: $*" >&2; exit 1; }
@@ -35,6 +37,7 @@ while [ $# -gt 0 ]; do
     case $1 in
         --help | -h) sed -n -e '/^set/q' -e 's/^# \{0,1\}//p' "$0" | sed 1d; exit 0 ;;
         --resume) resume=true; shift; continue ;;
+        --accept_license) accept=true; shift; continue ;;
         --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
         --*) [ $# -gt 1 ] || fail "$1 lacks its value" ;;
         *) fail "'$1' is no option; --help lists them" ;;
@@ -67,7 +70,7 @@ if [ -z "$python_path" ]; then
     python_path=$root/.venv/bin/python
 fi
 [ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
-export RESUME=$resume PYTHONUNBUFFERED=1
+export RESUME=$resume ACCEPT_LICENSE=$accept PYTHONUNBUFFERED=1
 # Of a loss and a library that no stage uses.
 export PYTHONWARNINGS="ignore:Asteroid's STOI loss is off,ignore:pkg_resources is deprecated"
 

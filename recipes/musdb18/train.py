@@ -2,7 +2,7 @@
 
 import pytorch_lightning as pl
 
-from asteroid_waveunet.experiment import device_store, segments, splits, stage, training
+from asteroid_waveunet.experiment import device_store, segments, stage, training
 
 
 def main(configuration, places):
@@ -33,9 +33,7 @@ STORES = {"memory": segments.Segments, "gpu": device_store.DeviceSegments}
 def make_segments(configuration, places, model):
     """Random segments to train on, and all of the validation tracks."""
     settings = configuration.training
-    prepared = stage.prepare(configuration, places, progress=False)
-    names = splits.split([t.name for t in prepared], configuration.data.valid, settings.seed)
-    train_tracks, valid_tracks = ([t for t in prepared if t.name in side] for side in names)
+    train_tracks, valid_tracks = stage.training_tracks(configuration, places)
     print(f"{len(train_tracks)} tracks to train on, {len(valid_tracks)} to validate.")
     lengths = model.geometry.fit(settings.segment_length)
     left = model.geometry.left_context

@@ -1,0 +1,372 @@
+"""The data sets that are known by name: where they are had, on which terms, whether all is there.
+
+DATA_DIR/musdb18hq.zip          while it is needed, placed by hand or downloaded
+DATA_DIR/.musdb18hq.unpacking   what is in it, until all is there
+DATA_DIR/musdb18hq              the data set, which is whole as soon as it is there
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from . import disk, download, musdb
+from .licences import DATA
+from .splits import OFFICIAL_VALIDATION
+from .unpacking import unpack
+
+__all__ = ["CORPORA", "Corpus", "check_obtainable", "check_whole", "is_there", "obtain"]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A data set as its authors released it: one zip.
+
+    Attributes:
+        name: its folder's, and of `--data`.
+        page: what people read about it, and where they get it.
+        layout: what is in the zip.
+        archive: the zip's name.
+        md5: of the zip.
+        stems: of every track, sorted.
+        tracks: how many each subset has.
+        arrange: makes the layout of MUSDB18 in a new folder of what was in the zip; gives the
+            folder, or None if it is not that data set.
+        url: of the zip; None if it has to be placed by hand.
+        size: of the zip, in bytes; None if it is not known.
+        unpacked: bytes that it takes then, about.
+        names: tracks that are in train.
+        pinned: whether the zip must have that md5. What has been packed again elsewhere has
+            another one, and then the layout alone tells.
+        remark: what is to be known before it is used.
+    """
+
+    name: str
+    page: str
+    layout: str
+    archive: str
+    md5: str
+    stems: tuple[str, ...]
+    tracks: Mapping[str, int]
+    arrange: Callable[[Path, Path], Path | None]
+    url: str | None = None
+    size: int | None = None
+    unpacked: int = 0
+    names: frozenset[str] = frozenset()
+    pinned: bool = True
+    remark: str = ""
+
+    @property
+    def terms(self) -> str:
+        return DATA[self.name].about
+
+    @property
+    def raw(self) -> str:
+        """Where the zip may be unpacked by hand; if the layout is ours, it is the data set then."""
+        return self.archive.removesuffix(".zip")
+
+    def by_hand(self, data_dir: Path) -> str:
+        """How to do without a download."""
+        size = f" ({disk.gigabytes(self.size)})" if self.size else ""
+        return (
+            f"To place it by hand: get {self.archive}{size}, see {self.page} . Put it at "
+            f"{data_dir / self.archive}, or unpack it to {data_dir / self.raw}, with {self.layout} "
+            "in it; and run the same command again."
+        )
+
+
+def _as_it_is(found: Path, new: Path) -> Path | None:
+    """The folder with train/ in it: the zip's top level, or the only folder there."""
+    folders = [path for path in _visible(found) if path.is_dir()]
+    roots = [path for path in (found, *folders) if (path / "train").is_dir()]
+    return roots[0] if roots else None
+
+
+CCMIXTER_STEMS = {"mix": "mixture", "source-01": "accompaniment", "source-02": "vocals"}
+
+
+def _songs_of_ccmixter(found: Path, new: Path) -> Path | None:
+    """Every SONG/{mix,source-01,source-02}.wav becomes train/SONG/ with our names, by links."""
+    for mix in sorted(found.glob("**/mix.wav")):
+        song = new / "train" / mix.parent.name
+        song.mkdir(parents=True)
+        for theirs, ours in CCMIXTER_STEMS.items():
+            if (mix.parent / f"{theirs}.wav").is_file():
+                _link(mix.parent / f"{theirs}.wav", song / f"{ours}.wav")
+    return new if new.is_dir() else None
+
+
+MUSDB18: dict[str, Any] = dict(
+    layout="train/ and test/",
+    stems=tuple(sorted(musdb.STREAMS[1:])),
+    tracks={"train": 100, "test": 50},
+    names=frozenset(OFFICIAL_VALIDATION),
+    arrange=_as_it_is,
+)
+CORPORA = {
+    corpus.name: corpus
+    for corpus in (
+        Corpus(
+            "musdb18",
+            page="https://zenodo.org/records/1117372",
+            archive="musdb18.zip",
+            url="https://zenodo.org/records/1117372/files/musdb18.zip?download=1",
+            size=4_684_228_845,
+            md5="af06762477334799bfc5abf237648207",
+            unpacked=4_700_000_000,
+            **MUSDB18,
+        ),
+        Corpus(
+            "musdb18hq",
+            page="https://zenodo.org/records/3338373",
+            archive="musdb18hq.zip",
+            url="https://zenodo.org/records/3338373/files/musdb18hq.zip?download=1",
+            size=22_656_664_047,
+            md5="12d4f2ecd55245a4688754dd76363103",
+            unpacked=32_000_000_000,  # ten hours of five stereo wavs at 44.1 kHz
+            **MUSDB18,
+        ),
+        Corpus(
+            "ccmixter",
+            page="https://members.loria.fr/ALiutkus/kam/",
+            archive="ccmixter_corpus.zip",
+            layout="a folder for every song",
+            md5="231eea133f59f6a7a5ef4c47a8205256",
+            stems=("accompaniment", "vocals"),
+            tracks={"train": 50},
+            arrange=_songs_of_ccmixter,
+            pinned=False,
+            remark="ccmixter has songs to train on and none to test, so that stage 3 has nothing "
+            "to score. It is meant to be trained on beside another data set: --extra ccmixter.",
+        ),
+    )
+}
+
+
+def obtain(
+    corpus: Corpus,
+    data_dir: str | os.PathLike,
+    accepted: bool = False,
+    keep_archive: bool = False,
+    progress: bool = True,
+) -> Path:
+    """A data set's folder, which is downloaded and unpacked if it is not there.
+
+    What a run that was killed has left is gone on with. A zip that was placed by hand is checked
+    and used, and stays; one that was downloaded is deleted after it was unpacked.
+
+    Args:
+        corpus: one of `CORPORA`.
+        data_dir: where the zip and the folder go.
+        accepted: whether its terms are accepted, without which nothing is downloaded.
+        keep_archive: whether the downloaded zip stays too.
+        progress: whether to show bars.
+    Raises:
+        PermissionError: if the terms are not accepted, or access is restricted.
+        ValueError: if the zip is another one, damaged or dangerous, or tracks are lacking.
+        NoSpace, OSError: as `download.download` and `unpack`.
+    """
+    data_dir = Path(data_dir)
+    root = data_dir / corpus.name
+    if not is_there(corpus, data_dir):
+        check_obtainable(corpus, data_dir, accepted)
+        print(f"{corpus.name}: {corpus.terms}")
+        with _alone(data_dir, corpus.name):
+            if not is_there(corpus, data_dir):  # another run may have brought it meanwhile
+                _bring(corpus, data_dir, keep_archive, progress)
+    try:
+        check_whole(corpus, root)
+    except (ValueError, FileNotFoundError) as reason:
+        raise ValueError(
+            f"{root} is not {corpus.name} as it should be: {reason}. Delete it, and run this "
+            "again; or give a folder of your own with --data DIR."
+        ) from reason
+    archive = data_dir / corpus.archive
+    if archive.is_file() and not keep_archive:
+        print(f"{archive} is not needed any more.")
+    return root
+
+
+def is_there(corpus: Corpus, data_dir: str | os.PathLike) -> bool:
+    """Whether there is a folder of that name with anything in it."""
+    return bool(_visible(Path(data_dir) / corpus.name))
+
+
+def check_obtainable(corpus: Corpus, data_dir: str | os.PathLike, accepted: bool) -> None:
+    """A data set that is not there can be had, as far as can be told without a network.
+
+    Raises:
+        PermissionError: if it is to be downloaded, and its terms are not accepted.
+        FileNotFoundError: if it has to be placed by hand.
+    """
+    data_dir = Path(data_dir)
+    placed = (data_dir / corpus.archive).is_file() or _visible(data_dir / corpus.raw)
+    if placed or is_there(corpus, data_dir):
+        return
+    if corpus.url is None:
+        raise FileNotFoundError(
+            f"There is no {data_dir / corpus.name}, and nowhere that {corpus.name} can be "
+            f"downloaded from.\n  {corpus.terms}\n{corpus.by_hand(data_dir)}"
+        )
+    if not accepted:
+        size = disk.gigabytes(corpus.size or 0)
+        raise PermissionError(
+            f"There is no {data_dir / corpus.name}. It is downloaded ({corpus.archive}, {size}) "
+            f"once you accept its terms with --accept_license:\n  {corpus.terms}\n"
+            f"  {corpus.page}\n{corpus.by_hand(data_dir)}"
+        )
+
+
+def check_whole(corpus: Corpus, root: Path) -> None:
+    """Every track is there, with all its stems.
+
+    Raises:
+        FileNotFoundError: if a subset is missing.
+        ValueError: if tracks are missing, too many, lack stems, or hold empty files.
+    """
+    for subset, expected in corpus.tracks.items():
+        found = musdb.tracks(root, subset)
+        lacking = corpus.names - {track.name for track in found} if subset == "train" else ()
+        if len(found) != expected or lacking:
+            without = f" (without {', '.join(sorted(lacking))})" if lacking else ""
+            raise ValueError(
+                f"{root / subset} has {len(found)} tracks{without}; {corpus.name} has {expected}"
+            )
+        if found[0].stems != corpus.stems:
+            raise ValueError(
+                f"the tracks of {root / subset} have the stems {', '.join(found[0].stems)}; those "
+                f"of {corpus.name} have {', '.join(corpus.stems)}"
+            )
+        empty = [str(file) for track in found for file in track.files() if not file.stat().st_size]
+        if empty:
+            raise ValueError(f"there is nothing in {', '.join(empty[:5])}")
+
+
+def _bring(corpus: Corpus, data_dir: Path, keep_archive: bool, progress: bool) -> None:
+    archive, raw = data_dir / corpus.archive, data_dir / corpus.raw
+    if _visible(raw):
+        _place(corpus, raw, data_dir, raw.name)
+        return
+    downloaded = not archive.is_file()
+    if downloaded:
+        _download(corpus, data_dir, progress)
+    else:
+        _check_placed(corpus, archive, progress)
+    unpacked = data_dir / f".{corpus.name}.unpacking"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    try:
+        unpack(archive, unpacked, progress)
+        _place(corpus, unpacked, data_dir, archive.name)
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+    if downloaded and not keep_archive:
+        archive.unlink()
+
+
+def _download(corpus: Corpus, data_dir: Path, progress: bool) -> None:
+    """
+    Raises:
+        OSError: as `download.download`; says how to do without it.
+    """
+    archive = data_dir / corpus.archive
+    assert corpus.url is not None and corpus.size is not None
+    if disk.free(data_dir) < corpus.size + corpus.unpacked:
+        print(
+            f"{corpus.archive} ({disk.gigabytes(corpus.size)}) and what is in it (about "
+            f"{disk.gigabytes(corpus.unpacked)}) may not fit {data_dir}, where "
+            f"{disk.gigabytes(disk.free(data_dir))} are free."
+        )
+    try:
+        download.download(corpus.url, archive, corpus.size, corpus.md5, progress)
+    except download.Restricted as reason:
+        raise PermissionError(
+            f"{reason} Access to {corpus.name} is restricted there: it may have to be asked for "
+            f"at {corpus.page} .\n{corpus.by_hand(data_dir)}"
+        ) from reason
+    except OSError as reason:
+        if isinstance(reason, disk.NoSpace) or reason.errno is not None:
+            raise  # of this machine, not of the server
+        raise type(reason)(f"{reason}\n{corpus.by_hand(data_dir)}") from reason
+
+
+def _check_placed(corpus: Corpus, archive: Path, progress: bool) -> None:
+    """
+    Raises:
+        ValueError: if it is not the zip that was published, and has to be.
+    """
+    try:
+        download.check(archive, corpus.size, corpus.md5, progress)
+    except ValueError as reason:
+        if corpus.pinned:
+            raise ValueError(
+                f"{reason} It is not the {corpus.archive} of {corpus.page} , or it is damaged or "
+                "not all of it. Delete it, or get it again."
+            ) from reason
+        print(f"{reason} It is used if it holds the {corpus.tracks['train']} songs all the same.")
+
+
+def _place(corpus: Corpus, found: Path, data_dir: Path, name: str) -> None:
+    """Brings what was unpacked under the data set's name, once all is there.
+
+    Args:
+        name: of where it comes from.
+    Raises:
+        ValueError: if it is not all of it.
+    """
+    new, root = data_dir / f".{corpus.name}.new", data_dir / corpus.name
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        arranged = corpus.arrange(found, new)
+        if arranged is None:
+            raise ValueError(
+                f"What is in {name} is not {corpus.name}; expected "
+                f"{corpus.layout}. Get it again, see {corpus.page} ."
+            )
+        try:
+            check_whole(corpus, arranged)
+        except (ValueError, FileNotFoundError) as reason:
+            raise ValueError(
+                f"What is in {name} is not {corpus.name} as it should be: {reason}. Get "
+                f"it again, see {corpus.page} ."
+            ) from reason
+        shutil.rmtree(root, ignore_errors=True)  # nothing that can be seen is in it
+        os.replace(arranged, root)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What is in a folder, if it is there, but for what systems leave everywhere."""
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in paths if path.name[0] != "." and path.name != "__MACOSX"]
+
+
+@contextlib.contextmanager
+def _alone(data_dir: Path, name: str) -> Iterator[None]:
+    """No other run brings this data set meanwhile; one that is about to is waited for."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(data_dir / f".{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"Another run is about to bring {name}; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _link(there: Path, here: Path) -> None:
+    """The same file once more; by name where its disk is another or knows no such thing."""
+    try:
+        os.link(there, here)
+    except OSError:
+        here.symlink_to(there.resolve())

@@ -1,0 +1,181 @@
+"""Stages 0 and 1 as the recipe runs them: data sets brought, checked, decoded, divided."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import corpora
+import pytest
+from file_server import FileServer, dropped
+from songs import RATE, write_song
+
+from asteroid_waveunet.experiment import datasets, download, stage
+from asteroid_waveunet.experiment.configuration import Configuration, Data, Publishing, load
+from asteroid_waveunet.experiment.licences import terms
+
+RECIPE = Path(__file__).parents[1] / "recipes" / "musdb18"
+MODEL = {"sources": ["accompaniment", "vocals"], "sample_rate": RATE, "levels": 2}
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(f"recipe_{name}", RECIPE / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def places(tmp_path):
+    return stage.Places.of(tmp_path / "exp" / "x", tmp_path / "data")
+
+
+@pytest.fixture
+def known(tmp_path, monkeypatch):
+    """A server of a small MUSDB18-HQ, and a small CCMixter; both in place of the real ones."""
+    archive = corpora.musdb18hq(tmp_path / "hq")
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr(download, "FIRST_WAIT", 0.01)
+    with FileServer(archive.read_bytes()) as server:
+        hq = corpora.served("musdb18hq", archive, url=server.url)
+        cc = corpora.served("ccmixter", corpora.ccmixter(tmp_path / "cc"))
+        monkeypatch.setitem(datasets.CORPORA, "musdb18hq", hq)
+        monkeypatch.setitem(datasets.CORPORA, "ccmixter", cc)
+        yield server
+
+
+def place_ccmixter(tmp_path, places):
+    places.data_dir.mkdir(exist_ok=True)
+    (tmp_path / "cc" / "served.zip").rename(places.data_dir / "ccmixter_corpus.zip")
+
+
+def settings(**data):
+    return Configuration(MODEL, data=Data(**data))
+
+
+def conf(tmp_path, text="model: {preset: M4, levels: 2, sample_rate: 8000}"):
+    path = tmp_path / "conf.yml"
+    path.write_text(text)
+    return path
+
+
+def test_from_a_server_that_breaks_off_to_tracks_that_are_trained_on(
+    known, places, tmp_path, monkeypatch, capsys
+):
+    known.faults = [dropped(download.BLOCK)]
+    configure, data, prepare = script("configure"), script("data"), script("prepare")
+    asked = {"dataset": "musdb18hq", "extra": "ccmixter"}
+    place_ccmixter(tmp_path, places)
+    with pytest.raises(PermissionError, match="--accept_license"):
+        configure.configure(conf(tmp_path), places, asked)
+    assert not places.exp_dir.exists()
+    monkeypatch.setenv("ACCEPT_LICENSE", "true")
+    configure.configure(conf(tmp_path), places, asked)
+    assert "accept" not in places.conf.read_text(), "it is for one person to accept, not for files"
+    configuration = load(places.conf)
+    data.main(configuration, places)
+    said = capsys.readouterr().out
+    assert f"The data set is in {places.data_dir / 'musdb18hq'}." in said
+    assert f"The data set is in {places.data_dir / 'ccmixter'}." in said
+    assert "note: BKS - Bulldozer: at 1:12" in said and "note: PR - Oh No: the sources" in said
+    prepare.main(configuration, places)
+    assert "5 training tracks" in capsys.readouterr().out
+    train, valid = stage.training_tracks(configuration, places)
+    assert [track.name for track in valid] == ["Leaf - Summerghost"]
+    assert {track.name for track in train} == {*corpora.TRAIN[1:], *corpora.CCMIXTER}
+    monkeypatch.delenv("ACCEPT_LICENSE")
+    configure.configure(conf(tmp_path), places, asked)
+    data.main(configuration, places)
+
+
+def test_extra_songs_never_validate(known, places, tmp_path):
+    place_ccmixter(tmp_path, places)
+    for valid in (0.25, "paper", "auto"):
+        configuration = settings(dataset="musdb18hq", extra=["ccmixter"], valid=valid)
+        stage.obtain(configuration, places, accept_license=True)
+        train, valid_tracks = stage.training_tracks(configuration, places)
+        names = [track.name for track in train]
+        assert {*corpora.CCMIXTER} <= {*names} and len(names) == 4 and len(valid_tracks) == 1
+
+
+def test_ccmixter_alone_is_trained_on_and_it_is_said_that_it_has_no_test(known, places, tmp_path):
+    place_ccmixter(tmp_path, places)
+    configuration = settings(dataset="ccmixter")
+    assert stage.obtain(configuration, places) == [places.data_dir / "ccmixter"]
+    assert "none to test" in stage.notes(configuration, places)[0]
+    train, valid = stage.training_tracks(configuration, places)
+    assert (len(train), len(valid)) == (1, 1)
+
+
+def test_an_extra_data_set_needs_the_same_parts(known, places, tmp_path, data):
+    place_ccmixter(tmp_path, places)
+    configuration = Configuration(
+        {"sources": ["bass", "vocals"]}, data=Data(str(data), extra=["ccmixter"])
+    )
+    with pytest.raises(ValueError, match="ccmixter cannot be trained on as well: no stems for the"):
+        stage.obtain(configuration, places)
+    write_song(tmp_path / "mine" / "train" / "s", stems=("accompaniment", "vocals", "crowd"))
+    configuration = settings(dataset=str(data), extra=[str(tmp_path / "mine")])
+    with pytest.raises(ValueError, match=r"mine has the parts .*rest, and .*expected the same"):
+        stage.check_data(configuration, places)
+
+
+def test_no_song_is_trained_on_that_tests(places, tmp_path, data):
+    write_song(tmp_path / "mine" / "train" / "T - test")
+    configuration = settings(dataset=str(data), extra=[str(tmp_path / "mine")])
+    with pytest.raises(ValueError, match="T - test is in .*mine and in another data set"):
+        stage.check_data(configuration, places)
+
+
+@pytest.mark.parametrize("extra", [["data"], ["mine", "mine"]])
+def test_no_data_set_is_extra_twice(places, tmp_path, data, extra):
+    write_song(tmp_path / "mine" / "train" / "another")
+    configuration = settings(dataset=str(data), extra=[str(tmp_path / name) for name in extra])
+    with pytest.raises(ValueError, match="in another data set"):
+        stage.check_data(configuration, places)
+
+
+def test_songs_that_were_generated_by_half_stand_in_no_ones_way(places):
+    configuration = settings(dataset="demo")
+    write_song(places.dataset(configuration.data) / "train" / "Demo train 01 - Silver Orchard")
+    stage.check_data(configuration, places)
+
+
+def test_an_extra_folder_that_is_not_there_is_named(places, data):
+    with pytest.raises(FileNotFoundError, match="no data folder nowhere"):
+        stage.check_data(settings(dataset=str(data), extra=["nowhere"]), places)
+
+
+def test_generated_songs_can_be_trained_on_as_well(places, data):
+    few = {
+        "demo_train_songs": 1,
+        "demo_test_songs": 1,
+        "demo_seconds": 2.0,
+        "demo_sample_rate": 8000,
+    }
+    configuration = settings(dataset=str(data), extra=["demo"], **few)
+    stage.check_data(configuration, places)
+    assert len(stage.obtain(configuration, places)) == 2
+    assert len(stage.prepare(configuration, places, progress=False)) == 4
+
+
+def test_a_name_that_is_taken_by_a_folder_is_the_folder(places, tmp_path, data, monkeypatch):
+    """As --data DIR does, --extra DIR means a folder where one started the command."""
+    monkeypatch.chdir(tmp_path)
+    write_song(tmp_path / "mine" / "train" / "song")
+    overrides = {"dataset": "data", "extra": "[mine]"}
+    script("configure").configure(conf(tmp_path), places, overrides)
+    assert load(places.conf).data.extra == [str(tmp_path / "mine")]
+
+
+def test_who_learns_from_musdb18_as_well_is_bound_by_its_licence():
+    own = Data("mine", extra=["musdb18"])
+    with pytest.raises(ValueError, match="license is 'mit', and MUSDB18 is for non-commercial"):
+        terms(Configuration({}, data=own, publishing=Publishing(license="mit")))
+    with pytest.raises(ValueError, match="license is None"):
+        terms(Configuration({}, data=own))
+    found = terms(Configuration({}, data=Data("musdb18", extra=["ccmixter"])))
+    assert found.license == "cc-by-nc-sa-4.0" and found.data.name == "MUSDB18"
+    assert "also trained on CCMixter: CCMixter is 50 songs" in found.data.about
+    found = terms(Configuration({}, data=Data("demo", extra=["musdb18hq"])))
+    assert found.license == "cc-by-nc-sa-4.0" and found.examples == "mit"
