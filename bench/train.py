@@ -1,4 +1,4 @@
-"""What training costs: a step, and its memory.
+"""What training costs: a step, its segments, memory.
 
 From the repository's root:
 
@@ -16,6 +16,7 @@ import types
 from dataclasses import dataclass
 from pathlib import Path
 
+import loading
 import measure
 import torch
 from torch import Tensor
@@ -24,7 +25,15 @@ from torch.nn import functional as F
 from asteroid_waveunet import presets
 from asteroid_waveunet.blocks import LEAKY_SLOPE, DownBlock
 
-PACKAGES = ("torch", "pytorch-lightning", "asteroid", "numpy", "soundfile", "asteroid-waveunet")
+PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "asteroid",
+    "numba",
+    "numpy",
+    "soundfile",
+    "asteroid-waveunet",
+)
 
 
 def convolve_all(block: DownBlock, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,12 +150,14 @@ def peak_gigabytes(name: str, args: argparse.Namespace) -> str:
     return f"{int(child.stdout) * 1024 / 1e9:.2f}"
 
 
-PARTS: dict[str, measure.Part] = {"step": step}
+PARTS: dict[str, measure.Part] = {"step": step, "loader": loading.loader}
 
 
 def arguments() -> argparse.Namespace:
     parser = measure.parser(__doc__, PARTS)
     parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--songs", type=int, default=4, help="to load segments of")
+    parser.add_argument("--segments", type=int, default=480, help="of Asteroid's, a turn")
     args = parser.parse_args()
     args.only = args.only or list(PARTS)
     return args

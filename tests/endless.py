@@ -13,8 +13,9 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from conftest import tiny
+from songs import write_prepared
 
-from asteroid_waveunet.experiment import preparation, stage
+from asteroid_waveunet.experiment import stage
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.experiment.training import fit
@@ -58,13 +59,13 @@ def train(exp_dir, train_set=None, valid_set=None, on_device=False, **settings):
 
 def tracks(folder: Path, lengths=(455, 80, 300, 1)) -> Segments:
     """Noise to validate on, of several tracks."""
-    prepared = []
     folder.mkdir(parents=True, exist_ok=True)
-    for t, length in enumerate(lengths):
-        samples = np.random.default_rng(t).normal(0, 0.2, (2, 1, length))
-        np.save(folder / f"{t}.npy", samples.astype(np.float32))
-        track = (str(t), folder / f"{t}.npy", length, ("a", "b"), 2, 1, RATE)
-        prepared.append(preparation.Prepared(*track))
+    prepared = [
+        write_prepared(
+            folder, str(t), np.random.default_rng(t).normal(0, 0.2, (2, 1, length)), "ab", rate=RATE
+        )
+        for t, length in enumerate(lengths)
+    ]
     model = tiny()
     lengths, left = model.geometry.fit(50), model.geometry.left_context
     return Segments(prepared, lengths, left, random=False)

@@ -6,10 +6,12 @@ import importlib.util
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from asteroid_waveunet import audio
+from asteroid_waveunet.experiment.store import Prepared, encoded
 
 STEMS = ("bass", "drums", "other", "vocals")
 RATE = 8000
@@ -25,6 +27,16 @@ def write_song(folder: Path, stems=STEMS, seconds=1.0, rate=RATE, channels=2, mi
         parts["mixture"] = torch.stack([*parts.values()]).sum(0)
     for name, samples in parts.items():
         audio.write(folder / f"{name}.wav", samples, rate)
+
+
+def write_prepared(folder: Path, name: str, samples, groups, n_src=2, rate=RATE) -> Prepared:
+    """A track of a store, from `(groups, channels, time)`; whole numbers are stored as they are."""
+    exact = np.issubdtype(samples.dtype, np.integer)
+    whole, gains = (np.int16(samples), (1.0,) * len(groups)) if exact else encoded(samples)
+    path = folder / f"{name}.npy"
+    np.save(path, whole)
+    _, channels, length = samples.shape
+    return Prepared(name, path, length, tuple(groups), n_src, channels, rate, gains)
 
 
 def write_stem_file(folder: Path) -> Path:

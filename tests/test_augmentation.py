@@ -1,60 +1,59 @@
-import pickle
+"""Augmentations draw what they say, of every group and segment on its own."""
+
+from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from asteroid_waveunet.experiment.augmentation import (
-    AUGMENTATIONS,
-    compose,
-    random_gains,
-    swap_channels,
+from asteroid_waveunet.experiment.augmentation import AUGMENTATIONS, Amounts, checked
+
+
+def drawn(*names: str, n: int = 2000, groups: int = 3) -> Amounts:
+    amounts, rng = Amounts.none(n, groups), np.random.default_rng(0)
+    for name in names:
+        AUGMENTATIONS[name](amounts, rng.random((n, groups, 3)))
+    return amounts
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("random_gains", 0.7, 1.0), ("wide_gains", 0.25, 1.25)]
 )
+def test_every_group_gets_one_gain_of_its_own_within_the_bounds(name, low, high):
+    gains = drawn(name).gains
+    margin = 0.01 * (high - low)
+    assert low <= gains.min() < low + margin and high - margin < gains.max() <= high
+    assert np.abs(np.corrcoef(gains.T) - np.eye(3)).max() < 0.1
+    assert abs(gains.mean() - (low + high) / 2) < margin
 
 
-@pytest.fixture
-def groups() -> np.ndarray:
-    return np.random.default_rng(1).standard_normal((3, 2, 50)).astype(np.float32)
+def test_channels_are_swapped_and_signs_flipped_half_of_the_time():
+    amounts = drawn("swap_channels", "flip_signs")
+    flipped = amounts.gains < 0
+    for coin in (amounts.swaps, flipped):
+        assert np.abs(coin.mean(axis=0) - 0.5).max() < 0.05
+    assert abs((amounts.swaps == flipped).mean() - 0.5) < 0.05
+    assert (np.abs(amounts.gains) == 1).all()
 
 
-def test_every_group_gets_one_gain_of_its_own_within_the_bounds(groups):
-    rng = np.random.default_rng(0)
-    gains = np.stack([random_gains(groups, rng) / groups for _ in range(400)])
-    assert np.ptp(gains, axis=(2, 3)).max() < 1e-5
-    gains = gains[:, :, 0, 0]
-    assert 0.7 <= gains.min() < 0.71 and 0.99 < gains.max() <= 1.0
-    assert np.abs(np.corrcoef(gains.T) - np.eye(3)).max() < 0.2
-
-
-def test_channels_are_swapped_as_a_whole_or_not_at_all(groups):
-    rng = np.random.default_rng(0)
-    swapped = [swap_channels(groups, rng) for _ in range(50)]
-    kinds = {
-        (int((s[i] == groups[i]).all()), int((s[i] == groups[i, ::-1]).all()))
-        for s in swapped
-        for i in range(3)
-    }
-    assert kinds == {(1, 0), (0, 1)}
+def test_a_fifth_of_the_segments_changes_pitch_and_tempo():
+    amounts = drawn("pitch_tempo", groups=1)
+    stretched = amounts.tempos != 1
+    assert abs(stretched.mean() - 0.2) < 0.03
+    assert set(amounts.pitches[stretched]) == {-2, -1, 0, 1, 2}
+    tempos = amounts.tempos[stretched]
+    assert 0.88 <= tempos.min() < 0.89 and 1.11 < tempos.max() <= 1.12
+    assert (amounts.tempos[~stretched] == 1).all() and not amounts.pitches[~stretched].any()
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_shape_and_type_stay_and_the_input_is_left_alone(groups, name):
-    before = groups.copy()
-    result = compose([name])(groups, np.random.default_rng(0))
-    assert result.shape == groups.shape and result.dtype == np.float32
-    assert (groups == before).all()
-
-
-def test_the_same_generator_gives_the_same_result_also_after_a_trip_to_a_worker(groups):
-    augment = compose(["random_gains", "swap_channels"])
-    travelled = pickle.loads(pickle.dumps(augment))
-    first, second = (f(groups, np.random.default_rng(5)) for f in (augment, travelled))
-    assert (first == second).all()
-
-
-def test_no_name_changes_nothing(groups):
-    assert (compose([])(groups, np.random.default_rng(0)) == groups).all()
+def test_what_one_does_adds_to_what_others_did(name):
+    amounts = Amounts.none(50, 2)
+    amounts.gains[...], amounts.swaps[...] = -3, True
+    AUGMENTATIONS[name](amounts, np.zeros((50, 2, 3)))
+    assert (np.abs(amounts.gains) >= 0.75 - 1e-12).all()
+    assert not amounts.swaps.any() if name == "swap_channels" else amounts.swaps.all()
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'pitch'.*random_gains, swap_channels"):
-        compose(["random_gains", "pitch"])
+    with pytest.raises(ValueError, match="'pitch'.*random_gains, wide_gains, swap_channels"):
+        checked(["random_gains", "pitch"])

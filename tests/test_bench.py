@@ -56,6 +56,15 @@ def test_scoring_is_measured(tmp_path):
     assert "| museval | 2 | 1 |" in text
 
 
+def test_loading_is_measured(tmp_path):
+    write_song(tmp_path / "music" / "train" / "song", seconds=4)
+    smallest = {"--threads": 1, "--repeats": 0, "--segments": 4, "--batch_size": 2}
+    options = {**smallest, "--music": tmp_path / "music", "--only": "loader"}
+    text = results_of("train.py", tmp_path, sum(options.items(), ()))
+    assert "## Segments per second from the store" in text and "1 songs of a folder" in text
+    assert "| `Segments`, 2 workers |" in text and "| 1 |" in text
+
+
 @pytest.mark.parametrize(
     "what",
     [

@@ -132,6 +132,7 @@ def test_text_is_taken_as_it_stands(tmp_path, text):
         ("model: {preset: 5}", {}, "preset is 5; expected one of M1"),
         ("model: {preset: M1}", {"loss": "mes"}, "loss is 'mes'; expected one of mse, l1"),
         ("model: {preset: M1}", {"schedule": "x"}, "schedule is 'x'; expected one of constant"),
+        ("model: {preset: M1}", {"store": "disk"}, "store is 'disk'; expected one of memory, gpu"),
         ("model: {preset: M1}", {"augmentation": "[x]"}, "augmentation is 'x'; expected one of"),
         ("model: {preset: M1}", {"valid": "2.0"}, "valid is 2.0; expected a fraction"),
         ("model: {preset: M1}", {"batch_size": "0"}, "batch_size is 0; .* at least 1"),

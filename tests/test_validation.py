@@ -4,26 +4,25 @@ import numpy as np
 import pytest
 import torch
 from conftest import drawn, tiny
+from songs import write_prepared
 
-from asteroid_waveunet.experiment import preparation
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.evaluation import window_sdr
+from asteroid_waveunet.experiment.sampling import collated
 from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.store import Prepared
 from asteroid_waveunet.experiment.training import fit
 from asteroid_waveunet.experiment.validation import ValidationSDR
 
 RATE = 100
 
 
-def prepared(folder, lengths, channels) -> list[preparation.Prepared]:
+def prepared(folder, lengths, channels) -> list[Prepared]:
     tracks = []
     for t, length in enumerate(lengths):
         samples = np.random.default_rng(t).normal(0, 0.2, (3, channels, length))
         samples[0, :, RATE : 2 * RATE] = 0  # a silent window, where there is one
-        path = folder / f"{t}.npy"
-        np.save(path, samples.astype(np.float32))
-        groups = ("a", "b", "rest")
-        tracks.append(preparation.Prepared(str(t), path, length, groups, 2, channels, RATE))
+        tracks.append(write_prepared(folder, str(t), samples, ("a", "b", "rest"), rate=RATE))
     return tracks
 
 
@@ -41,7 +40,9 @@ def test_it_is_the_sdr_of_whole_tracks_whatever_the_segments(
     validation = ValidationSDR(segments)
     for _ in range(2):  # a second epoch is as the first
         validation.restart()
-        for mixture, targets in torch.utils.data.DataLoader(segments, batch_size):
+        for mixture, targets in torch.utils.data.DataLoader(
+            segments, batch_size, collate_fn=collated
+        ):
             with torch.no_grad():
                 validation.feed(targets, model.forward_context(mixture))
         expected = np.concatenate(

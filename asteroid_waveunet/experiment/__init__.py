@@ -4,8 +4,10 @@ musdb          tracks in MUSDB18's layout, stems or wav; ffmpeg finds what decod
 datasets       the data sets known by name;  download and unpacking bring them, disk has the room
 errata         faults that songs of MUSDB18 are known to have
 demo_songs     generated songs with true stems; composition and synthesis make them up
-preparation    tracks decoded once;  splits       which of them validate
-segments       pieces of tracks for a DataLoader;  augmentation changes them
+preparation    tracks decoded once;  store  their samples on disk;  splits  which of them validate
+segments       pieces of tracks for a DataLoader;  device_store  the same from a GPU's memory
+drawing        what random segments are made of;  cutting  cuts and mixes it on the processor
+augmentation   gains, signs and so on, by name;  stretching  pitch and tempo
 configuration  an experiment's settings;  objectives   losses and schedules by name
 training       Asteroid's System on Lightning, to the best model;  validation  its SDR meanwhile
 sampling       which segments make a batch;  ranks   what processes that train together tell others

@@ -1,66 +1,110 @@
-"""Augmentation of training segments: each function takes all groups of one, and returns them anew.
+"""Augmentations of training segments by name: what each draws for the groups of a segment.
 
 The mixture is summed afterwards, so whatever is done to a source is heard in the mixture too.
+
+[1] Stoller, Ewert, Dixon. Wave-U-Net. ISMIR 2018, section 4.1.
+[2] Uhlich et al. Improving music source separation based on deep neural networks through data
+    augmentation and network blending. ICASSP 2017.
+[3] Défossez et al. Music Source Separation in the Waveform Domain. 2019 (Demucs).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
-Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+__all__ = ["AUGMENTATIONS", "Amounts", "checked"]
+
+STRETCHED_SHARE = 0.2  # of the segments
+TEMPO_RANGE = 0.12  # either way
+PITCH_RANGE = 2  # semitones either way
 
 
-def random_gains(
-    groups: np.ndarray, rng: np.random.Generator, low: float = 0.7, high: float = 1.0
-) -> np.ndarray:
-    """Each group times its own gain, drawn uniformly from [low, high): the paper's augmentation.
+@dataclass(frozen=True)
+class Amounts:
+    """What is done to the groups of n segments.
+
+    Attributes:
+        gains: `(n, groups)`, linear amplitude; a negative one flips the sign.
+        swaps: `(n, groups)`, whether channels are in reverse order (stereo: left and right).
+        tempos: `(n,)`, how many times as fast.
+        pitches: `(n,)`, by how many semitones higher.
+    """
+
+    gains: np.ndarray
+    swaps: np.ndarray
+    tempos: np.ndarray
+    pitches: np.ndarray
+
+    @classmethod
+    def none(cls, n: int, groups: int) -> Amounts:
+        """Nothing is changed."""
+        rows = n, groups
+        return cls(np.ones(rows), np.zeros(rows, np.bool_), np.ones(n), np.zeros(n, np.int64))
+
+
+def random_gains(amounts: Amounts, uniform: np.ndarray) -> None:
+    """Each group times its own gain from [0.7, 1), the paper's augmentation [1].
 
     Args:
-        groups: `(n, channels, time)` float32, the sources of one segment.
-        rng: where the gains come from.
-        low, high: bounds of the gain, linear amplitude.
+        amounts: of n segments, to be changed.
+        uniform: `(n, groups, 3)`, drawn from [0, 1); one number a group is all that most need.
 
-    >>> ones = np.ones((2, 1, 3), np.float32)
-    >>> random_gains(ones, np.random.default_rng(0), low=0.5, high=0.5)[:, 0, 0].tolist()
-    [0.5, 0.5]
+    >>> amounts = Amounts.none(1, 2)
+    >>> random_gains(amounts, np.array([[[0.0] * 3, [0.5] * 3]]))
+    >>> amounts.gains.tolist()
+    [[0.7, 0.85]]
     """
-    gains = rng.uniform(low, high, size=(len(groups), 1, 1))
-    return groups * gains.astype(np.float32)
+    amounts.gains[...] *= 0.7 + 0.3 * uniform[..., 0]
 
 
-def swap_channels(groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each group with its channels in reverse order (stereo: left and right) half of the time.
+def wide_gains(amounts: Amounts, uniform: np.ndarray) -> None:
+    """Each group times its own gain from [0.25, 1.25), as in [2] and Open-Unmix."""
+    amounts.gains[...] *= 0.25 + uniform[..., 0]
 
-    Args:
-        groups: `(n, channels, time)`.
-        rng: one fair coin a group comes from it.
 
-    >>> left_only = np.array([[[1.0], [0.0]]] * 8, np.float32)
-    >>> sorted(set(swap_channels(left_only, np.random.default_rng(0))[:, 0, 0].tolist()))
-    [0.0, 1.0]
+def swap_channels(amounts: Amounts, uniform: np.ndarray) -> None:
+    """Each group with its channels in reverse order half of the time [2]."""
+    amounts.swaps[...] ^= uniform[..., 0] < 0.5
+
+
+def flip_signs(amounts: Amounts, uniform: np.ndarray) -> None:
+    """Each group times -1 half of the time [3]."""
+    amounts.gains[...] *= np.where(uniform[..., 0] < 0.5, -1, 1)
+
+
+def pitch_tempo(amounts: Amounts, uniform: np.ndarray) -> None:
+    """A fifth of the segments up to 12 % slower or faster and 2 semitones lower or higher [3].
+
+    All groups of a segment alike, drums too, as in [3]: what was in tune and in time stays so.
+    It takes some hundred times as long as cutting a segment does.
     """
-    heads = rng.random(len(groups)) < 0.5
-    return np.where(heads[:, None, None], groups[:, ::-1], groups)
+    share, tempo, pitch = uniform[:, 0].T
+    chosen = share < STRETCHED_SHARE
+    n_pitches = 2 * PITCH_RANGE + 1
+    amounts.tempos[chosen] = 1 + TEMPO_RANGE * (2 * tempo[chosen] - 1)
+    amounts.pitches[chosen] = (n_pitches * pitch[chosen]).astype(np.int64) - PITCH_RANGE
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {
+AUGMENTATIONS: dict[str, Callable[[Amounts, np.ndarray], None]] = {
     "random_gains": random_gains,
+    "wide_gains": wide_gains,
     "swap_channels": swap_channels,
+    "flip_signs": flip_signs,
+    "pitch_tempo": pitch_tempo,
 }
 
 
-def compose(names: str | Iterable[str]) -> Augmentation:
-    """One augmentation that applies the named ones in the order given; no name changes nothing.
+def checked(names: str | Iterable[str]) -> tuple[str, ...]:
+    """The names, if all are known.
 
     Raises:
         ValueError: for a name that is not in `AUGMENTATIONS`.
 
-    >>> augment = compose(["random_gains", "swap_channels"])
-    >>> augment(np.zeros((4, 2, 10), np.float32), np.random.default_rng(0)).shape
-    (4, 2, 10)
+    >>> checked("random_gains")
+    ('random_gains',)
     """
     names = (names,) if isinstance(names, str) else tuple(names)
     unknown = [name for name in names if name not in AUGMENTATIONS]
@@ -69,12 +113,4 @@ def compose(names: str | Iterable[str]) -> Augmentation:
             f"unknown augmentation {', '.join(map(repr, unknown))}; "
             f"the known ones are {', '.join(AUGMENTATIONS)}"
         )
-    return partial(_apply, tuple(AUGMENTATIONS[name] for name in names))
-
-
-def _apply(
-    steps: tuple[Augmentation, ...], groups: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    for step in steps:
-        groups = step(groups, rng)
-    return groups
+    return names

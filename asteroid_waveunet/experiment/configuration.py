@@ -30,6 +30,9 @@ from .objectives import LOSSES, SCHEDULES
 __all__ = ["Configuration", "Data", "Evaluation", "Publishing", "Training", "load"]
 
 
+STORES = ("memory", "gpu")
+
+
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise ValueError(f"{name} is {value}; expected a whole number, at least {least}.")
@@ -112,8 +115,11 @@ class Training:
         fine_tuning_lr: its step size.
         ema: decay of the moving average of the weights that is validated and kept as the best,
             0.999 for example; 0 for the weights themselves.
-        augmentation: names of `augmentation.AUGMENTATIONS`, in order.
+        augmentation: `random_gains` (0.7 to 1), `wide_gains` (0.25 to 1.25), `swap_channels`,
+            `flip_signs`, `pitch_tempo`, see `augmentation.AUGMENTATIONS`.
         remix: the share of segments whose sources are each from another song or place (0 to 1).
+        store: where segments are cut: `memory`, from files mapped into it; `gpu`, from the GPU's,
+            which holds all training tracks.
         seed: of the weights, the split and the segments.
         num_workers: processes that load segments.
         precision: Lightning's: `32-true` or 32, `bf16-mixed`, `16-mixed` and so on.
@@ -144,6 +150,7 @@ class Training:
     ema: float = 0.0
     augmentation: list[str] = field(default_factory=lambda: ["random_gains"])
     remix: float = 0.0
+    store: str = "memory"
     seed: int = 1337
     num_workers: int = 2
     precision: str | int = "32-true"
@@ -175,6 +182,7 @@ class Training:
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("strategy", self.strategy, STRATEGIES)
+        _one_of("store", self.store, STORES)
         for name in self.augmentation:
             _one_of("augmentation", name, AUGMENTATIONS)
         for name in self.logger:

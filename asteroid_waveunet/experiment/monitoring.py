@@ -26,8 +26,8 @@ from . import excerpts, media, progress, strips
 from .averaging import Averaging
 from .configuration import Training
 from .excerpts import Excerpt
-from .preparation import Prepared
 from .segments import Segments
+from .store import Prepared
 
 __all__ = ["Listening", "Passage", "callbacks", "choose"]
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
 
-from .preparation import Prepared
+from .augmentation import Amounts
+from .cutting import Cutter
+from .drawing import Drawing, Plan
+from .store import Prepared
 
 __all__ = ["Segments"]
 
@@ -39,16 +45,20 @@ class Segments(Dataset):
     as often as its length asks for. `i` goes on beyond `len()`, see `sampling.Batches`. Validation
     (`random=False`) walks over every sample of every track once, without augmentation.
 
+    A loader gets its batches whole: `DataLoader(..., collate_fn=sampling.collated)`.
+
     Args:
         tracks: from `prepare`, of one preparation.
         lengths: samples in and out, as `model.geometry.fit(n)` gives them.
         left_context: samples of mixture before the first target, `model.geometry.left_context`.
         epoch_length: segments an epoch, for random segments only.
         seed: of the draws, >= 0.
-        augmentation: called with the groups `(n, channels, input)` and a numpy Generator.
+        augmentation: names of `AUGMENTATIONS`, for random segments only.
         random: whether to draw (training) or to walk (validation).
         remix: the share of drawn segments whose groups are each from a place of their own, so
             that a source is heard with others than its own song's.
+        threads: that cut a batch, >= 1; None for as many as torch has, which is one in a loader's
+            worker processes. Without workers, threads are faster than as many workers.
     """
 
     def __init__(
@@ -58,60 +68,69 @@ class Segments(Dataset):
         left_context: int,
         epoch_length: int | None = None,
         seed: int = 0,
-        augmentation: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
+        augmentation: Sequence[str] = (),
         random: bool = True,
         remix: float = 0.0,
+        threads: int | None = None,
     ) -> None:
-        _check_alike(tracks)
-        if not 0 <= left_context <= lengths.input - lengths.output:
-            raise ValueError(
-                f"a left context of {left_context} does not fit an input of {lengths.input} and"
-                f" an output of {lengths.output} samples"
-            )
+        check(tracks, lengths, left_context)
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}; expected at least 1")
         if random and (epoch_length is None or epoch_length < 1):
             raise ValueError(f"random segments need an epoch_length >= 1, got {epoch_length!r}")
         self.tracks = tuple(tracks)
         self.lengths = lengths
         self.left_context = left_context
-        self.seed = seed
-        self.augmentation = augmentation
         self.random = random
-        self.remix = remix
-        samples = [track.length for track in self.tracks]
-        segments = [math.ceil(length / lengths.output) for length in samples]
-        # ends[i]: how many samples (or segments) there are up to the end of track i.
-        self._ends = np.cumsum(samples if random else segments)
+        self.threads = threads
+        self._drawing = Drawing(tracks, lengths.output, seed, augmentation, remix)
+        # ends[i]: how many segments of a walk there are up to the end of track i.
+        self._ends = np.cumsum([math.ceil(track.length / lengths.output) for track in tracks])
         self._length = epoch_length if random and epoch_length else int(self._ends[-1])
 
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._drawn(index) if self.random else self._walked(index)
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        mixtures, targets = self.__getitems__([index])
+        return mixtures[0], targets[0]
 
-    def _drawn(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        rng = np.random.default_rng([self.seed, index])
-        if self.remix and rng.random() < self.remix:
-            rows = [np.s_[i : i + 1] for i in range(len(self.tracks[0].groups))]
-            groups = np.concatenate([self._draw(rng, row) for row in rows])
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The segments with these indices, in a batch."""
+        plan = self._drawing.plan(indices) if self.random else self._walk(indices)
+        first = self.tracks[0]
+        mixtures = empty(len(plan), first.channels, self.lengths.input)
+        targets = empty(len(plan), first.n_src, first.channels, self.lengths.output)
+        written = mixtures.numpy(), targets.numpy()
+
+        def cut(numbers: Iterable[int]) -> None:
+            for i in numbers:
+                self._cutter.cut(plan, i, written[0][i], written[1][i])
+
+        threads = self.threads or torch.get_num_threads()
+        if threads == 1:
+            cut(range(len(plan)))
         else:
-            groups = self._draw(rng, np.s_[:])
-        if self.augmentation is not None:
-            groups = self.augmentation(groups, rng)
-        return self._item(groups, self.tracks[0])
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(cut, [range(n, len(plan), threads) for n in range(threads)]))
+        return mixtures, targets[:, :, 0] if first.channels == 1 else targets
 
-    def _draw(self, rng: np.random.Generator, rows: slice) -> np.ndarray:
-        """Some groups of one segment, `(rows, channels, input)`, from anywhere."""
-        # A sample drawn evenly from all tracks lies in a track as often as the track is long.
-        sample = rng.integers(self._ends[-1])
-        track = self.tracks[np.searchsorted(self._ends, sample, side="right")]
-        start = int(rng.integers(max(track.length - self.lengths.output, 0) + 1))
-        return self._groups(track, start, rows)
+    @cached_property
+    def _cutter(self) -> Cutter:
+        maps = [track.map() for track in self.tracks]
+        return Cutter(maps, self.left_context, self.tracks[0].sample_rate)
 
-    def _walked(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        number, start = self.place(index)
-        track = self.tracks[number]
-        return self._item(self._groups(track, start), track)
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker process, which maps the tracks anew: a map would travel as its samples."""
+        return {name: value for name, value in vars(self).items() if name != "_cutter"}
+
+    def _walk(self, indices: Sequence[int]) -> Plan:
+        places = np.array([self.place(index) for index in indices])
+        n_groups = len(self.tracks[0].groups)
+        tracks, starts = (np.repeat(column[:, None], n_groups, axis=1) for column in places.T)
+        amounts = Amounts.none(*tracks.shape)
+        amounts.gains[...] = [self.tracks[number].gains for number in places[:, 0]]
+        return Plan(tracks, starts, amounts)
 
     def place(self, index: int) -> tuple[int, int]:
         """Of a walk (`random=False`): which track a segment is of, and its first target's place."""
@@ -122,36 +141,27 @@ class Segments(Dataset):
         first = self._ends[number - 1] if number else 0
         return number, int(index - first) * self.lengths.output
 
-    def _groups(self, track: Prepared, start: int, rows: slice = np.s_[:]) -> np.ndarray:
-        return crop(track.load()[rows], start - self.left_context, self.lengths.input)
 
-    def _item(self, groups: np.ndarray, track: Prepared) -> tuple[torch.Tensor, torch.Tensor]:
-        mixture = groups.sum(axis=0, dtype=np.float32)
-        stop = self.left_context + self.lengths.output
-        targets = groups[: track.n_src, :, self.left_context : stop]
-        if track.channels == 1:
-            targets = targets[:, 0]
-        return torch.from_numpy(mixture), torch.from_numpy(
-            np.ascontiguousarray(targets, np.float32)
-        )
+def empty(*shape: int) -> Tensor:
+    """A tensor to be filled, where it need not be copied any more on its way to the training."""
+    if get_worker_info() is not None:
+        # As torch's own collating does: in memory that the main process shares.
+        n = math.prod(shape)
+        storage = torch.UntypedStorage._new_shared(n * torch.float32.itemsize)
+        return torch.empty(0).set_(storage, 0, shape)  # type: ignore[call-overload]
+    # numpy asks for large pages, which are several times as fast to get as torch's small ones.
+    return torch.from_numpy(np.empty(shape, np.float32))
 
 
-def crop(samples: np.ndarray, start: int, length: int) -> np.ndarray:
-    """`samples[..., start : start + length]` as a copy, zeros where that is outside.
-
-    >>> crop(np.array([1, 2, 3]), -1, 5).tolist()
-    [0, 1, 2, 3, 0]
-    """
-    piece = np.zeros((*samples.shape[:-1], length), samples.dtype)
-    first, last = max(start, 0), min(start + length, samples.shape[-1])
-    if first < last:
-        piece[..., first - start : last - start] = samples[..., first:last]
-    return piece
-
-
-def _check_alike(tracks: Sequence[Prepared]) -> None:
+def check(tracks: Sequence[Prepared], lengths: Lengths, left_context: int) -> None:
+    """Raises ValueError unless segments of these lengths can be cut out of these tracks."""
     if not tracks:
         raise ValueError("segments need at least one prepared track, got none")
     kinds = {(track.groups, track.n_src, track.channels, track.sample_rate) for track in tracks}
     if len(kinds) > 1:
         raise ValueError(f"tracks of different preparations cannot be mixed: {sorted(kinds)}")
+    if not 0 <= left_context <= lengths.input - lengths.output:
+        raise ValueError(
+            f"a left context of {left_context} does not fit an input of {lengths.input} and"
+            f" an output of {lengths.output} samples"
+        )

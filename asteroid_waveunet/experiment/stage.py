@@ -14,7 +14,7 @@ from ..model import WaveUNet
 from . import datasets, demo_songs, errata, musdb, preparation, splits
 from .configuration import Configuration, Data, load
 from .interruption import Interrupted
-from .preparation import Prepared
+from .store import Prepared
 
 __all__ = [
     "Places",

@@ -9,10 +9,10 @@ from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 
 # What may change between two runs of one experiment without making it another one.
 CHANGEABLE = {
-    "patience", "fine_tuning", "fine_tuning_lr", "clip", "num_workers", "precision", "tf32",
-    "compile", "strategy", "checkpoint_minutes", "logger", "listen_every", "jobs", "memory", "fast",
-    "data_name", "license", "examples", "examples_license", "repo_id", "private", "revision",
-    "keep_archive",
+    "patience", "fine_tuning", "fine_tuning_lr", "clip", "num_workers", "store", "precision",
+    "tf32", "compile", "strategy", "checkpoint_minutes", "logger", "listen_every", "jobs", "memory",
+    "fast", "data_name", "license", "examples", "examples_license", "repo_id", "private",
+    "revision", "keep_archive",
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from asteroid_waveunet.experiment import augmentation, segments, stage, training
+from asteroid_waveunet.experiment import device_store, segments, stage, training
 
 say = rank_zero_only(print)  # several processes train where there are several devices
 
@@ -24,8 +24,13 @@ def main(configuration, places):
         places.exp_dir,
         settings,
         config=configuration.as_dict(),
+        on_device=settings.store == "gpu",
     )
     say(f"The best model is in {places.best_model}.")
+
+
+# By the setting `store`: where training segments are cut.
+STORES = {"memory": segments.Segments, "gpu": device_store.DeviceSegments}
 
 
 def make_segments(configuration, places, model):
@@ -35,13 +40,13 @@ def make_segments(configuration, places, model):
     say(f"{len(train_tracks)} tracks to train on, {len(valid_tracks)} to validate.")
     lengths = model.geometry.fit(settings.segment_length)
     left = model.geometry.left_context
-    train_set = segments.Segments(
+    train_set = STORES[settings.store](
         train_tracks,
         lengths,
         left,
         settings.epoch_length,
         settings.seed,
-        augmentation.compose(settings.augmentation),
+        settings.augmentation,
         remix=settings.remix,
     )
     return train_set, segments.Segments(valid_tracks, lengths, left, random=False)

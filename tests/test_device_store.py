@@ -1,0 +1,65 @@
+"""A device's memory gives the segments that the processor cuts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from songs import write_prepared
+
+from asteroid_waveunet.experiment import device_store
+from asteroid_waveunet.experiment.device_store import DeviceSegments
+from asteroid_waveunet.experiment.sampling import Batches, collated
+from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.geometry import Lengths
+
+LENGTHS, LEFT = Lengths(input=130, output=50), 45
+
+
+def noise(folder, channels=2, groups=("a", "b", "rest")):
+    rng = np.random.default_rng(0)
+    return [
+        write_prepared(folder, str(n), rng.normal(size=(len(groups), channels, n)), groups)
+        for n in (400, 120, 20)
+    ]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("left", [0, 45, 80])
+def test_it_gives_what_the_processor_cuts(tmp_path, channels, left):
+    names = ["random_gains", "wide_gains", "swap_channels", "flip_signs"]
+    arguments = noise(tmp_path, channels), LENGTHS, left, 40, 3, names
+    cut = Segments(*arguments, remix=0.4)
+    held = DeviceSegments(*arguments, remix=0.4, device="cpu")
+    assert len(held) == len(cut) == 40
+    for one, other in zip(held.__getitems__(range(40)), cut.__getitems__(range(40)), strict=True):
+        torch.testing.assert_close(one, other)
+    torch.testing.assert_close(held[7], cut[7])
+
+
+def test_a_loader_takes_its_batches_as_they_are(tmp_path):
+    held = DeviceSegments(noise(tmp_path), LENGTHS, LEFT, 8, device="cpu")
+    batches = Batches(steps=2, batch_size=4)
+    batches.go_to(epoch=1)
+    loader = torch.utils.data.DataLoader(held, batch_sampler=batches, collate_fn=collated)
+    mixtures, targets = next(iter(loader))
+    assert mixtures.shape == (4, 2, 130) and targets.shape == (4, 2, 2, 50)
+    torch.testing.assert_close((mixtures[1], targets[1]), held[9])
+
+
+def test_tracks_that_do_not_fit_are_refused_with_what_they_take(tmp_path, monkeypatch):
+    held = DeviceSegments(noise(tmp_path), LENGTHS, LEFT, 8, device="cpu")
+    monkeypatch.setattr(device_store, "free_memory", lambda device: 10)
+    with pytest.raises(ValueError, match=r"take 0.00 GB and cpu has 0.00 GB free. Set store: mem"):
+        held[0]
+
+
+def test_what_is_not_done_there_is_refused(tmp_path, monkeypatch):
+    tracks = noise(tmp_path)
+    with pytest.raises(ValueError, match="pitch_tempo is not done in a GPU's memory; leave it out"):
+        DeviceSegments(tracks, LENGTHS, LEFT, 8, augmentation=["pitch_tempo"], device="cpu")
+    with pytest.raises(ValueError, match="left context of 81 does not fit"):
+        DeviceSegments(tracks, LENGTHS, 81, 8, device="cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="needs a GPU that torch can use; set store: memory"):
+        DeviceSegments(tracks, LENGTHS, LEFT, 8)

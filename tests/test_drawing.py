@@ -1,0 +1,56 @@
+"""What is drawn for an index is its own, whatever else is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from songs import write_prepared
+
+from asteroid_waveunet.experiment.augmentation import AUGMENTATIONS
+from asteroid_waveunet.experiment.drawing import Drawing
+
+
+@pytest.fixture
+def tracks(tmp_path):
+    return [
+        write_prepared(tmp_path, str(n), np.full((3, 2, n), peak), "abc", n_src=3)
+        for n, peak in ((400, 0.5), (100, 3.0))
+    ]
+
+
+def arrays(plan) -> list[np.ndarray]:
+    return [plan.tracks, plan.starts, *vars(plan.amounts).values()]
+
+
+def test_a_plan_is_its_items_plans(tracks):
+    everything = list(AUGMENTATIONS)
+    drawing = Drawing(tracks, 50, 3, everything, remix=0.5)
+    indices = [7, 0, 10**9]
+    together = drawing.plan(indices)
+    for row, index in enumerate(indices):
+        alone = drawing.plan([index])
+        assert all(
+            (a[row] == b[0]).all() for a, b in zip(arrays(together), arrays(alone), strict=True)
+        )
+
+
+def test_what_is_drawn_for_one_purpose_changes_nothing_for_the_others(tracks):
+    plain = Drawing(tracks, 50, 3, ["random_gains"]).plan(range(20))
+    more = Drawing(tracks, 50, 3, ["flip_signs", "random_gains"]).plan(range(20))
+    assert (plain.starts == more.starts).all() and (plain.tracks == more.tracks).all()
+    np.testing.assert_allclose(plain.amounts.gains, np.abs(more.amounts.gains))
+
+
+def test_gains_are_times_the_whole_numbers_of_the_track_they_are_for(tracks):
+    plan = Drawing(tracks, 50, remix=1.0).plan(range(50))
+    assert set(plan.tracks.flat) == {0, 1}
+    assert (plan.amounts.gains == np.array([1 / 32768, 3 / 32767])[plan.tracks]).all()
+
+
+def test_places_are_even_over_all_that_a_target_may_begin_at(tracks):
+    plan = Drawing(tracks, 50).plan(range(4000))
+    assert (plan.starts == plan.starts[:, :1]).all() and (plan.tracks == plan.tracks[:, :1]).all()
+    for number, track in enumerate(tracks):
+        starts = plan.starts[plan.tracks[:, 0] == number, 0]
+        assert starts.min() == 0 and starts.max() == track.length - 50
+        assert abs(starts.mean() / (track.length - 50) - 0.5) < 0.05
