@@ -293,3 +293,18 @@ def test_a_process_without_tracks_counts_for_nothing(tmp_path):
         system.validation_step(batch, number)
     assert system._total == [0, 0]
     assert np.isnan(system.validation.medians()).all()
+
+
+def test_a_model_that_was_loaded_trains_in_training_mode(tmp_path, monkeypatch):
+    """Only then its estimates are not clipped."""
+    modes = []
+    step = training.WaveUNetSystem.training_step
+
+    def noting(system, *arguments):
+        modes.append(system.model.training)
+        return step(system, *arguments)
+
+    monkeypatch.setattr(training.WaveUNetSystem, "training_step", noting)
+    assert not tiny().training
+    train(tmp_path, max_epochs=2)
+    assert modes == [True] * 8

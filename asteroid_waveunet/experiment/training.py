@@ -142,6 +142,7 @@ def fit(
         files,
     )
     batches.rank = trainer.global_rank
+    model.train()  # Lightning leaves it as it is, and what was loaded is in evaluation mode
     system = make_system(model, train_set, valid_set, settings, batches, config or {}, on_device)
     with warnings.catch_warnings():
         # Advice on worker counts and on logging intervals, which our settings state; and that a
