@@ -159,9 +159,7 @@ def test_no_space_is_said_with_what_is_needed(run, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: free)
         # 3.5 s of 8000 samples of 8 rows of 2 bytes.
-        with pytest.raises(
-            OSError, match=r"Decoding 3 tracks needs 0.4 MB in .*where 0.1 MB are free"
-        ):
+        with pytest.raises(OSError, match=r"Decoding 3 tracks needs 0.4 MB .*where 0.1 MB"):
             run()
         assert not list(tmp_path.glob("out/*"))
 
@@ -171,9 +169,7 @@ def test_no_space_is_said_with_what_is_needed(run, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(np, "save", full)
-        with pytest.raises(
-            OSError, match=r"no space left for the decoded A - one in .* needs 0.1 MB"
-        ):
+        with pytest.raises(OSError, match=r"no space left for the decoded A - one .* 0.1 MB"):
             run()
     assert not list(tmp_path.glob("out/*"))
     assert run() == NAMES

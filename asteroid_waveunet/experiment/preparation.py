@@ -91,7 +91,8 @@ def _check_space(wanted: Sequence[musdb.Track], folder: Path, rows: int, sample_
     """
     extents = [track.extent() for track in wanted]
     seconds = sum(extent.frames / extent.sample_rate for extent in extents)
-    disk.check_room(folder, 2 * rows * sample_rate * seconds, f"Decoding {len(wanted)} tracks")
+    n_bytes = round(2 * rows * sample_rate * seconds)
+    disk.check_room(folder, n_bytes, f"Decoding {len(wanted)} tracks")
 
 
 def _decode(
