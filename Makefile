@@ -24,6 +24,7 @@ recipe: env
 bench: env
 	$(PYTHON_IN_VENV) bench/separate.py $(ARGS)
 	$(PYTHON_IN_VENV) bench/evaluate.py $(ARGS)
+	$(PYTHON_IN_VENV) bench/train.py $(ARGS)
 
 dist: env
 	$(PYTHON_IN_VENV) -m pip wheel --no-deps --wheel-dir dist .

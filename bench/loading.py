@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import resource
+import multiprocessing
 import statistics
 import subprocess
 import sys
@@ -159,13 +159,8 @@ def peak_gigabytes(name: str, root: Path, args: argparse.Namespace) -> float:
 
 
 def peak(name: str, root: str, batch_size: str) -> float:
-    """GB that this process and its workers held at most, by the end of some batches."""
+    """GB that this process and its workers hold at most."""
     batches = WAYS[name][0](Path(root), 10 * int(batch_size), int(batch_size))
     drained(batches)
-    workers = batches.num_workers
-    del batches  # ends the workers: only then does the system tell what they held
-    own, each = (
-        resource.getrusage(who).ru_maxrss
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return (own + workers * each) * 1024 / 1e9
+    workers = [process.pid for process in multiprocessing.active_children()]
+    return sum(measure.held(process=each) for each in ("self", *workers))

@@ -16,7 +16,17 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["interleaved", "machine", "noise", "parser", "songs", "spread", "table", "write_parts"]
+__all__ = [
+    "held",
+    "interleaved",
+    "machine",
+    "noise",
+    "parser",
+    "songs",
+    "spread",
+    "table",
+    "write_parts",
+]
 
 Part = Callable[[argparse.Namespace], str]
 """Measures something and gives a text; its docstring is the title."""
@@ -50,6 +60,18 @@ def duration(way: Callable[[], object], device: str = "cpu") -> float:
     if device != "cpu":
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def held(what: str = "VmHWM", process: int | str = "self") -> float:
+    """GB that a process holds ("VmRSS") or has held at the peak ("VmHWM"); NaN if not told.
+
+    The peak is the process's own; that of `resource.getrusage` may be of the one that began it.
+    """
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next(int(line.split()[1]) for line in lines if line.startswith(what)) * 1024 / 1e9
 
 
 def spread(values: Sequence[float], unit: float = 1.0) -> str:

@@ -2,8 +2,9 @@
 
 From the repository's root:
 
-    python bench/train.py                          # everything, into bench/RESULTS.md
+    python bench/train.py                          # all but the whole, into bench/RESULTS.md
     python bench/train.py --only step --batch_size 4
+    python bench/train.py --device cuda            # the whole, on a GPU
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import argparse
 import statistics
 import subprocess
 import sys
+import tempfile
 import types
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +24,16 @@ import measure
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset
+from torch.utils.flop_counter import FlopCounterMode
 
-from asteroid_waveunet import presets
+from asteroid_waveunet import WaveUNet, presets
 from asteroid_waveunet.blocks import LEAKY_SLOPE, DownBlock
+from asteroid_waveunet.experiment import training
+from asteroid_waveunet.experiment.device_store import DeviceSegments
+from asteroid_waveunet.experiment.preparation import prepare
+from asteroid_waveunet.experiment.sampling import Batches
+from asteroid_waveunet.experiment.segments import Segments
 
 PACKAGES = (
     "torch",
@@ -79,34 +89,31 @@ class Trainer:
             0.1 * torch.randn(shape, device=device),
         )
 
-    def step(self, batch: tuple[Tensor, Tensor] | None = None) -> float:
+    def step(self, batch: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """A forward pass, its gradients, and the optimiser's step; the loss."""
-        mixture, targets = batch or self.batch
+        device = self.batch[0].device
+        mixture, targets = (x.to(device, non_blocking=True) for x in batch or self.batch)
         self.optimizer.zero_grad()
         half = self.way.dtype != torch.float32
-        with torch.autocast(mixture.device.type, self.way.dtype, enabled=half):
+        with torch.autocast(device.type, self.way.dtype, enabled=half):
             estimates = self.network(mixture)
         loss = F.mse_loss(estimates.float(), targets)
         loss.backward()
         self.optimizer.step()
-        return loss.item()
+        return loss.detach()
 
 
 PEAK = """
 import sys
-import train
-
-def kib(what):
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if what in line)
-
+import measure, train
 train.torch.set_num_threads(int(sys.argv[3]))
 trainer = train.Trainer(train.WAYS[sys.argv[1]], int(sys.argv[2]), "cpu")
-before = kib("VmRSS:")
+before = measure.held("VmRSS")
 for _ in range(2):
     trainer.step()
-print(kib("VmHWM:") - before)
+print(measure.held() - before)
 """
-"""KiB that two steps of a way take at the peak, beyond the model, the batch and the libraries."""
+"""GB that two steps of a way take at the peak, beyond the model, the batch and the libraries."""
 
 
 def step(args: argparse.Namespace) -> str:
@@ -123,8 +130,8 @@ def step(args: argparse.Namespace) -> str:
             name,
             measure.spread(seconds[name]),
             f"{slowest / medians[name]:.2f}",
-            peak_gigabytes(name, args),
-            f"{losses[name]:.7f}",
+            f"{peak_gigabytes(name, args):.2f}",
+            f"{float(losses[name]):.7f}",
         ]
         for name in WAYS
     ]
@@ -139,18 +146,108 @@ def step(args: argparse.Namespace) -> str:
     )
 
 
-def peak_gigabytes(name: str, args: argparse.Namespace) -> str:
-    if not Path("/proc/self/status").exists():
-        return "not told by this system"
+def peak_gigabytes(name: str, args: argparse.Namespace) -> float:
     command = [sys.executable, "-W", "ignore", "-c", PEAK, name]
     command += [str(args.batch_size), str(args.threads)]
     child = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parent
     )
-    return f"{int(child.stdout) * 1024 / 1e9:.2f}"
+    return float(child.stdout)
 
 
-PARTS: dict[str, measure.Part] = {"step": step, "loader": loading.loader}
+# float32 without TF32, and bfloat16, in operations a second, as the makers state them (dense).
+CARDS = {"H100": (67e12, 989e12), "H200": (67e12, 989e12), "A100": (19.5e12, 312e12)}
+
+WHOLE: dict[str, tuple[Way, str]] = {
+    "full convolutions, float32, segments by workers": (
+        WAYS["full convolutions, float32"],
+        "memory",
+    ),
+    "ours, float32, segments by workers": (WAYS["ours, float32"], "memory"),
+    "ours, float32, `store: gpu`": (WAYS["ours, float32"], "gpu"),
+    "ours, bfloat16 compiled, `store: gpu`": (Way(dtype=torch.bfloat16, compiled=True), "gpu"),
+}
+SCHEDULE = 100 * 2000
+"""Steps of a hundred of the paper's epochs, which a patience of 20 ends sooner or later."""
+
+
+def whole(args: argparse.Namespace) -> str:
+    """Training as a whole."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    with tempfile.TemporaryDirectory() as folder:
+        kind = loading.wavs(args.music, Path(folder), args.songs)
+        names = [n for n, (way, _) in WHOLE.items() if args.device == "cuda" or not way.compiled]
+        rows = [row_of(name, *WHOLE[name], Path(folder), args) for name in names]
+    return (
+        f"M4 at the paper's sizes, batches of {args.batch_size} drawn from {args.songs} {kind} and "
+        f"mixed anew; {args.steps} steps after {args.warm_up} that do not count. Waiting: the "
+        "share of the time that the same steps on one batch, held ready, do without. Peak: what "
+        "is multiplied and added in these convolutions, against what the card's maker states for "
+        f"that type. Hours: extrapolated to {SCHEDULE} steps, a hundred of the paper's epochs.\n\n"
+        + measure.table(
+            ["way", "steps/s", "waiting", "of the card's peak", "memory, GB", "hours"], rows
+        )
+    )
+
+
+def row_of(name: str, way: Way, store: str, folder: Path, args: argparse.Namespace) -> list[str]:
+    """A way's figures; its memory is the GPU's, or the process's where there is none."""
+    on_gpu = args.device == "cuda"
+    if on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    trainer = Trainer(way, args.batch_size, args.device)
+    with FlopCounterMode(display=False) as counter:
+        trainer.model.forward_context(trainer.batch[0]).sum().backward()
+    batches = endless(segments(trainer.model, store, folder, args.device), args)
+    with_data = timed(lambda: trainer.step(next(batches)), args)
+    without = timed(trainer.step, args)
+    cards = [
+        peaks for card, peaks in CARDS.items() if on_gpu and card in torch.cuda.get_device_name()
+    ]
+    share = "-"
+    if cards:
+        done = counter.get_total_flops() * args.steps / with_data
+        share = f"{100 * done / cards[0][way.dtype == torch.bfloat16]:.0f} %"
+    held = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else measure.held()
+    return [
+        name,
+        f"{args.steps / with_data:.3g}",
+        f"{100 * max(0.0, 1 - without / with_data):.0f} %",
+        share,
+        f"{held:.2f}",
+        f"{with_data / args.steps * SCHEDULE / 3600:.2g}",
+    ]
+
+
+def segments(model: WaveUNet, store: str, folder: Path, device: str) -> Dataset:
+    rate = int(model.sample_rate)
+    tracks = prepare(folder, folder / "store", model.sources, rate, model.in_channels, False)
+    lengths, left = model.geometry.fit(16384), model.geometry.left_context
+    arguments = (tracks, lengths, left, 32000, 0, ["random_gains"])
+    return DeviceSegments(*arguments, device=device) if store == "gpu" else Segments(*arguments)
+
+
+def endless(dataset: Dataset, args: argparse.Namespace) -> Iterator:
+    """Batches as the recipe loads them."""
+    workers = 0 if isinstance(dataset, DeviceSegments) else args.workers
+    batches = Batches(10**6, args.batch_size)
+    return iter(training.make_loader(dataset, workers, batch_sampler=batches))
+
+
+def timed(step: Callable[[], object], args: argparse.Namespace) -> float:
+    """Seconds that the steps which count take."""
+
+    def steps(n: int) -> None:
+        for _ in range(n):
+            step()
+
+    measure.duration(lambda: steps(args.warm_up), args.device)
+    return measure.duration(lambda: steps(args.steps), args.device)
+
+
+PARTS: dict[str, measure.Part] = {"step": step, "loader": loading.loader, "whole": whole}
 
 
 def arguments() -> argparse.Namespace:
@@ -158,11 +255,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--songs", type=int, default=4, help="to load segments of")
     parser.add_argument("--segments", type=int, default=480, help="of Asteroid's, a turn")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of the whole")
+    parser.add_argument("--workers", type=int, default=8, help="of the whole's loaders")
+    parser.add_argument("--steps", type=int, default=200, help="of the whole, that count")
+    parser.add_argument("--warm_up", type=int, default=20, help="steps before them")
     args = parser.parse_args()
-    args.only = args.only or list(PARTS)
+    args.only = args.only or (["whole"] if args.device == "cuda" else ["step", "loader"])
     return args
 
 
 if __name__ == "__main__":
     args = arguments()
-    measure.write_parts(PARTS, args, "cpu", PACKAGES)
+    measure.write_parts(PARTS, args, args.device, PACKAGES)

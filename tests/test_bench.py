@@ -65,6 +65,15 @@ def test_loading_is_measured(tmp_path):
     assert "| `Segments`, 2 workers |" in text and "| 1 |" in text
 
 
+def test_training_is_measured(tmp_path):
+    write_song(tmp_path / "music" / "train" / "song", seconds=4)
+    smallest = {"--threads": 1, "--repeats": 0, "--batch_size": 1, "--steps": 1, "--warm_up": 0}
+    options = {**smallest, "--music": tmp_path / "music", "--workers": 0}
+    text = results_of("train.py", tmp_path, [*sum(options.items(), ()), "--only", "step", "whole"])
+    assert "| full convolutions, float32 |" in text and "| ours, bfloat16 |" in text
+    assert "| ours, float32, `store: gpu` |" in text and "mixed anew; 1 steps" in text
+
+
 @pytest.mark.parametrize(
     "what",
     [

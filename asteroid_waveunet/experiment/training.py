@@ -30,7 +30,7 @@ from .sampling import Batches, collated, dealt
 from .segments import Segments
 from .validation import ValidationSDR
 
-__all__ = ["WaveUNetSystem", "fit"]
+__all__ = ["WaveUNetSystem", "fit", "make_loader"]
 
 
 class WaveUNetSystem(System):
@@ -193,8 +193,8 @@ def make_system(
         model=model,
         optimizer=optimizer,
         loss_func=LOSSES[settings.loss],
-        train_loader=_loader(train_set, n_workers, batch_sampler=batches),
-        val_loader=_loader(own, settings.num_workers, batch_size=settings.batch_size),
+        train_loader=make_loader(train_set, n_workers, batch_sampler=batches),
+        val_loader=make_loader(own, settings.num_workers, batch_size=settings.batch_size),
         scheduler=make_schedule(
             settings.schedule, optimizer, settings.lr, n_steps, settings.warmup_steps
         ),
@@ -218,7 +218,8 @@ def own_share(valid_set: Any, batches: Batches) -> list[int]:
     return [index for index in indices if tracks[index] in own]
 
 
-def _loader(dataset: Dataset, num_workers: int, **batches: Any) -> DataLoader:
+def make_loader(dataset: Dataset, num_workers: int, **batches: Any) -> DataLoader:
+    """Lightning's loader of a data set, in so many processes; `batches` says which."""
     return DataLoader(
         dataset,
         **batches,
