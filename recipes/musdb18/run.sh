@@ -72,8 +72,9 @@ if [ -z "$python_path" ]; then
 fi
 [ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
 export RESUME=$resume ACCEPT_LICENSE=$accept PYTHONUNBUFFERED=1
-# Of a loss and a library that no stage uses.
+# Of a loss and a library that no stage uses, and of Lightning's to itself.
 export PYTHONWARNINGS="ignore:Asteroid's STOI loss is off,ignore:pkg_resources is deprecated"
+PYTHONWARNINGS+=',ignore:`isinstance(treespec'
 
 exp_dir=$storage/exp/$tag
 places=(--exp_dir "$exp_dir" --data_dir "$storage/data")
