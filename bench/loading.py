@@ -102,10 +102,11 @@ def loader(args: argparse.Namespace) -> str:
         kind = wavs(args.music, root, args.songs)
         tracks = musdb.tracks(root, "train")
         seconds = sum(track.extent().frames for track in tracks) / CD
-        counts = {name: times * args.segments for name, (_, times) in WAYS.items()}
         loaders = {
-            name: make(root, counts[name], args.batch_size) for name, (make, _) in WAYS.items()
+            name: make(root, times * args.segments, args.batch_size)
+            for name, (make, times) in WAYS.items()
         }
+        counts = {name: drained(batches) for name, batches in loaders.items()}
         ways = {name: lambda batches=batches: drained(batches) for name, batches in loaders.items()}
         measured = measure.interleaved(ways, args.repeats)
         peaks = {name: peak_gigabytes(name, root, args) for name in WAYS}
@@ -144,9 +145,13 @@ def wavs(music: str | None, root: Path, most: int) -> str:
     return "songs of a folder given by --music"
 
 
-def drained(batches: DataLoader) -> None:
+def drained(batches: DataLoader) -> int:
+    """How many segments come."""
+    count = 0
     for mixtures, _ in batches:
         assert mixtures.shape[-1] == PAPER.input
+        count += len(mixtures)
+    return count
 
 
 def peak_gigabytes(name: str, root: Path, args: argparse.Namespace) -> float:

@@ -134,6 +134,11 @@ def test_text_is_taken_as_it_stands(tmp_path, text):
         ("model: {preset: M1}", {"schedule": "x"}, "schedule is 'x'; expected one of constant"),
         ("model: {preset: M1}", {"store": "disk"}, "store is 'disk'; expected one of memory, gpu"),
         ("model: {preset: M1}", {"augmentation": "[x]"}, "augmentation is 'x'; expected one of"),
+        (
+            "model: {preset: M1}",
+            {"augmentation": "[pitch_tempo]", "store": "gpu"},
+            "pitch_tempo is not done in a GPU's memory",
+        ),
         ("model: {preset: M1}", {"valid": "2.0"}, "valid is 2.0; expected a fraction"),
         ("model: {preset: M1}", {"batch_size": "0"}, "batch_size is 0; .* at least 1"),
         ("model: {preset: M1}", {"max_epochs": "0"}, "max_epochs is 0; .* at least 1"),

@@ -50,7 +50,7 @@ def test_a_loader_takes_its_batches_as_they_are(tmp_path):
 def test_tracks_that_do_not_fit_are_refused_with_what_they_take(tmp_path, monkeypatch):
     held = DeviceSegments(noise(tmp_path), LENGTHS, LEFT, 8, device="cpu")
     monkeypatch.setattr(device_store, "free_memory", lambda device: 10)
-    with pytest.raises(ValueError, match=r"take 0.00 GB and cpu has 0.00 GB free. Set store: mem"):
+    with pytest.raises(ValueError, match=r"take 0.0 MB and cpu has 0.0 MB free. Set store: mem"):
         held[0]
 
 

@@ -54,3 +54,21 @@ def test_places_are_even_over_all_that_a_target_may_begin_at(tracks):
         starts = plan.starts[plan.tracks[:, 0] == number, 0]
         assert starts.min() == 0 and starts.max() == track.length - 50
         assert abs(starts.mean() / (track.length - 50) - 0.5) < 0.05
+
+
+def test_a_segment_is_remixed_as_a_whole_or_not_at_all(tracks):
+    plan = Drawing(tracks, 50, remix=0.5).plan(range(200))
+    of_one_place = [len(set(starts)) == 1 for starts in plan.starts]
+    of_their_own = [len(set(starts)) == 3 for starts in plan.starts]
+    assert 70 < sum(of_one_place) < 130
+    assert sum(of_one_place) + sum(of_their_own) > 190, "but for some that coincide"
+
+
+def test_another_seed_is_not_the_same_draw_shifted(tracks):
+    one, other = (Drawing(tracks, 50, seed).plan(range(20)).starts[:, 0] for seed in (3, 4))
+    assert (one[1:] != other[:-1]).any() and (one != other).any()
+
+
+def test_there_is_no_last_segment(tracks):
+    with pytest.raises(IndexError, match="segment -1; random ones are numbered from 0 on"):
+        Drawing(tracks, 50).plan([2, -1])

@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -108,9 +110,37 @@ def test_what_was_made_with_other_settings_is_made_again(run, tmp_path, other):
 def test_a_damaged_or_older_index_is_made_again(run, tmp_path):
     index = tmp_path / "out" / "prepared.json"
     run()
-    for text in ("{", "[]", json.dumps({**json.loads(index.read_text()), "version": 1})):
+    whole = json.loads(index.read_text())
+    for text in (
+        *("{", "[]", "null", json.dumps({**whole, "version": 1})),
+        *(json.dumps({**whole, "tracks": tracks}) for tracks in ([], None, {NAMES[0]: {}})),
+    ):
         index.write_text(text)
         assert run() == NAMES
+
+
+def test_songs_that_are_removed_are_removed_here_too(run, data, tmp_path):
+    run()
+    shutil.rmtree(data / "train" / "B - two")
+    assert run() == []
+    assert not (tmp_path / "out" / "B - two.npy").exists()
+    assert "B - two" not in (tmp_path / "out" / "prepared.json").read_text()
+
+
+def test_of_two_runs_one_decodes_and_the_other_waits(data, tmp_path, monkeypatch):
+    decoded, decode = [], preparation._decode
+
+    def slowly(track, *arguments):
+        decoded.append(track.name)
+        time.sleep(0.05)
+        return decode(track, *arguments)
+
+    monkeypatch.setattr(preparation, "_decode", slowly)
+    arguments = data, tmp_path / "out", STEMS, RATE, 2
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(preparation.prepare, *arguments, progress=False) for _ in range(2)]
+    assert runs[0].result() == runs[1].result()
+    assert decoded == NAMES
 
 
 def test_other_settings_are_never_taken_for_valid(run, tmp_path, monkeypatch):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import corpora
 import pytest
+import torch
 from file_server import FileServer, dropped
 from songs import RATE, write_song
 
@@ -179,3 +181,63 @@ def test_who_learns_from_musdb18_as_well_is_bound_by_its_licence():
     assert "also trained on CCMixter: CCMixter is 50 songs" in found.data.about
     found = terms(Configuration({}, data=Data("demo", extra=["musdb18hq"])))
     assert found.license == "cc-by-nc-sa-4.0" and found.examples == "mit"
+
+
+def own_songs(root, **songs):
+    for subset, names in songs.items():
+        for name in names:
+            write_song(root / subset / name, seconds=1)
+    return root
+
+
+def test_a_training_that_has_begun_goes_on_with_its_own_music_or_not_at_all(tmp_path, places):
+    root = own_songs(tmp_path / "mine", train=("a", "b", "c"), test=("t",))
+    configuration = settings(dataset=str(root), valid=["b"])
+    before = stage.training_tracks(configuration, places)
+    places.checkpoints.mkdir(parents=True)
+    assert stage.training_tracks(configuration, places) == before
+    write_song(root / "train" / "d", seconds=1)
+    with pytest.raises(ValueError, match=r"begun with other music: what to train on \(d\).*--tag"):
+        stage.training_tracks(configuration, places)
+    shutil.rmtree(root / "train" / "d")
+    write_song(root / "train" / "b", seconds=1.5)
+    with pytest.raises(ValueError, match=r"other music: what to validate \(b\)"):
+        stage.training_tracks(configuration, places)
+    shutil.rmtree(places.checkpoints)
+    assert len(stage.training_tracks(configuration, places)[1]) == 1, "a new one begins"
+
+
+def test_excerpts_of_a_song_are_that_song(tmp_path, places):
+    """Nobody trains on a piece of what another piece validates or tests."""
+    root = own_songs(tmp_path / "mine", train=("X - A 000s", "X - B"), test=("X - T",))
+    extra = own_songs(tmp_path / "more", train=("X - T 015s", "X - A 045s", "X - C"))
+    configuration = settings(dataset=str(root), extra=[str(extra)], valid=["X - B"])
+    with pytest.raises(ValueError, match="X - A, X - T is in .*more and in another data set"):
+        stage.check_data(configuration, places)
+
+
+def test_a_data_set_that_lacks_songs_is_refused_before_any_stage(known, places, tmp_path):
+    datasets.obtain(datasets.CORPORA["musdb18hq"], places.data_dir, True, progress=False)
+    stage.check_data(settings(dataset="musdb18hq"), places)
+    shutil.rmtree(places.data_dir / "musdb18hq" / "train" / corpora.TRAIN[1])
+    with pytest.raises(ValueError, match="has 4 tracks; musdb18hq has 5|musdb18hq has"):
+        stage.check_data(settings(dataset="musdb18hq"), places)
+
+
+def test_a_folder_does_not_take_the_name_of_a_known_data_set(tmp_path, monkeypatch):
+    (tmp_path / "musdb18hq").mkdir()
+    monkeypatch.chdir(tmp_path)
+    folder_of = script("configure").folder_of
+    assert folder_of("musdb18hq") == "musdb18hq" and folder_of("demo") == "demo"
+    assert folder_of("./musdb18hq") == str(tmp_path / "musdb18hq")
+
+
+def test_a_full_gpu_is_said_to_be_full(capsys):
+    def train():
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore")
+
+    with pytest.raises(SystemExit) as ended:
+        stage.plainly(train)
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert "Tried to allocate 9 GiB.)" in said and "--batch_size" in said and "more" not in said

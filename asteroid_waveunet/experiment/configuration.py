@@ -49,13 +49,14 @@ class Data:
 
     Attributes:
         dataset: `demo`, generated songs; a folder in MUSDB18's layout; `musdb18`, `musdb18hq`,
-            `ccmixter`.
+            `ccmixter`. A folder of such a name is meant by `./musdb18`.
         extra: more data sets, named as `dataset` is, whose training songs are trained on too;
             `ccmixter` for the paper's models of the voice. None of them validates or tests.
         valid: the validation tracks: `official`, MUSDB18's own; `paper`, a quarter of the training
             songs, always the same; another fraction, drawn with the seed; a list of names and
             patterns; or `auto`, official where they are there and a fifth of the songs where not.
         keep_archive: whether a zip that was downloaded stays after it was unpacked.
+        verify: whether stage 1 reads all that is decoded already and compares its checksums.
         demo_train_songs, demo_test_songs: how many songs are generated.
         demo_seconds: their length.
         demo_sample_rate: their rate, in Hz.
@@ -65,6 +66,7 @@ class Data:
     extra: list[str] = field(default_factory=list)
     valid: str | float | list[str] = "auto"
     keep_archive: bool = False
+    verify: bool = False
     demo_train_songs: int = 24
     demo_test_songs: int = 6
     demo_seconds: float = 20.0
@@ -78,7 +80,7 @@ class Data:
 # As one may write it -> as Lightning names it.
 PRECISIONS: dict[str | int, str] = {
     **{name: name for name in ("32-true", "bf16-mixed", "16-mixed", "64-true")},
-    **{name: name for name in ("bf16-true", "16-true")},
+    "bf16-true": "bf16-true",
     **dict.fromkeys((32, "32"), "32-true"),
     **dict.fromkeys((64, "64"), "64-true"),
     **dict.fromkeys((16, "16"), "16-mixed"),
@@ -185,6 +187,8 @@ class Training:
         _one_of("store", self.store, STORES)
         for name in self.augmentation:
             _one_of("augmentation", name, AUGMENTATIONS)
+        if self.store == "gpu" and "pitch_tempo" in self.augmentation:
+            raise ValueError("pitch_tempo is not done in a GPU's memory; expected store: memory.")
         for name in self.logger:
             _one_of("logger", name, LOGGERS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .disk import gigabytes
 from .drawing import Drawing, Plan
 from .segments import Lengths, check
 from .store import Prepared
@@ -96,19 +98,18 @@ class DeviceSegments(Dataset):
         """All tracks one after another, `(groups, channels, time)` int16, silence between them."""
         first = self.tracks[0]
         shape = len(first.groups), first.channels, int(self._firsts[-1])
-        needed, free = 2 * np.prod(shape, dtype=np.int64), free_memory(self.device)
+        needed, free = 2 * math.prod(shape), free_memory(self.device)
         advice = "Set store: memory, or train on fewer tracks or at a lower sample rate."
         if free is not None and needed > free:
             raise ValueError(
-                f"the training tracks take {needed / 1e9:.2f} GB and {self.device} has "
-                f"{free / 1e9:.2f} GB free. {advice}"
+                f"the training tracks take {gigabytes(needed)} and {self.device} has "
+                f"{gigabytes(free)} free. {advice}"
             )
         try:
             samples = torch.zeros(shape, dtype=torch.int16, device=self.device)
         except RuntimeError as reason:  # whatever the device calls it
             raise ValueError(
-                f"the training tracks take {needed / 1e9:.2f} GB on {self.device}: {reason}. "
-                f"{advice}"
+                f"the training tracks take {gigabytes(needed)} on {self.device}: {reason}. {advice}"
             ) from reason
         for track, start in zip(self.tracks, self._firsts, strict=False):
             samples[..., start : start + track.length] = torch.from_numpy(track.map().copy())

@@ -70,7 +70,13 @@ class Drawing:
         self.output = output
 
     def plan(self, indices: Sequence[int]) -> Plan:
-        """What the segments with these indices, each >= 0, are made of."""
+        """What the segments with these indices are made of.
+
+        Raises:
+            IndexError: for an index below 0: there is no last one.
+        """
+        if min(indices) < 0:
+            raise IndexError(f"segment {min(indices)}; random ones are numbered from 0 on")
         n_groups = self.gains.shape[1]
         shape = len(PURPOSES), n_groups, NUMBERS
         drawn = np.stack([_uniform(self.seed, index, shape) for index in indices])

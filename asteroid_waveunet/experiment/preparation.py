@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from .. import audio
 from . import disk, musdb
-from .store import Index, Prepared, state
+from .store import Index, Prepared, alone, state
 
 __all__ = ["prepare"]
 
@@ -29,7 +29,8 @@ def prepare(
     """Decodes the training tracks of `root` once, into one array a track under `out`.
 
     Can be killed and run again: tracks that are done are kept, unless their files have changed
-    since, or the array was damaged. What was made with other settings is made again.
+    since, or the array was damaged. What was made with other settings is made again, and what is
+    of no track any more is removed. Of several processes one does it, and the others wait.
 
     Args:
         root: a folder in the layout of MUSDB18 or MUSDB18-HQ.
@@ -56,14 +57,16 @@ def prepare(
         "sample_rate": sample_rate,
         "channels": channels,
     }
-    index = Index.open(Path(out), settings)
     states = {track.name: _state(track) for track in found}
-    wanted = [t for t in found if not index.holds(t.name, states[t.name], verify)]
-    _check_space(wanted, index.folder, len(groups) * channels, sample_rate)
-    for track in tqdm(wanted, desc="preparing", unit="track", disable=not progress):
-        samples = _decode(track, groups, sample_rate, channels)
-        with disk.room_explained(index.folder, f"the decoded {track.name}", 2 * samples.size):
-            index.add(track.name, samples, states[track.name])
+    with alone(Path(out)):
+        index = Index.open(Path(out), settings)
+        wanted = [t for t in found if not index.holds(t.name, states[t.name], verify)]
+        _check_space(wanted, index.folder, len(groups) * channels, sample_rate)
+        for track in tqdm(wanted, desc="preparing", unit="track", disable=not progress):
+            samples = _decode(track, groups, sample_rate, channels)
+            with disk.room_explained(index.folder, f"the decoded {track.name}", 2 * samples.size):
+                index.add(track.name, samples, states[track.name])
+        index.keep(states.keys())
     return [
         Prepared(
             track.name,
@@ -74,6 +77,7 @@ def prepare(
             channels,
             sample_rate,
             tuple(record.gains),
+            record.sha256,
         )
         for track in found
         for record in [index.tracks[track.name]]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ..files import replacing
 from ..model import WaveUNet
 from . import datasets, demo_songs, errata, musdb, preparation, splits
 from .configuration import Configuration, Data, load
@@ -83,6 +87,11 @@ class Places:
         return self.exp_dir / "logs" / "csv" / "metrics.csv"
 
     @property
+    def music(self) -> Path:
+        """Which tracks are trained on and which validate, with their checksums."""
+        return self.exp_dir / "music.json"
+
+    @property
     def scores(self) -> Path:
         return self.exp_dir / "scores"
 
@@ -129,6 +138,8 @@ def check_data(configuration: Configuration, places: Places, accept_license: boo
     known = [datasets.CORPORA[n] for n in (data.dataset, *data.extra) if n in datasets.CORPORA]
     for corpus in known:
         datasets.check_obtainable(corpus, places.data_dir, accept_license)
+        if datasets.is_there(corpus, places.data_dir):
+            datasets.check_whole(corpus, places.data_dir / corpus.name)
     is_made = "demo" in (data.dataset, *data.extra)
     if not is_made and all(datasets.is_there(corpus, places.data_dir) for corpus in known):
         _check_layout(configuration, *places.roots(data))
@@ -147,7 +158,7 @@ def _check_layout(configuration: Configuration, root: Path, *extra: Path) -> Non
     splits.split(names["train"], data.valid, configuration.training.seed)
     # Both subsets at once: all need the same stems.
     groups = musdb.group_stems(sources, musdb.tracks(root)[0].stems)
-    known = {name for subset in names.values() for name in subset}
+    known = {splits.song_of(name) for subset in names.values() for name in subset}
     for other in extra:
         tracks = musdb.tracks(other, "train")
         try:
@@ -159,13 +170,14 @@ def _check_layout(configuration: Configuration, root: Path, *extra: Path) -> Non
                 f"{other} has the parts {', '.join(others)}, and {root} {', '.join(groups)}; "
                 "expected the same, to be trained on together."
             )
-        twice = sorted(known & {track.name for track in tracks})
+        songs = {splits.song_of(track.name) for track in tracks}
+        twice = sorted(known & songs)
         if twice:
             raise ValueError(
                 f"{', '.join(twice[:3])} is in {other} and in another data set; what is trained "
                 "on as well must be other songs, or it would be trained on what it is tested with."
             )
-        known |= {track.name for track in tracks}
+        known |= songs
 
 
 def obtain(
@@ -210,12 +222,17 @@ def notes(configuration: Configuration, places: Places) -> list[str]:
 
 def prepare(configuration: Configuration, places: Places, progress: bool = True) -> list[Prepared]:
     """The training tracks of all data sets, decoded for the model; see `preparation.prepare`."""
-    roots = places.roots(configuration.data)
-    model = configuration.make_model()
-    return [track for root in roots for track in _prepare(root, places, model, progress)]
+    data, model = configuration.data, configuration.make_model()
+    return [
+        track
+        for root in places.roots(data)
+        for track in _prepare(root, places, model, progress, data.verify)
+    ]
 
 
-def _prepare(root: Path, places: Places, model: WaveUNet, progress: bool) -> list[Prepared]:
+def _prepare(
+    root: Path, places: Places, model: WaveUNet, progress: bool = False, verify: bool = False
+) -> list[Prepared]:
     return preparation.prepare(
         root,
         places.prepared(root, model),
@@ -223,6 +240,7 @@ def _prepare(root: Path, places: Places, model: WaveUNet, progress: bool) -> lis
         int(model.sample_rate),
         model.in_channels,
         progress,
+        verify,
     )
 
 
@@ -231,14 +249,46 @@ def training_tracks(
 ) -> tuple[list[Prepared], list[Prepared]]:
     """Prepared tracks to train on and to validate; those of `extra` are all to train on.
 
+    A training that has begun goes on with the music that it was begun with, or not at all: with
+    other songs some that it has learnt would come to validate it.
+
     Raises:
-        FileNotFoundError, ValueError: as `prepare` and `splits.split`.
+        FileNotFoundError, ValueError: as `prepare` and `splits.split`; or if training has begun
+            with other music.
     """
     model, data = configuration.make_model(), configuration.data
-    own, *extra = (_prepare(root, places, model, False) for root in places.roots(data))
+    own, *extra = (_prepare(root, places, model) for root in places.roots(data))
     names = splits.split([t.name for t in own], data.valid, configuration.training.seed)
     train, valid = ([t for t in own if t.name in side] for side in names)
-    return [*train, *(track for tracks in extra for track in tracks)], valid
+    train += [track for tracks in extra for track in tracks]
+    _settle_music(places, {"train on": train, "validate": valid})
+    return train, valid
+
+
+def _settle_music(places: Places, sides: dict[str, list[Prepared]]) -> None:
+    """Notes a training's music where it begins, and compares it where it goes on."""
+    music = {side: {track.name: track.sha256 for track in sides[side]} for side in sides}
+    if not (places.checkpoints.is_dir() and places.music.is_file()):
+        with replacing(places.music) as partial:
+            partial.write_text(json.dumps(music, indent=1, ensure_ascii=False))
+        return
+    begun = json.loads(places.music.read_text())
+    differing = [
+        f"what to {side} ({', '.join(_differing(now, then))})"
+        for side, now in music.items()
+        if now != (then := begun[side])
+    ]
+    if differing:
+        raise ValueError(
+            f"{places.exp_dir} was begun with other music: {'; '.join(differing)}. Put it back, or "
+            "give this experiment its own name with --tag."
+        )
+
+
+def _differing(now: dict[str, str], then: dict[str, str], most: int = 5) -> list[str]:
+    """Names of tracks that have come, gone or changed."""
+    names = sorted({name for name, _ in now.items() ^ then.items()})
+    return [*names[:most], *(["..."] if len(names) > most else [])]
 
 
 def about(configuration: Configuration, places: Places) -> dict[str, Any]:
@@ -269,6 +319,14 @@ def plainly(action: Callable[[], None]) -> None:
         action()
     except (ValueError, OSError) as reason:
         print(f"error: {reason}", file=sys.stderr)
+        sys.exit(1)
+    except torch.cuda.OutOfMemoryError as reason:
+        first = str(reason).strip().split("\n")[0]
+        print(
+            f"error: there is too little memory on the GPU ({first}). Lower --batch_size, with "
+            "--accumulate for as large steps, or give --store memory or --precision bf16-mixed.",
+            file=sys.stderr,
+        )
         sys.exit(1)
     except Interrupted as reason:
         print(reason, file=sys.stderr)

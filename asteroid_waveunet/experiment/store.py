@@ -6,19 +6,20 @@ in none of them. A group's samples are whole numbers times its gain.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
-import psutil
 
 from ..files import replacing
 
-__all__ = ["Index", "Prepared", "Record", "decoded", "encoded"]
+__all__ = ["Index", "Prepared", "Record", "alone", "decoded", "encoded"]
 
 VERSION = 2
 INDEX_FILE = "prepared.json"
@@ -41,6 +42,7 @@ class Prepared:
         channels: of every group.
         sample_rate: in Hz.
         gains: a group's samples are its whole numbers times its gain.
+        sha256: of the file; empty where nobody has asked.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Prepared:
     channels: int
     sample_rate: int
     gains: tuple[float, ...]
+    sha256: str = ""
 
     def map(self) -> np.ndarray:
         """The whole numbers, int16 `(groups, channels, time)`, mapped into memory, read-only."""
@@ -90,6 +93,14 @@ def decoded(whole: np.ndarray, gains: tuple[float, ...]) -> np.ndarray:
     return whole * np.array(gains, np.float32)[:, None, None]
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """For the length of a `with` block a store is this process's own; others wait for it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
+        yield
+
+
 @dataclass
 class Record:
     """What the index holds of a track.
@@ -125,21 +136,21 @@ class Index:
 
     @classmethod
     def open(cls, folder: Path, settings: Mapping[str, Any]) -> Index:
-        """The index of a folder, empty if there is none or it is of other settings.
+        """The index of a folder, empty if there is none, or it is damaged or of other settings.
 
-        In that case the arrays are removed, after the index that said they were valid.
+        In that case the arrays are removed, after the index that said they were valid. The folder
+        is this process's own meanwhile, see `alone`.
         """
         index = cls(folder, {"version": VERSION, **settings})
-        earlier = _read(folder / INDEX_FILE)
-        records = earlier.pop("tracks", {})
+        earlier, records = _read(folder / INDEX_FILE)
         if earlier == index.settings:
-            index.tracks = {name: Record(**record) for name, record in records.items()}
-        elif earlier:
+            index.tracks = records
+        elif (folder / INDEX_FILE).is_file():
             index.save()
-            for name in records:
-                index.path(name).unlink(missing_ok=True)
-        for leftover in _leftovers(folder):
-            leftover.unlink(missing_ok=True)
+            for array in folder.glob("*.npy"):
+                array.unlink()
+        for leftover in folder.glob(f".*{PARTIAL}*"):  # of writers that were killed
+            leftover.unlink()
         return index
 
     def path(self, name: str) -> Path:
@@ -164,6 +175,15 @@ class Index:
         stored = state(self.path(name))
         self.tracks[name] = Record(samples.shape[-1], list(gains), source, stored, checksum)
         self.save()
+
+    def keep(self, names: Collection[str]) -> None:
+        """Removes tracks of other names."""
+        gone = self.tracks.keys() - names
+        if gone:
+            self.tracks = {name: self.tracks[name] for name in self.tracks if name in names}
+            self.save()
+        for name in gone:
+            self.path(name).unlink(missing_ok=True)
 
     def holds(self, name: str, source: dict[str, list[int]], verify: bool = False) -> bool:
         """Whether a track is stored, undamaged, as its source files are now.
@@ -193,21 +213,14 @@ def state(file: Path) -> list[int]:
     return [found.st_size, found.st_mtime_ns]
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """The index as it was written; nothing if it is not there or damaged."""
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Record]]:
+    """An index's settings and records; nothing if it is not there or damaged."""
     try:
         found = json.loads(file.read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _leftovers(folder: Path) -> Iterator[Path]:
-    """Files of writers that were killed: `files.replacing` puts their process's id in the name."""
-    for file in folder.glob(f".*{PARTIAL}*"):
-        owner = file.name[1:].partition(PARTIAL)[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            yield file
+        records = {name: Record(**record) for name, record in found.pop("tracks").items()}
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return {}, {}
+    return found, records
 
 
 def _sha256(file: Path) -> str:

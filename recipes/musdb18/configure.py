@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from asteroid_waveunet.experiment import loggers
+from asteroid_waveunet.experiment import datasets, loggers
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
 from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 
@@ -12,21 +12,16 @@ CHANGEABLE = {
     "patience", "fine_tuning", "fine_tuning_lr", "clip", "num_workers", "store", "precision",
     "tf32", "compile", "strategy", "checkpoint_minutes", "logger", "listen_every", "jobs", "memory",
     "fast", "data_name", "license", "examples", "examples_license", "repo_id", "private",
-    "revision", "keep_archive",
+    "revision", "keep_archive", "verify",
 }  # fmt: skip
 
 
 def configure(conf, places, overrides):
     """Settles an experiment's settings, or makes sure that they are what it was begun with."""
-    dataset = overrides.get("dataset")
-    if dataset and Path(dataset).is_dir():
-        overrides["dataset"] = str(Path(dataset).resolve())
     configuration = load(conf, overrides)
-    if "extra" in overrides:
-        extra = [
-            str(Path(e).resolve()) if Path(e).is_dir() else e for e in configuration.data.extra
-        ]
-        configuration = load(conf, {**overrides, "extra": extra})
+    data = configuration.data
+    folders = {"dataset": folder_of(data.dataset), "extra": [folder_of(e) for e in data.extra]}
+    configuration = load(conf, {**overrides, **folders})
     loggers.check(configuration.training.logger)
     check_data(configuration, places, os.environ.get("ACCEPT_LICENSE") == "true")
     if os.environ.get("RESUME") == "true" and not places.checkpoints.is_dir():
@@ -34,6 +29,12 @@ def configure(conf, places, overrides):
     if places.checkpoints.is_dir() or places.best_model.is_file():
         refuse_changes(configuration, places)
     configuration.save(places.conf)
+
+
+def folder_of(name):
+    """A folder by its whole path, since stages may be run from anywhere; known names stay."""
+    is_known = name == "demo" or name in datasets.CORPORA
+    return str(Path(name).resolve()) if not is_known and Path(name).is_dir() else name
 
 
 def refuse_changes(configuration, places):
