@@ -6,7 +6,6 @@ in none of them. A group's samples are whole numbers times its gain.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from ..files import replacing
+from ..files import checksum, replacing
 
 __all__ = ["Index", "Prepared", "Record", "decoded", "encoded"]
 
@@ -211,8 +210,4 @@ def _leftovers(folder: Path) -> Iterator[Path]:
 
 
 def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return checksum(file, "sha256")
