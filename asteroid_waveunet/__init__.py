@@ -14,7 +14,7 @@ separation  a tensor, an array, a file -> its sources
 audio       audio files and tensors, sample rates, channels
 truncation  audio files that end too early
 mp4         m4a songs, .stem.mp4 files (with the extra "formats")
-files       files appear whole or not at all
+files       files appear whole or not at all; their checksums
 export      one hop as a file for other programs (with the extra "export")
 batch       many songs: which they are, and what became of each
 cli         the command `waveunet`;  commands  what each of its commands does

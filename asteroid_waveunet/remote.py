@@ -26,7 +26,7 @@ from huggingface_hub.utils import (
     RevisionNotFoundError,
 )
 
-from .files import replacing
+from .files import checksum, replacing
 
 __all__ = [
     "BIN",
@@ -223,16 +223,13 @@ def _check_cached(path: Path, name: str) -> None:
 
 
 def _check_sha256(path: Path, expected: str, name: str) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(2**20):
-            digest.update(block)
-    if digest.hexdigest() != expected:
+    found = checksum(path, "sha256")
+    if found != expected:
         path.resolve().unlink()
         path.unlink(missing_ok=True)
         raise OSError(
-            f"{name} is damaged: the sha256 of {path.name} is {digest.hexdigest()}, expected "
-            f"{expected}. It was deleted; load it again."
+            f"{name} is damaged: the sha256 of {path.name} is {found}, expected {expected}. It was "
+            "deleted; load it again."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import shutil
 import subprocess
@@ -215,7 +216,9 @@ def test_what_is_not_all_of_it_does_not_get_its_name(tmp_path, data, spoil, says
 def test_a_folder_that_is_not_all_of_it_is_found_out_every_time(corpus, data):
     root = bring(corpus, data)
     write_song(root / "train" / "one more", seconds=0.1)
-    with pytest.raises(ValueError, match=r"has 4 tracks; musdb18hq has 3. Delete it.*--data DIR"):
+    with pytest.raises(
+        ValueError, match=r"has 4 tracks; musdb18hq has 3. Delete the folder.*--data DIR"
+    ):
         bring(corpus, data)
 
 
@@ -239,6 +242,84 @@ def test_unpacking_that_was_killed_is_begun_anew(corpus, data):
     write_song(half, seconds=0.1)
     bring(corpus, data)
     assert visible(data) == ["musdb18hq"] and not half.exists()
+
+
+def test_a_downloaded_zip_is_deleted_by_the_run_that_unpacks_it_in_the_end(
+    corpus, server, data, monkeypatch
+):
+    def full(*_):
+        raise disk.NoSpace("no space left")
+
+    monkeypatch.setattr(datasets, "unpack", full)
+    with pytest.raises(disk.NoSpace):
+        bring(corpus, data)
+    assert visible(data) == ["musdb18hq.zip"]
+    monkeypatch.undo()
+    server.ranges.clear()
+    bring(corpus, data)
+    assert server.ranges == [] and visible(data) == ["musdb18hq"]
+    assert not (data / corpus.marker).exists()
+
+
+def test_a_run_that_was_killed_before_it_deleted_the_zip_is_cleared_up_after(
+    corpus, data, monkeypatch
+):
+    monkeypatch.setattr(datasets, "_clear", lambda *_: None)
+    bring(corpus, data)
+    assert visible(data) == ["musdb18hq", "musdb18hq.zip"]
+    monkeypatch.undo()
+    bring(corpus, data)
+    assert visible(data) == ["musdb18hq"]
+
+
+def test_a_zip_that_was_placed_in_the_place_of_a_downloaded_one_stays(corpus, archive, data):
+    place(archive, data, "musdb18hq.zip")
+    (data / corpus.marker).write_text("1")
+    bring(corpus, data)
+    assert visible(data) == ["musdb18hq", "musdb18hq.zip"]
+
+
+def test_a_zip_that_was_to_stay_stays(corpus, data):
+    bring(corpus, data, keep_archive=True)
+    bring(corpus, data)
+    shutil.rmtree(data / "musdb18hq")
+    bring(corpus, data)
+    assert visible(data) == ["musdb18hq", "musdb18hq.zip"]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda root, other: root.symlink_to(other), "is a link"),
+        (lambda root, other: root.symlink_to(other / "gone"), "is a link"),
+        (lambda root, other: root.write_text(""), "is a file"),
+    ],
+)
+def test_what_no_folder_can_replace_is_said_before_anything_is_downloaded(
+    corpus, server, tmp_path, data, make, says
+):
+    data.mkdir()
+    (tmp_path / "other disk").mkdir()
+    make(data / "musdb18hq", tmp_path / "other disk")
+    with pytest.raises(ValueError, match=rf"musdb18hq {says} with no.* link {data} itself.*--stor"):
+        bring(corpus, data)
+    assert server.ranges == []
+
+
+def test_a_link_to_a_data_set_and_an_empty_folder_will_do(corpus, archive, tmp_path, data):
+    (data / "musdb18hq").mkdir(parents=True)
+    bring(corpus, data)
+    (data / "musdb18hq").rename(tmp_path / "moved")
+    (data / "musdb18hq").symlink_to(tmp_path / "moved")
+    assert bring(corpus, data) == data / "musdb18hq"
+
+
+def test_a_folder_that_lacks_tracks_gives_way_to_the_zip(corpus, archive, data):
+    place(archive, data, "musdb18hq.zip")
+    (data / "musdb18hq" / "half").mkdir(parents=True)
+    says = r"no 'train' folder.*Delete the folder, and run this again \(.*musdb18hq.zip is used"
+    with pytest.raises(ValueError, match=says):
+        check_obtainable(corpus, data, accepted=False)
 
 
 def test_two_runs_at_once_bring_it_once(corpus, server, data, capsys):
@@ -272,6 +353,15 @@ def test_stems_are_unpacked_as_they_are(tmp_path, data):
     assert [track.name for track in musdb.tracks(root, "train")] == sorted(corpora.TRAIN)
 
 
+def test_stems_are_not_the_wavs_of_the_same_songs(corpus, data):
+    root = bring(corpus, data)
+    for track in musdb.tracks(root, "test"):
+        shutil.rmtree(track.path)
+        track.path.with_name(f"{track.name}.stem.mp4").write_bytes(b"five streams")
+    with pytest.raises(ValueError, match=r"mp4 is of another data set; the .* musdb18hq are .wav"):
+        check_whole(corpus, root)
+
+
 # --- CCMixter ---------------------------------------------------------------------------------
 
 
@@ -299,16 +389,53 @@ def test_ccmixter_unpacked_by_hand_is_linked_to(tmp_path, data):
     assert ours.is_file()
 
 
-def test_where_there_are_no_hard_links_it_is_linked_by_name(tmp_path, data, monkeypatch):
-    def no_links(*_):
-        raise OSError("cross-device link")
+@pytest.fixture
+def no_hard_links(monkeypatch):
+    def fails(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
 
-    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(os, "link", fails)
+
+
+def test_where_there_are_no_hard_links_it_is_copied(tmp_path, data, no_hard_links):
     corpora.ccmixter(tmp_path / "made")
     shutil.copytree(tmp_path / "made" / "songs" / "ccmixter_corpus", data / "ccmixter_corpus")
     root = bring(corpora.served("ccmixter", tmp_path / "made" / "served.zip"), data)
-    assert (root / "train" / corpora.CCMIXTER[0] / "vocals.wav").is_symlink()
+    shutil.rmtree(data / "ccmixter_corpus")
+    assert not (root / "train" / corpora.CCMIXTER[0] / "vocals.wav").is_symlink()
     assert musdb.tracks(root)[0].read("vocals")[1] == RATE
+
+
+def test_no_hard_links_are_needed_for_what_is_in_the_zip(ccmixter_zip, data, no_hard_links):
+    place(ccmixter_zip, data, "ccmixter_corpus.zip")
+    root = bring(corpora.served("ccmixter", ccmixter_zip), data)
+    assert musdb.tracks(root)[0].read("vocals")[1] == RATE
+    assert not any(path.is_symlink() for path in root.rglob("*"))
+
+
+def test_files_that_are_links_by_name_are_linked_to_where_they_lead(tmp_path, data):
+    corpora.ccmixter(tmp_path / "made")
+    there = tmp_path / "made" / "songs" / "ccmixter_corpus"
+    (data / "ccmixter_corpus").mkdir(parents=True)
+    for song in there.iterdir():
+        (data / "ccmixter_corpus" / song.name).mkdir()
+        for file in song.iterdir():
+            (data / "ccmixter_corpus" / song.name / file.name).symlink_to(
+                os.path.relpath(file, data / "ccmixter_corpus" / song.name)
+            )
+    root = bring(corpora.served("ccmixter", tmp_path / "made" / "served.zip"), data)
+    assert musdb.tracks(root)[0].read("vocals")[1] == RATE
+
+
+def test_a_folder_of_ccmixter_that_lacks_songs_gives_way_to_the_zip(ccmixter_zip, data):
+    place(ccmixter_zip, data, "ccmixter_corpus.zip")
+    folder = data / "ccmixter_corpus"
+    write_song(folder / "half", ("source-01", "source-02"), 0.1)
+    corpus = corpora.served("ccmixter", ccmixter_zip)
+    with pytest.raises(ValueError, match=rf"Delete the folder {folder}, .*corpus.zip is used then"):
+        bring(corpus, data)
+    shutil.rmtree(folder)
+    assert visible(bring(corpus, data)) == ["train"]
 
 
 def test_ccmixter_packed_again_is_told_and_used_if_all_is_there(ccmixter_zip, data, capsys):

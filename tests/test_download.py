@@ -133,6 +133,18 @@ def test_even_if_the_server_minds_no_conditions(server, path):
     assert path.read_bytes() == CONTENT and server.answered == [206, 200]
 
 
+@pytest.mark.parametrize("has_etags", [True, False])
+def test_what_comes_after_it_was_begun_anew_counts(server, path, has_etags):
+    """Of less than there was before, too: patience ends where nothing comes."""
+    server.has_etags = has_etags
+    leave(path, b"x" * 900_000, '"older"' if has_etags else "")
+    begin = [] if has_etags else [refused(416)]
+    server.faults = begin + [dropped(after) for after in range(B, 1_000_000, B)]
+    fetch(server, path)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges[-1] == f"bytes={15 * B}-"
+
+
 def test_a_server_that_knows_no_ranges_sends_it_from_the_beginning(server, path):
     server.knows_ranges = False
     server.faults = [dropped(B), dropped(2 * B)]

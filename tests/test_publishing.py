@@ -117,15 +117,35 @@ def test_the_licence_follows_the_data(tmp_path, dataset, said, license_id, says)
     assert ("## Examples" in card.content) == ("licensed" in notice.split("\n\n")[2])
 
 
-def songs_of_musdb18(root: Path) -> str:
-    write_song(root / "train" / min(splits.OFFICIAL_VALIDATION))
+def songs_of_musdb18(root: Path, excerpt: str = "") -> str:
+    write_song(root / "train" / (min(splits.OFFICIAL_VALIDATION) + excerpt))
     return str(root)
 
 
-def test_a_folder_of_musdb18_is_bound_by_its_licence(tmp_path):
-    _, places = pack(tmp_path, dataset=songs_of_musdb18(tmp_path / "mine"))
+@pytest.mark.parametrize("excerpt", ["", " 030s"])
+def test_a_folder_of_musdb18_is_bound_by_its_licence(tmp_path, excerpt):
+    _, places = pack(tmp_path, dataset=songs_of_musdb18(tmp_path / "mine", excerpt))
     card = card_of(places)
     assert card.data.license == "cc-by-nc-sa-4.0" and card.data.datasets == ["musdb18"]
+
+
+def test_a_folder_beside_one_of_musdb18_keeps_its_name_and_its_songs(tmp_path):
+    write_song(tmp_path / "songs" / "train" / "one")
+    _, places = pack(
+        tmp_path,
+        dataset=str(tmp_path / "songs"),
+        extra=[songs_of_musdb18(tmp_path / "more")],
+        license="cc-by-nc-4.0",
+        examples=True,
+        examples_license="cc-by-4.0",
+    )
+    card = card_of(places)
+    assert card.data.datasets is None and card.data.license == "cc-by-nc-4.0"
+    assert (
+        "songs. A collection of the publisher's own" in (places.published / "NOTICE.md").read_text()
+    )
+    assert "also trained on MUSDB18" in card.content
+    assert len([*places.published.glob("examples/*/*.flac")]) == 3
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import random
 import stat
 import struct
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -125,3 +127,31 @@ def test_a_damaged_one_is_named(tmp_path, compression):
     (tmp_path / "a.zip").write_bytes(data)
     with pytest.raises(ValueError, match="truncated or damaged"):
         unpack(tmp_path / "a.zip", tmp_path / "out", progress=False)
+
+
+def test_one_that_points_before_its_beginning_is_named(tmp_path):
+    archive = packed(tmp_path / "a.zip", {"noise": NOISE})
+    data = bytearray(archive.read_bytes())
+    at = data.index(b"PK\x05\x06") + 16  # where the table of contents is said to begin
+    (start,) = struct.unpack_from("<I", data, at)
+    struct.pack_into("<I", data, at, start + 10)
+    archive.write_bytes(data)
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        unpack(archive, tmp_path / "out", progress=False)
+
+
+def test_a_name_that_is_no_text_is_damage(tmp_path):
+    archive = packed(tmp_path / "a.zip", {"\u00e9": b""})
+    archive.write_bytes(archive.read_bytes().replace(b"\xc3\xa9", b"\xff\xff"))
+    with pytest.raises(ValueError, match="a.zip cannot be unpacked: it is no zip, truncated"):
+        unpack(archive, tmp_path / "out", progress=False)
+
+
+def test_a_file_system_that_does_not_take_a_name_is_no_damage(tmp_path, monkeypatch):
+    def refuses(path, *_):
+        raise OSError(errno.EINVAL, "Invalid argument", str(path))
+
+    archive = packed(tmp_path / "a.zip", {"who?": b"x"})
+    monkeypatch.setattr(Path, "open", refuses)
+    with pytest.raises(OSError, match=r"Invalid argument: .*who\?"):
+        unpack(archive, tmp_path / "out", progress=False)

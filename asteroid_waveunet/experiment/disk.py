@@ -1,4 +1,4 @@
-"""Room on a disk: asked for before large files are written, and a lack of it said plainly."""
+"""Large files on a disk: room is asked for before they are written, and one run writes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["NoSpace", "check_room", "free", "gigabytes", "room_explained"]
+import filelock
+
+__all__ = ["NoSpace", "alone", "check_room", "free", "gigabytes", "room_explained"]
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # the disk, or one's share of it
 
@@ -65,3 +67,20 @@ def room_explained(folder: str | os.PathLike, what: str, n_bytes: int) -> Iterat
             f"There is no space left for {what} in {folder}, which needs {gigabytes(n_bytes)} in "
             "all. Make room, and run the same command again."
         ) from reason
+
+
+@contextlib.contextmanager
+def alone(path: str | os.PathLike) -> Iterator[None]:
+    """No other run makes this file or folder meanwhile; one that is about to is waited for."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"Another run is about to make {path}; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -9,7 +9,6 @@ after a break, or go on with a file that has changed meanwhile.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.wait import wait_exponential
 from tqdm import tqdm
 
-from ..files import replacing
+from ..files import checksum, replacing
 from ..remote import CONNECT, READ, cause
 from .disk import check_room, gigabytes, room_explained
 
@@ -115,16 +114,13 @@ def check(path: str | os.PathLike, size: int | None, md5: str, progress: bool = 
     there = path.stat().st_size
     if size not in (None, there):
         raise ValueError(f"{path} has {there} bytes, expected {size}.")
-    digest = hashlib.md5(usedforsecurity=False)
     bar = tqdm(
         total=there, desc=f"checking {path.name}", unit="B", unit_scale=True, disable=not progress
     )
-    with bar, path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-            bar.update(len(block))
-    if digest.hexdigest() != md5:
-        raise ValueError(f"{path} has the md5 {digest.hexdigest()}, expected {md5}.")
+    with bar:
+        found = checksum(path, "md5", bar.update)
+    if found != md5:
+        raise ValueError(f"{path} has the md5 {found}, expected {md5}.")
 
 
 @dataclass(frozen=True)
@@ -168,7 +164,7 @@ class Part:
 
 def _complete(part: Part, bar: tqdm) -> None:
     """Asks for what is missing until nothing is."""
-    first = longest = part.have
+    longest, came = part.have, False
 
     def waited(state: RetryCallState) -> float:
         asked = getattr(state.outcome and state.outcome.exception(), "wait", 0.0)
@@ -182,7 +178,7 @@ def _complete(part: Part, bar: tqdm) -> None:
     while part.have < part.size:
         patient = Retrying(
             retry=retry_if_exception_type(Interrupted),
-            stop=stop_after_attempt(PATIENCE[longest > first]),
+            stop=stop_after_attempt(PATIENCE[came]),
             wait=waited,
             before_sleep=said,
             reraise=True,
@@ -190,11 +186,11 @@ def _complete(part: Part, bar: tqdm) -> None:
         try:
             patient(_go_on, part, longest, bar)
         except Interrupted as reason:
-            came = f"{gigabytes(part.have)} of {gigabytes(part.size)} have come and are kept"
-            advice = f"{came}; the same command goes on there" if part.have else "Check the network"
+            kept = f"{gigabytes(part.have)} of {gigabytes(part.size)} have come and are kept"
+            advice = f"{kept}; the same command goes on there" if part.have else "Check the network"
             raise OSError(f"{part.url} cannot be downloaded ({reason}). {advice}.") from reason
-        longest = part.have
-        if longest < part.size:
+        longest, came = max(longest, part.have), True
+        if part.have < part.size:
             time.sleep(FIRST_WAIT)  # it broke off
 
 
@@ -202,9 +198,10 @@ def _go_on(part: Part, longest: int, bar: tqdm) -> None:
     """One request for the rest.
 
     Args:
-        longest: bytes that there were at best.
+        longest: bytes that there were at best, which a server that begins anew has to exceed: one
+            that knows no ranges may break off at the same place forever.
     Raises:
-        Interrupted: if there are no more after it.
+        Interrupted: if it brought nothing new.
         OSError: if there is no sense in trying again.
     """
     headers = {"Accept-Encoding": "identity"}
@@ -217,6 +214,7 @@ def _go_on(part: Part, longest: int, bar: tqdm) -> None:
         asked = requests.get(part.url, stream=True, timeout=(CONNECT, READ), headers=headers)
         with asked as response:
             mode = _accepted(response, part)
+            longest = part.have if mode == "ab" else longest
             bar.update(part.have - bar.n)
             _write(response, part, mode, bar.update)
     except requests.exceptions.ChunkedEncodingError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -121,11 +121,11 @@ class Terms:
         return f"{weights}\n\n{audio}\n\n{code} licence.\n"
 
 
-def terms(configuration: Configuration, is_musdb18: bool = False) -> Terms:
+def terms(configuration: Configuration, of_musdb18: Collection[str] = ()) -> Terms:
     """What a configuration's data and its `Publishing` section come to.
 
     Args:
-        is_musdb18: whether folders that the configuration names hold MUSDB18's songs.
+        of_musdb18: which of the folders that the configuration names hold MUSDB18's songs.
     Raises:
         ValueError: if what is asked for is not allowed, or not enough is said for it.
 
@@ -135,11 +135,9 @@ def terms(configuration: Configuration, is_musdb18: bool = False) -> Terms:
 cc-by-nc-sa-4.0, another with -nc- in its name, or other.
     """
     settings = configuration.publishing
-    folders = MUSDB18 if is_musdb18 else OWN
+    known = {**DATA, **dict.fromkeys(of_musdb18, MUSDB18)}
     names = (configuration.data.dataset, *configuration.data.extra)
-    data, *extra = (
-        DATA.get(n) or replace(folders, name=folders.name or Path(n).name) for n in names
-    )
+    data, *extra = (known.get(name) or replace(OWN, name=Path(name).name) for name in names)
     # The strictest terms of all that it has learnt from hold for the weights.
     binding = next((each for each in (data, *extra) if each.non_commercial), data)
     stated = {each.license for each in (data, *extra)}

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from .. import audio
 from . import disk, musdb
-from .store import Index, Prepared, alone, state
+from .store import Index, Prepared, state
 
 __all__ = ["prepare"]
 
@@ -58,7 +58,7 @@ def prepare(
         "channels": channels,
     }
     states = {track.name: _state(track) for track in found}
-    with alone(Path(out)):
+    with disk.alone(out):
         index = Index.open(Path(out), settings)
         wanted = [t for t in found if not index.holds(t.name, states[t.name], verify)]
         _check_space(wanted, index.folder, len(groups) * channels, sample_rate)

@@ -81,7 +81,7 @@ class Trained:
             ValueError: if its scores are not the model's, or something may not be published.
         """
         found = assessment.read(places.scores, places.fingerprint(configuration))
-        terms = licences.terms(configuration, _is_musdb18(configuration, places))
+        terms = licences.terms(configuration, _of_musdb18(configuration))
         read = weights.read(places.best_model)
         shown = _shown(configuration)
         scored = datetime.datetime.fromtimestamp(
@@ -214,22 +214,28 @@ def _shown(configuration: Configuration) -> Configuration:
     )
 
 
-def _is_musdb18(configuration: Configuration, places: stage.Places) -> bool:
-    """Whether folders of one's own hold MUSDB18's songs, whose licence binds the weights.
+def _of_musdb18(configuration: Configuration) -> list[str]:
+    """The folders of one's own that hold MUSDB18's songs, whose licence binds the weights.
+
+    They may be excerpts, and one of its validation songs is enough.
 
     Raises:
-        FileNotFoundError: if it is gone, so that nobody can tell, and no licence is stated.
+        FileNotFoundError: if one is gone, so that nobody can tell, and no licence is stated.
     """
     data = configuration.data
-    own = [Path(name) for name in (data.dataset, *data.extra) if name not in licences.DATA]
+    own = [name for name in (data.dataset, *data.extra) if name not in licences.DATA]
     for root in own:
-        if not root.is_dir() and configuration.publishing.license is None:
+        if not Path(root).is_dir() and configuration.publishing.license is None:
             raise FileNotFoundError(
                 f"{root} is gone, so that nothing tells under which licence songs the model was "
                 "trained; put it back, or say the weights' licence with --license."
             )
-    names = {track.name for root in own if root.is_dir() for track in musdb.tracks(root, "train")}
-    return not names.isdisjoint(splits.OFFICIAL_VALIDATION)
+    return [root for root in own if Path(root).is_dir() and _holds_musdb18(root)]
+
+
+def _holds_musdb18(root: str) -> bool:
+    songs = {splits.song_of(track.name) for track in musdb.tracks(root, "train")}
+    return not songs.isdisjoint(splits.OFFICIAL_VALIDATION)
 
 
 def _recordings(places: stage.Places) -> Path:

@@ -138,8 +138,6 @@ def check_data(configuration: Configuration, places: Places, accept_license: boo
     known = [datasets.CORPORA[n] for n in (data.dataset, *data.extra) if n in datasets.CORPORA]
     for corpus in known:
         datasets.check_obtainable(corpus, places.data_dir, accept_license)
-        if datasets.is_there(corpus, places.data_dir):
-            datasets.check_whole(corpus, places.data_dir / corpus.name)
     is_made = "demo" in (data.dataset, *data.extra)
     if not is_made and all(datasets.is_there(corpus, places.data_dir) for corpus in known):
         _check_layout(configuration, *places.roots(data))

@@ -6,20 +6,17 @@ in none of them. A group's samples are whole numbers times its gain.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
-from ..files import replacing
+from ..files import checksum, replacing
 
-__all__ = ["Index", "Prepared", "Record", "alone", "decoded", "encoded"]
+__all__ = ["Index", "Prepared", "Record", "decoded", "encoded"]
 
 VERSION = 2
 INDEX_FILE = "prepared.json"
@@ -93,14 +90,6 @@ def decoded(whole: np.ndarray, gains: tuple[float, ...]) -> np.ndarray:
     return whole * np.array(gains, np.float32)[:, None, None]
 
 
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """For the length of a `with` block a store is this process's own; others wait for it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder.with_name(f".{folder.name}.lock")):
-        yield
-
-
 @dataclass
 class Record:
     """What the index holds of a track.
@@ -139,7 +128,7 @@ class Index:
         """The index of a folder, empty if there is none, or it is damaged or of other settings.
 
         In that case the arrays are removed, after the index that said they were valid. The folder
-        is this process's own meanwhile, see `alone`.
+        is this process's own meanwhile, see `disk.alone`.
         """
         index = cls(folder, {"version": VERSION, **settings})
         earlier, records = _read(folder / INDEX_FILE)
@@ -224,8 +213,4 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Record]]:
 
 
 def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return checksum(file, "sha256")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 import os
 import stat
@@ -20,8 +21,12 @@ BLOCK = 2**20
 # Music shrinks to half its size, silence to nothing; a zip that is to fill a disk, a thousandfold.
 MOST_EXPANSION = 50
 
-# What zipfile raises of a file that is none, or not as it was; the last, of unknown compression.
-DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+# What zipfile raises of a file that is none, or not as it was; the last two, of unknown compression
+# and of names; and see `_leads_nowhere`.
+DAMAGES = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
+    UnicodeDecodeError,
+)  # fmt: skip
 
 
 def _leaves(entry: zipfile.ZipInfo) -> bool:
@@ -67,11 +72,21 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, progress: bool
             with bar, room_explained(folder, f"what is in {archive.name}", total):
                 for entry in entries:
                     _write(opened, entry, folder, bar.update)
-    except DAMAGES as reason:
+    except (*DAMAGES, OSError) as reason:
+        if isinstance(reason, OSError) and not _leads_nowhere(reason):
+            raise
         raise ValueError(
             f"{archive} cannot be unpacked: it is no zip, truncated or damaged ({reason}). Delete "
             "it, and get it again."
         ) from reason
+
+
+def _leads_nowhere(reason: OSError) -> bool:
+    """Whether a damaged table of contents pointed before the file's beginning.
+
+    A path that a file system does not take is an invalid argument too, but then it is named.
+    """
+    return reason.errno == errno.EINVAL and reason.filename is None
 
 
 def _check(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
