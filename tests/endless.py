@@ -27,6 +27,8 @@ RATE = 100
 class Songs(torch.utils.data.Dataset):
     """Endless segments, each drawn from its own index, as `Segments` are."""
 
+    endless = True
+
     def __init__(self, model, length):
         self.lengths, self.left = model.geometry.fit(100), model.geometry.left_context
         self.length = length

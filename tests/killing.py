@@ -21,6 +21,7 @@ import torch
 def attempt(folder: Path, settings: str, write: int) -> int:
     """Begins, in a child; its process id."""
     child = os.fork()
+    os.setpgid(child, child)  # in both: whichever comes first; 0 is the child itself
     if child:
         return child
     status = 1
@@ -50,7 +51,7 @@ def main(folder: str, settings: str, signals: str, seed: str) -> None:
                 time.sleep(0.002)
                 done = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
             time.sleep(draw.uniform(0, 0.25))
-            os.kill(child, signal.Signals[name])
+            os.killpg(child, signal.Signals[name])  # the loader's workers as well
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         partial = len(list(last.parent.glob(".*.partial.*")))
         step = torch.load(last, weights_only=True)["global_step"] if last.exists() else 0

@@ -184,7 +184,9 @@ def test_a_slurm_job_is_queued_again_before_its_time_is_over(tmp_path):
     names = dict(JOB_ID=7, NTASKS=1, JOB_NAME="train", NODELIST="n1", PROCID=0, LOCALID=0, NODEID=0)
     environment = {f"SLURM_{name}": str(value) for name, value in names.items()}
     environment["PATH"] = f"{scontrol.parent}:{os.environ['PATH']}"
-    attempts, said = killed(tmp_path / "exp", ["SIGUSR1"], 0, environment, **TWO_ROUNDS)
+    attempts, said = killed(
+        tmp_path / "exp", ["SIGUSR1"], 0, environment, num_workers=1, **TWO_ROUNDS
+    )
     assert [status for _, status, _, _ in attempts] == [138, 0]
     assert attempts[0][2] > 0
     assert (tmp_path / "asked").read_text() == "requeue 7\n"

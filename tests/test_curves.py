@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from asteroid_waveunet.experiment.curves import Curves
 
 
@@ -31,6 +33,15 @@ def test_a_row_that_a_kill_cut_off_is_left_out(tmp_path):
     with open(tmp_path / "csv" / "metrics.csv", "a") as file:
         file.write("1.5")
     assert log(tmp_path, [3], first=3) == ["loss,step", "0.0,0", "0.5,1", "1.0,2", "1.5,3"]
+
+
+@pytest.mark.parametrize("torn", ["1.5,1", "1.5,", "\0\0", "1.5,x\n", "1,2,3\n", "\n"])
+def test_what_is_no_whole_row_is_left_out(tmp_path, torn):
+    """`1.5,1` was to be step 10; steps are digits."""
+    log(tmp_path, range(3))
+    with open(tmp_path / "csv" / "metrics.csv", "a") as file:
+        file.write(torn)
+    assert log(tmp_path, [9], first=9) == ["loss,step", "0.0,0", "0.5,1", "1.0,2", "4.5,9"]
 
 
 def test_a_new_training_begins_an_empty_table(tmp_path):

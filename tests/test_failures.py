@@ -24,12 +24,12 @@ class Broken(Songs):
 
 
 def test_the_batch_is_saved_and_the_checkpoint_before_it_is_kept(tmp_path):
-    says = r"loss is nan in step 10 \(epoch 2\). Its batch is in .*failed_step_10.pt.*--clip 1 "
+    says = r"loss is nan in step 10 \(epoch 2, batch 2 of it\). .*failed_step_10.pt.*--clip 1 "
     with pytest.raises(ValueError, match=says + "or --precision 32-true.*with a lower --lr"):
         train(tmp_path, train_set=Broken(tiny(), 8), checkpoint_minutes=0.0)
     failed = torch.load(tmp_path / "failed_step_10.pt", weights_only=True)
     assert failed["indices"] == [20, 21] and failed["seed"] == 1337
-    assert (failed["epoch"], failed["step"]) == (2, 2)
+    assert (failed["epoch"], failed["batch"], failed["step"]) == (2, 2, 10)
     broken = Broken(tiny(), 8)
     for row, index in enumerate(failed["indices"]):
         mixture, targets = broken[index]
@@ -58,11 +58,19 @@ def test_on_a_gpu_the_loss_is_looked_at_a_step_later_but_before_a_checkpoint(tmp
     class There:
         device = torch.device("cuda")
         current_epoch = 0
+        accumulate_grad_batches = 1
 
     losses = FiniteLoss(tmp_path, Batches(4, 2), seed=0)
     batch = (torch.zeros(2, 1, 8), torch.zeros(2, 2, 4))
     losses.on_train_batch_end(There, There, {"loss": torch.tensor(1.0)}, batch, 0)
     losses.on_train_batch_end(There, There, {"loss": torch.tensor(float("inf"))}, batch, 1)
+    assert not losses.failed
     with pytest.raises(ValueError, match="loss is inf in step 1 "):
-        losses.settle()
-    losses.settle()
+        losses.on_validation_start(There, There)
+    assert losses.failed
+
+
+def test_a_step_is_the_optimisers_and_its_first_bad_batch_is_kept(tmp_path):
+    with pytest.raises(ValueError, match=r"in step 5 \(epoch 2, batch 2 of it\)"):
+        train(tmp_path, train_set=Broken(tiny(), 8), accumulate=2)
+    assert torch.load(tmp_path / "failed_step_5.pt", weights_only=True)["indices"] == [20, 21]

@@ -193,9 +193,10 @@ def test_a_training_that_is_killed_goes_on(finished, tmp_path):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_training_that_is_asked_to_end_saves_first(finished, number, status):
-    """SIGTERM to the script alone, as `kill` sends it; Ctrl-C to all, as a terminal does."""
+    """To all of its processes, workers too, as a terminal's Ctrl-C and a cluster's kill are."""
     tag = f"asked_by_{status}"
-    arguments = smallest(max_epochs=4000, schedule="constant", patience=10000, tag=tag)
+    many = dict(max_epochs=4000, schedule="constant", patience=10000)
+    arguments = smallest(**many, num_workers=1, tag=tag)
     process = subprocess.Popen(
         command(finished[0], *arguments, "--stage", "2", "--stop_stage", "2"),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -204,7 +205,7 @@ def test_a_training_that_is_asked_to_end_saves_first(finished, number, status):
     deadline = time.time() + 120
     while not last.exists() and time.time() < deadline:
         time.sleep(0.1)
-    (os.kill if number == signal.SIGTERM else os.killpg)(process.pid, number)
+    os.killpg(process.pid, number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == status, said[-3000:]
     assert "training is saved after step" in said or "this validation begins again" in said

@@ -29,6 +29,7 @@ class Trainer:
         self.should_stop = False
         self.callback_metrics = {}
         self.callbacks = []
+        self.lr_scheduler_configs = []
         self.optimizers = [torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])]
 
 
@@ -119,6 +120,21 @@ def test_the_second_round_has_twice_the_batch_in_as_many_steps(tmp_path, monkeyp
     assert songs.asked == list(range(second * 8 + (14 - second) * 16))
     assert rates(tmp_path)[:second] == [6e-2] * second
     assert rates(tmp_path)[second:] == [1e-3] * (14 - second)
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 2])
+def test_the_second_rounds_step_size_is_kept_and_can_be_changed(tmp_path, warmup_steps):
+    settings = dict(patience=1, lr=6e-2, warmup_steps=warmup_steps)
+    for max_epochs, lr in ((9, 1e-3), (11, 1e-3), (13, 1e-4)):
+        train(tmp_path, max_epochs=max_epochs, fine_tuning_lr=lr, **settings)
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    second = last["callbacks"]["Rounds"]["second"]
+    assert 1 < second <= 9
+    with open(tmp_path / "logs" / "csv" / "metrics.csv", newline="") as file:
+        found = [(int(r["step"]), r["lr-Adam"]) for r in csv.DictReader(file) if r["lr-Adam"]]
+    assert {float(lr) for step, lr in found if 4 * second <= step < 44} == {1e-3}
+    assert {float(lr) for step, lr in found if step >= 44} == {1e-4}
+    assert last["optimizer_states"][0]["param_groups"][0]["lr"] == 1e-4
 
 
 def test_the_state_of_a_round_is_kept(tmp_path):

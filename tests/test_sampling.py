@@ -74,6 +74,16 @@ def test_every_pass_has_its_order_and_the_seed_has_all():
     assert [other[i] for i in range(8)] != [items[i] for i in range(8)]
 
 
+def test_a_set_that_makes_batches_makes_those_of_its_passes_too():
+    class Whole(list):
+        def __getitems__(self, indices):
+            return tuple(self[i] for i in indices)
+
+    items = Reshuffled(Whole("abcd"), seed=3)
+    assert items.__getitems__([6, 1]) == (items[6], items[1])
+    assert Reshuffled("abcd", seed=3).__getitems__([6, 1]) == [items[6], items[1]]
+
+
 def test_items_are_made_a_batch_and_a_batch_is_left_alone():
     whole = (torch.zeros(2, 1), torch.ones(2, 1))
     assert collated(whole) is whole

@@ -23,7 +23,9 @@ MODEL = {"sources": ["accompaniment", "vocals"], "sample_rate": RATE, "levels": 
 def script(name):
     spec = importlib.util.spec_from_file_location(f"recipe_{name}", RECIPE / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(RECIPE))  # as where it is run
+        spec.loader.exec_module(module)
     return module
 
 

@@ -166,6 +166,28 @@ def test_accumulated_batches_are_as_one(tmp_path):
     np.testing.assert_allclose(one, two, rtol=1e-5)
 
 
+def test_the_log_counts_the_optimisers_steps(tmp_path):
+    train(tmp_path, batch_size=2, accumulate=2, max_epochs=4)
+    assert [row["step"] for row in rows(tmp_path) if row["loss"]] == ["1", "3", "5", "7"]
+
+
+def test_with_fewer_epochs_than_were_begun_it_ends_with_its_best(tmp_path):
+    whole = train(tmp_path, max_epochs=3)
+    (tmp_path / "best_model.pth").unlink()
+    again = train(tmp_path, max_epochs=1)
+    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 2
+
+
+def test_torchs_arithmetic_is_afterwards_as_before(tmp_path):
+    kinds = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [kind.allow_tf32 for kind in kinds]
+    with training._arithmetic(Training(tf32=not before[0])):
+        assert [kind.allow_tf32 for kind in kinds] == [not before[0]] * 2
+    assert [kind.allow_tf32 for kind in kinds] == before
+
+
 def test_gradients_are_clipped(tmp_path, monkeypatch):
     norms = []
     step = torch.optim.Adam.step
@@ -261,12 +283,18 @@ def test_a_set_on_the_device_is_not_loaded_by_others(tmp_path):
 
 def test_any_finite_set_can_be_trained_on(tmp_path):
     class Finite(Songs):
+        endless = False
+
         def __getitem__(self, index):
             if index >= len(self):
                 raise IndexError(index)
             return super().__getitem__(index)
 
-    train(tmp_path, train_set=Reshuffled(Finite(tiny(), 8), seed=1), max_epochs=3)
+    finite = Finite(tiny(), 8)
+    given = train(tmp_path / "given", train_set=Reshuffled(finite, seed=1), seed=1, max_epochs=3)
+    made = train(tmp_path / "made", train_set=finite, seed=1, max_epochs=3)
+    for a, b in zip(given.parameters(), made.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])

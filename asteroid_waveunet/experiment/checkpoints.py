@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .failures import FiniteLoss
     from .rounds import Rounds
 
-__all__ = ["Checkpoints", "WholeFiles", "read", "steps_done"]
+__all__ = ["Checkpoints", "WholeFiles", "place", "read"]
 
 DIVERGED = (
     "The validation loss was never finite: training diverged. Delete the folder checkpoints and "
@@ -89,13 +89,18 @@ def read(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def steps_done(path: Path) -> int:
-    """How many of the optimiser's steps a checkpoint has behind it; 0 without a checkpoint.
+def place(path: Path) -> tuple[int, int]:
+    """How many of the optimiser's steps a checkpoint has behind it, and epochs with its own.
+
+    Both are 0 without a checkpoint.
 
     Raises:
         ValueError: as `read`.
     """
-    return read(path)["global_step"] if path.is_file() else 0
+    if not path.is_file():
+        return 0, 0
+    checkpoint = read(path)
+    return checkpoint["global_step"], checkpoint["epoch"] + 1
 
 
 class Checkpoints(Checkpoint):
@@ -152,7 +157,10 @@ class Checkpoints(Checkpoint):
         if batch_idx == 0 or batch_idx % trainer.accumulate_grad_batches:
             return
         due = time.monotonic() - self._written >= 60 * self.minutes
-        wanted = ranks.highest(self.requests.received or -int(not due), pl_module.device)
+        request = self.requests.received or -int(not due)
+        failed, wanted = ranks.highest(int(self.losses.failed), request)
+        if failed:
+            self.losses.end()
         if wanted >= 0:
             self._save(trainer)
         if wanted > 0:
@@ -167,7 +175,7 @@ class Checkpoints(Checkpoint):
         self._save(trainer)
         if self.rounds.improved:
             self._keep_as_best(trainer)
-        wanted = ranks.highest(self.requests.received, pl_module.device)
+        (wanted,) = ranks.highest(self.requests.received)
         if wanted:
             self._end(trainer, wanted, f"training is saved after step {trainer.global_step}")
 
@@ -176,7 +184,8 @@ class Checkpoints(Checkpoint):
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(self.last, weights_only=False)
-        if ranks.highest(int(self.files.failure is not None), trainer.strategy.root_device):
+        (failed,) = ranks.highest(int(self.files.failure is not None))
+        if failed:
             raise self.files.failure or OSError(f"{self.last} cannot be written; see there.")
         self._written = time.monotonic()
 

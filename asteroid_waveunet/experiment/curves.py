@@ -45,13 +45,21 @@ class _Continued(ExperimentWriter):
 
 
 def _keep_before(path: Path, step: int) -> list[str]:
-    """Takes later rows out of a table, and a last one that is cut off; the names of its columns."""
+    """Takes later rows out of a table, and what a kill cut off; the names of its columns."""
     if not path.is_file():
         return []
-    with open(path, newline="") as file:
-        reader = csv.DictReader(file)
-        keys = list(reader.fieldnames or [])
-        rows = [row for row in reader if None not in row.values() and int(row["step"]) < step]
+    with open(path, newline="", errors="replace") as file:
+        lines = [line for line in file if line.endswith("\n")]
+    reader = csv.DictReader(lines)
+    keys = list(reader.fieldnames or [])
+    rows = [
+        row
+        for row in reader
+        if None not in row
+        and None not in row.values()  # as many cells as columns
+        and row.get("step", "").isdecimal()
+        and int(row["step"]) < step
+    ]
     if not rows:
         path.unlink()
         return []

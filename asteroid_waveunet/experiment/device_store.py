@@ -35,6 +35,8 @@ class DeviceSegments(Dataset):
             with the first batch, if the tracks do not fit its memory. Says what to do instead.
     """
 
+    endless = True
+
     def __init__(
         self,
         tracks: Sequence[Prepared],

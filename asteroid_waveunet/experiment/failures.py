@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 import torch
@@ -17,16 +17,20 @@ from .sampling import Batches
 
 __all__ = ["FiniteLoss"]
 
+Failure = tuple[Tensor, Any, dict[str, Any]]  # a loss, its batch, and where that is
+
 
 class FiniteLoss(pl.Callback):
     """Ends training at the first loss that is not finite, and saves its batch.
 
-    On a GPU the loss of a step is looked at when the next one is under way, so that the GPU is
-    not kept waiting; on a CPU at once. Nothing is written to a checkpoint before.
+    On a GPU the loss of a batch is looked at when the next one is under way, so that the GPU is
+    not kept waiting; on a CPU at once. `Checkpoints`, where all processes agree before a step
+    what is to be done, ends training then; nothing is written to a checkpoint before.
 
     Args:
         folder: where the batch is written: a dictionary `mixture`, `targets`, `indices`, `seed`,
-            `epoch`, `step`, `loss` in `failed_step_N.pt`.
+            `epoch`, `batch` (of that epoch), `step`, `loss` in `failed_step_N.pt`, N the
+            optimiser's step.
         batches: which indices a batch is of.
         seed: of the segments.
     """
@@ -35,50 +39,70 @@ class FiniteLoss(pl.Callback):
         self.folder = folder
         self.batches = batches
         self.seed = seed
-        self._pending: deque[tuple[Callable[[], bool], Tensor, Any, dict[str, Any]]] = deque()
+        self._pending: deque[tuple[Callable[[], bool], Failure]] = deque()
+        self._failure: Failure | None = None  # the first of this process
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, n: int
     ) -> None:
-        place = {"epoch": trainer.current_epoch, "step": n}
-        self._pending.append((finite(outputs["loss"]), outputs["loss"], batch, place))
+        step = trainer.current_epoch * self.batches.steps + n
+        place = {
+            "epoch": trainer.current_epoch,
+            "batch": n,
+            "step": step // trainer.accumulate_grad_batches,
+        }
+        loss = outputs["loss"]
+        self._pending.append((finite(loss), (loss, batch, place)))
         if len(self._pending) > (pl_module.device.type == "cuda"):
-            self._check(*self._pending.popleft())
+            self._look()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.settle()  # rather than to validate for nothing
+
+    @property
+    def failed(self) -> bool:
+        """Whether a loss of this process that was looked at is not finite."""
+        return self._failure is not None
+
+    def _look(self) -> None:
+        is_finite, one = self._pending.popleft()
+        if not is_finite() and self._failure is None:
+            self._failure = one
 
     def settle(self) -> None:
-        """Looks at the losses that have not been looked at.
+        """Looks at the losses that have not been looked at, in all processes.
 
         Raises:
             ValueError: if one is not finite.
         """
         while self._pending:
-            self._check(*self._pending.popleft())
+            self._look()
+        (failed,) = ranks.highest(int(self.failed))
+        if failed:
+            self.end()
 
-    def _check(
-        self,
-        is_finite: Callable[[], bool],
-        loss: Tensor,
-        batch: Any,
-        place: dict[str, Any],
-    ) -> None:
-        bad = not is_finite()
-        if not ranks.highest(int(bad), loss.device):
-            return
-        if not bad:
+    def end(self) -> NoReturn:
+        """
+        Raises:
+            ValueError: says where the batch is that a loss of this process was not finite of, or
+                that it was another's.
+        """
+        if self._failure is None:
             raise ValueError("The loss of another process is not finite; see there.")
-        step = place["epoch"] * self.batches.steps + place["step"]
+        loss, batch, place = self._failure
         suffix = f"_rank_{self.batches.rank}" if self.batches.ranks > 1 else ""
-        path = self.folder / f"failed_step_{step}{suffix}.pt"
+        path = self.folder / f"failed_step_{place['step']}{suffix}.pt"
         mixture, targets = (tensor.cpu() for tensor in batch)
-        indices = self.batches.indices(place["epoch"], place["step"])
+        indices = self.batches.indices(place["epoch"], place["batch"])
         described = {"indices": indices, "seed": self.seed, **place, "loss": float(loss)}
         with replacing(path) as partial:
             torch.save({"mixture": mixture, "targets": targets, **described}, partial)
         raise ValueError(
-            f"The loss is {float(loss)} in step {step} (epoch {place['epoch']}). Its batch is in "
-            f"{path}, for torch.load(..., weights_only=True). If that is sound, training diverged: "
-            "go on from the last checkpoint with --clip 1 or --precision 32-true, or begin anew "
-            "under another --tag with a lower --lr."
+            f"The loss is {float(loss)} in step {place['step']} (epoch {place['epoch']}, batch "
+            f"{place['batch']} of it). The batch is in {path}, for torch.load(..., "
+            "weights_only=True). If that is sound, training diverged: go on from the last "
+            "checkpoint with --clip 1 or --precision 32-true, or begin anew under another --tag "
+            "with a lower --lr."
         )
 
 

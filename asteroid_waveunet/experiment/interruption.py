@@ -8,7 +8,7 @@ import subprocess
 import threading
 from types import FrameType
 
-__all__ = ["Interrupted", "Requests", "requeue"]
+__all__ = ["Interrupted", "Requests", "ignore", "requeue"]
 
 ASKING = [signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
 
@@ -48,9 +48,19 @@ class Requests:
                 signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == self.received == signal.SIGINT:
+            raise Interrupted(number, "the last checkpoint is kept")
         self.received = number
-        if number == signal.SIGINT:
-            signal.signal(number, signal.default_int_handler)
+
+
+def ignore(*_: int) -> None:
+    """A DataLoader's `worker_init_fn`: its process goes on until the one that trains ends it.
+
+    Ctrl-C, SLURM and `kill` with a group's number reach workers as well. Without them nothing
+    could be trained up to where it can be saved.
+    """
+    for number in ASKING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def requeue() -> str:

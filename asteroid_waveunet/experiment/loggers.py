@@ -31,7 +31,8 @@ def make(names: Collection[str], exp_dir: str | os.PathLike, step: int = 0) -> l
         names: of `LOGGERS`.
         exp_dir: the experiment's folder; its name is the run's on Weights & Biases.
         step: optimiser steps that are done, 0 or those of the checkpoint that training goes on
-            from. What a run that was killed logged after them is taken back: it comes again.
+            from. What a run that was killed logged after them comes again: csv and TensorBoard
+            take it back, Weights & Biases shows it twice.
     Raises:
         ValueError: as `check`.
     """

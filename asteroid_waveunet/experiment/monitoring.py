@@ -45,7 +45,7 @@ def callbacks(
 
     Args:
         exp_dir: where the training's files are.
-        steps_per_epoch: of the optimiser.
+        steps_per_epoch: batches, of each process.
         valid_set: the passage to listen to is chosen from it if it is `Segments`.
     """
     by_step = settings.schedule != "constant" or settings.warmup_steps > 0

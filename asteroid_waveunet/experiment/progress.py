@@ -25,6 +25,15 @@ def shown(steps_per_epoch: int) -> ProgressBar:
 class Bar(TQDMProgressBar):
     """Lightning's, with the step rate, and with the loss, which Asteroid's System leaves out."""
 
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Amid an epoch, where training may go on, Lightning does not say that it starts."""
+        super().on_train_start(trainer, *_)
+        super().on_train_epoch_start(trainer, *_)
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        bar = self.train_progress_bar
+        bar.initial = bar.n = done  # the rate is of steps from here on
+        bar.refresh()
+
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
@@ -53,6 +62,9 @@ class Lines(ProgressBar):
         """As Lightning does in all processes but the first."""
         self._enabled = False
 
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.on_train_epoch_start(trainer)  # amid an epoch Lightning does not say that it starts
+
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self._printed = self._began = time.monotonic()
         self._steps = 0
@@ -73,7 +85,8 @@ class Lines(ProgressBar):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._printed = -math.inf
-        self._print_if_due(self._line(trainer, "loss", "val_loss"))
+        if self._steps:  # or else it had ended before training went on
+            self._print_if_due(self._line(trainer, "loss", "val_loss"))
 
     def _line(self, trainer: pl.Trainer, *names: str) -> str:
         parts = [

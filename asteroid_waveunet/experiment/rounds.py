@@ -50,6 +50,8 @@ class Rounds(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trainer.should_stop = self.over  # killed when all was done but to write the model
+        if self.second is not None:
+            self._set_step_size(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.batches.go_to(trainer.current_epoch)
@@ -88,8 +90,7 @@ class Rounds(pl.Callback):
                 callback.restart(pl_module)
         (optimizer,) = trainer.optimizers
         optimizer.load_state_dict(best["optimizer_states"][0])
-        for group in optimizer.param_groups:
-            group["lr"] = self.settings.fine_tuning_lr
+        self._set_step_size(trainer)
         self.waited = 0
         self._double_from(trainer.current_epoch + 1)
         rank_zero_info(
@@ -97,6 +98,17 @@ class Rounds(pl.Callback):
             f"batches of {self.batches.batch_size} and a step size of "
             f"{self.settings.fine_tuning_lr:g}."
         )
+
+    def _set_step_size(self, trainer: pl.Trainer) -> None:
+        """To the second round's, of which a warm-up that is not over yet takes its share."""
+        lr, share = self.settings.fine_tuning_lr, 1.0
+        for config in trainer.lr_scheduler_configs:
+            schedule: Any = config.scheduler  # a warm-up's: it sets base_lrs times a share
+            schedule.base_lrs = [lr for _ in schedule.base_lrs]
+            share = schedule.lr_lambdas[0](schedule.last_epoch)
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr * share
 
     def _double_from(self, epoch: int) -> None:
         self.second = epoch

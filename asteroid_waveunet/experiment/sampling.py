@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, Sampler, default_collate
 
-__all__ = ["Batches", "Reshuffled", "collated", "dealt"]
+__all__ = ["Batches", "Reshuffled", "collated", "dealt", "endless"]
 
 
 class Batches(Sampler[list[int]]):
@@ -81,6 +81,8 @@ class Reshuffled(Dataset):
     ['a', 'b', 'c']
     """
 
+    endless = True
+
     def __init__(self, dataset: Any, seed: int = 0) -> None:
         self.dataset = dataset
         self.seed = seed
@@ -90,11 +92,25 @@ class Reshuffled(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
+        return self.dataset[self._place(index)]
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:
+        """The data set's own batch, if it makes whole ones."""
+        places = [self._place(index) for index in indices]
+        whole = getattr(self.dataset, "__getitems__", None)
+        return whole(places) if whole else [self.dataset[place] for place in places]
+
+    def _place(self, index: int) -> int:
         number, place = divmod(index, len(self))
         if number != self._pass[0]:
             generator = torch.Generator().manual_seed(hash((self.seed, number)))
             self._pass = number, torch.randperm(len(self), generator=generator).tolist()
-        return self.dataset[self._pass[1][place]]
+        return self._pass[1][place]
+
+
+def endless(dataset: Any, seed: int) -> Any:
+    """A data set whose attribute `endless` is true, as it is; any other reshuffled pass by pass."""
+    return dataset if getattr(dataset, "endless", False) else Reshuffled(dataset, seed)
 
 
 def collated(batch: Any) -> Any:

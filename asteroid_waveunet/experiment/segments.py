@@ -81,7 +81,7 @@ class Segments(Dataset):
         self.tracks = tuple(tracks)
         self.lengths = lengths
         self.left_context = left_context
-        self.random = random
+        self.random = self.endless = random
         self.threads = threads
         self._drawing = Drawing(tracks, lengths.output, seed, augmentation, remix)
         # ends[i]: how many segments of a walk there are up to the end of track i.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from . import checkpoints, loggers, monitoring, ranks
 from .checkpoints import Checkpoints, WholeFiles
 from .configuration import PRECISIONS, Training
 from .failures import FiniteLoss
-from .interruption import Requests
+from .interruption import Requests, ignore
 from .objectives import LOSSES, make_schedule
 from .rounds import Rounds
-from .sampling import Batches, collated, dealt
+from .sampling import Batches, collated, dealt, endless
 from .segments import Segments
 from .validation import ValidationSDR
 
@@ -70,7 +71,7 @@ class WaveUNetSystem(System):
         self._total[1] += n_segments
 
     def on_validation_epoch_end(self) -> None:
-        total, n_segments = ranks.summed(self._total, self.device)
+        total, n_segments = ranks.summed(self._total)
         self.log("val_loss", total / n_segments, prog_bar=True)
         super().on_validation_epoch_end()
         if self.validation is not None:
@@ -103,9 +104,10 @@ def fit(
 
     Args:
         model: fresh, or with the weights to go on from.
-        train_set: items `(mixture, targets)` for `model.forward_context`. Item i is there for
-            every i >= 0 and depends on i alone, as those of `Segments` do; `Reshuffled` makes
-            such a set of any. Its length is that of an epoch.
+        train_set: items `(mixture, targets)` for `model.forward_context`; its length is that of
+            an epoch. Where its attribute `endless` is true, as that of `Segments` is, item i is
+            there for every i >= 0 and depends on i alone. Any other is taken in a new order in
+            every pass, see `Reshuffled`.
         valid_set: the same, each item once.
         config: section -> setting -> value, stored with the checkpoints.
         on_device: whether batches of `train_set` are made where the model is, by its
@@ -120,8 +122,7 @@ def fit(
     exp_dir = Path(exp_dir)
     last = exp_dir / "checkpoints" / "last.ckpt"
     batches = epoch_of(len(train_set), settings)  # type: ignore[arg-type]
-    steps_done = checkpoints.steps_done(last)
-    _set_arithmetic(settings)
+    steps_done, epochs_begun = checkpoints.place(last)
     rounds = Rounds(batches, settings, last.with_name("best.ckpt"))
     losses = FiniteLoss(exp_dir, batches, settings.seed)
     files = WholeFiles()
@@ -130,7 +131,9 @@ def fit(
     )
     trainer = make_trainer(
         settings,
-        batches.steps,
+        batches.steps // settings.accumulate,
+        # With fewer epochs than were begun, it ends with the one that it is in.
+        max(settings.max_epochs, epochs_begun),
         [
             # The averages come first: what validates and saves after them finds them in place.
             *monitoring.callbacks(settings, exp_dir, batches.steps, valid_set),
@@ -143,14 +146,22 @@ def fit(
     )
     batches.rank = trainer.global_rank
     model.train()  # Lightning leaves it as it is, and what was loaded is in evaluation mode
+    train_set = endless(train_set, settings.seed)
     system = make_system(model, train_set, valid_set, settings, batches, config or {}, on_device)
-    with warnings.catch_warnings():
+    with _arithmetic(settings), warnings.catch_warnings():
         # Advice on worker counts and on logging intervals, which our settings state; and that a
-        # loader cannot be resumed, which ours does without Lightning.
+        # loader cannot be resumed, which ours does without Lightning; and on values of several
+        # processes, where ours are all processes' already.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*The number of training batches.*")
         warnings.filterwarnings("ignore", ".*dataloader is not resumable.*")
-        trainer.fit(system, ckpt_path=str(last) if last.is_file() else None)
+        warnings.filterwarnings("ignore", ".*sync_dist=True.*")
+        try:
+            trainer.fit(system, ckpt_path=str(last) if last.is_file() else None)
+        finally:
+            # Ends the loaders' processes. Lightning does so only with those in use, which in a
+            # validation are not training's; they would be waited for without an end.
+            trainer.fit_loop.teardown()
     return keep_best(model, rounds, exp_dir, trainer.is_global_zero)
 
 
@@ -227,6 +238,7 @@ def make_loader(dataset: Dataset, num_workers: int, **batches: Any) -> DataLoade
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         prefetch_factor=4 if num_workers else None,
+        worker_init_fn=ignore,
         # Of its own: to begin a pass draws a number, to begin it with workers kept does not.
         generator=torch.Generator(),
         # Pages that stay where they are can be copied to a GPU while it computes.
@@ -257,10 +269,18 @@ def _compiled(model: WaveUNet) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def _set_arithmetic(settings: Training) -> None:
+@contextmanager
+def _arithmetic(settings: Training) -> Iterator[None]:
     """float32 is float32: torch's own default for a GPU's convolutions is TF32."""
-    torch.backends.cudnn.allow_tf32 = settings.tf32
-    torch.backends.cuda.matmul.allow_tf32 = settings.tf32
+    kinds: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
+    before = [kind.allow_tf32 for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.allow_tf32 = settings.tf32
+        yield
+    finally:
+        for kind, allowed in zip(kinds, before, strict=True):
+            kind.allow_tf32 = allowed
 
 
 def _loggable(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -274,11 +294,15 @@ def _loggable(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def make_trainer(
     settings: Training,
     steps_per_epoch: int,
+    max_epochs: int,
     callbacks: Sequence[Callback],
     curves: Sequence[Logger],
     files: WholeFiles,
 ) -> pl.Trainer:
     """Lightning's trainer, on a GPU if there is one that CUDA_VISIBLE_DEVICES does not hide.
+
+    Args:
+        steps_per_epoch: of the optimiser.
 
     Raises:
         ValueError: if there are fewer devices than are asked for, or Lightning wants otherwise.
@@ -293,7 +317,7 @@ def make_trainer(
             use_distributed_sampler=False,  # `Batches` deals to the processes itself
             precision=PRECISIONS[settings.precision],  # type: ignore[arg-type]
             benchmark=True,  # all batches are of one shape
-            max_epochs=settings.max_epochs,
+            max_epochs=max_epochs,
             accumulate_grad_batches=settings.accumulate,
             gradient_clip_val=settings.clip or None,
             callbacks=list(callbacks),

@@ -1,5 +1,7 @@
 """Writes an experiment's configuration: a file under conf/, with the command line's overrides."""
 
+import interrupted  # noqa: F401  # isort: skip
+
 import os
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Stage 0: the data sets are there, or are generated, or downloaded and unpacked."""
 
+import interrupted  # noqa: F401  # isort: skip
+
 import os
 
 from asteroid_waveunet.experiment import stage

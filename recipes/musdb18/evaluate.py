@@ -1,5 +1,7 @@
 """Stage 3: museval's scores of the best model on the test tracks, and a page of them."""
 
+import interrupted  # noqa: F401  # isort: skip
+
 import torch
 
 from asteroid_waveunet import WaveUNet

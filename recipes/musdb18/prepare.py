@@ -1,5 +1,7 @@
 """Stage 1: every training track is decoded once, at the model's rate and channels."""
 
+import interrupted  # noqa: F401  # isort: skip
+
 from asteroid_waveunet.experiment import stage
 
 

@@ -1,5 +1,7 @@
 """Stage 4: the trained model as a folder for the Hugging Face Hub, and there if it has a name."""
 
+import interrupted  # noqa: F401  # isort: skip
+
 from asteroid_waveunet.experiment import publishing, stage
 
 if __name__ == "__main__":

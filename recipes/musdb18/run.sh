@@ -19,8 +19,9 @@
 #   --stop_stage N       the last one (4)
 #   --tag NAME           the experiment's name (the configuration's and the data's)
 #   --storage DIR        where data/ and exp/ are written (beside this script)
-#   --id N[,N...]        the GPUs to use (the first; -1: the CPU)
-#   --devices N          so many GPUs at once, each with batches of batch_size (1)
+#   --id N[,N...]        the GPUs to use (the first; -1: the CPU); several train together
+#   --devices N          so many GPUs at once, each with batches of batch_size (as many as --id
+#                        names, or 1)
 #   --resume             insist on going on from a checkpoint
 #   --python_path FILE   a Python with asteroid-waveunet[experiment] (a .venv is made if not given)
 #   --SETTING VALUE      any setting of the configuration, such as --levels 8 --batch_size 4
@@ -71,6 +72,10 @@ if [ -z "$python_path" ]; then
     python_path=$root/.venv/bin/python
 fi
 [ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
+commas=${id//[!,]/}
+if [ -n "$commas" ] && [[ " ${settings[*]-} " != *" --devices "* ]]; then
+    settings+=(--devices $((${#commas} + 1)))
+fi
 export RESUME=$resume ACCEPT_LICENSE=$accept PYTHONUNBUFFERED=1
 # Of a loss and a library that no stage uses, and of Lightning's to itself.
 export PYTHONWARNINGS="ignore:Asteroid's STOI loss is off,ignore:pkg_resources is deprecated"

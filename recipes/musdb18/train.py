@@ -1,5 +1,7 @@
 """Stage 2: training, to the best model by validation loss."""
 
+import interrupted  # noqa: F401  # isort: skip
+
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
