@@ -57,8 +57,8 @@ class Segments(Dataset):
         random: whether to draw (training) or to walk (validation).
         remix: the share of drawn segments whose groups are each from a place of their own, so
             that a source is heard with others than its own song's.
-        threads: that cut a batch, >= 1; None for as many as torch has, which is one in a loader's
-            worker processes. Without workers, threads are faster than as many workers.
+        threads: that cut a batch, >= 1; None for as many as torch has. A loader's worker process
+            has one in any case. Without workers, threads are faster than as many workers.
     """
 
     def __init__(
@@ -108,11 +108,11 @@ class Segments(Dataset):
                 self._cutter.cut(plan, i, written[0][i], written[1][i])
 
         threads = self.threads or torch.get_num_threads()
-        if threads == 1:
+        if threads == 1 or get_worker_info() is not None:
             cut(range(len(plan)))
         else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(cut, [range(n, len(plan), threads) for n in range(threads)]))
+            shares = [range(n, len(plan), threads) for n in range(threads)]
+            list(self._pool.map(cut, shares))
         return mixtures, targets[:, :, 0] if first.channels == 1 else targets
 
     @cached_property
@@ -120,9 +120,13 @@ class Segments(Dataset):
         maps = [track.map() for track in self.tracks]
         return Cutter(maps, self.left_context, self.tracks[0].sample_rate)
 
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.threads or torch.get_num_threads())
+
     def __getstate__(self) -> dict[str, Any]:
         """For a worker process, which maps the tracks anew: a map would travel as its samples."""
-        return {name: value for name, value in vars(self).items() if name != "_cutter"}
+        return {name: x for name, x in vars(self).items() if name not in ("_cutter", "_pool")}
 
     def _walk(self, indices: Sequence[int]) -> Plan:
         places = np.array([self.place(index) for index in indices])
