@@ -23,7 +23,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "pytorch-lightning", "huggingface_hub")
-TESTS = ("weights", "remote", "hub", "training", "publishing", "upload")
+TESTS = (
+    *("weights", "remote", "hub", "publishing", "upload"),
+    *("training", "checkpoints", "rounds", "averaging", "monitoring"),
+)
 
 
 def main() -> int:

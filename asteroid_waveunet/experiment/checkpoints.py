@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import random
@@ -20,7 +19,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from .. import untrusted
 from ..files import replacing
-from . import ranks
+from . import disk, ranks
 from .interruption import Interrupted, Requests, requeue
 
 if TYPE_CHECKING:
@@ -64,9 +63,9 @@ class WholeFiles(TorchCheckpointIO):
 
 def _unwritten(path: Path, size: int, reason: OSError) -> str:
     text = f"{path} cannot be written: {reason.strerror}"
-    if reason.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(path.parent).free
-        text += f" (it takes {size / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free)"
+    if reason.errno in disk.FULL:
+        free = disk.gigabytes(disk.free(path.parent))
+        text += f" (it takes {disk.gigabytes(size)}, and {free} are free)"
     kept = "; the checkpoint before it is kept" if path.is_file() else ""
     return f"{text}{kept}. Make room, then run the same command again to go on."
 
