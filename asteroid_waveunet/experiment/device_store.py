@@ -9,17 +9,16 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from .disk import gigabytes
 from .drawing import Drawing, Plan
-from .segments import Lengths, check
+from .segments import Batched, Lengths, check
 from .store import Prepared
 
 __all__ = ["DeviceSegments"]
 
 
-class DeviceSegments(Dataset):
+class DeviceSegments(Batched):
     """Random segments as `Segments` draws them, the same to rounding, as tensors on a device.
 
     For `DataLoader(..., num_workers=0, collate_fn=sampling.collated)`: a batch takes some ten
@@ -64,13 +63,6 @@ class DeviceSegments(Dataset):
         # Silence lies between the tracks, long enough for what is beyond the end of either.
         silence = max(left_context, lengths.input - left_context)
         self._firsts = np.cumsum([0, *(track.length + silence for track in tracks)]) + silence
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        mixtures, targets = self.__getitems__([index])
-        return mixtures[0], targets[0]
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The segments with these indices, in a batch on the device."""

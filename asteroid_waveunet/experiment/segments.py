@@ -18,7 +18,7 @@ from .cutting import Cutter
 from .drawing import Drawing, Plan
 from .store import Prepared
 
-__all__ = ["Segments"]
+__all__ = ["Batched", "Segments"]
 
 
 class Lengths(Protocol):
@@ -31,7 +31,23 @@ class Lengths(Protocol):
     def output(self) -> int: ...
 
 
-class Segments(Dataset):
+class Batched(Dataset):
+    """A data set that makes whole batches, `__getitems__(indices)`; an item is one of a batch."""
+
+    _length: int
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        mixtures, targets = self.__getitems__([index])
+        return mixtures[0], targets[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+class Segments(Batched):
     """Segments of prepared tracks: `(mixture, targets)`, the mixture longer by its context.
 
     An item is the mixture `(channels, input)` and the targets `(n_src, channels, output)`, for
@@ -87,13 +103,6 @@ class Segments(Dataset):
         # ends[i]: how many segments of a walk there are up to the end of track i.
         self._ends = np.cumsum([math.ceil(track.length / lengths.output) for track in tracks])
         self._length = epoch_length if random and epoch_length else int(self._ends[-1])
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        mixtures, targets = self.__getitems__([index])
-        return mixtures[0], targets[0]
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The segments with these indices, in a batch."""
