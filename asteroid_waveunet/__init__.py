@@ -2,11 +2,13 @@
 
 geometry    which lengths exist: context, step, delays (integers only)
 blocks      down block, up block, upsampling, output head
+source_model  shapes, separation and files of weights, which all models have in common
 model       WaveUNet, an Asteroid BaseModel
-arguments   what WaveUNet's arguments may be, checked before anything is built
+arguments   what a model's arguments may be, checked before anything is built
 presets     the paper's models: presets.make("M4")
 step        the network hop by hop, with what it remembers in between
 streaming   Stream: fed block by block, as one pass over the track
+pieces      the same for networks that know no hops
 refinement  the mean over shifts, mixture consistency
 track       a stream for tracks of any rate and channels
 stems       which stems are written, how they fit full scale, in which format
