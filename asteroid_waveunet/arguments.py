@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import numbers
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .blocks import ACTIVATIONS, UPSAMPLING
@@ -41,6 +41,12 @@ COUNTS = {
     "down_kernel_size": (1, MAX_WEIGHTS),
     "up_kernel_size": (1, MAX_WEIGHTS),
     "output_kernel_size": (1, MAX_WEIGHTS),
+}
+
+UPSAMPLING_WEIGHTS: dict[str, Callable[[int], int]] = {
+    "linear": lambda channels: 0,
+    "learned": lambda channels: channels,
+    "transposed": lambda channels: 3 * channels**2,
 }
 
 
@@ -130,8 +136,8 @@ def n_weights(arguments: Mapping[str, Any]) -> int:
         (sizes["up_kernel_size"], up),
         (sizes["output_kernel_size"], head),
     )
-    learned = sum(filters[1:]) if arguments["upsampling"] == "learned" else 0
-    return learned + sum(
+    of_upsampling = UPSAMPLING_WEIGHTS[arguments["upsampling"]]
+    return sum(map(of_upsampling, filters[1:])) + sum(
         (n_in * kernel + 1) * n_out for kernel, widths in convolutions for n_in, n_out in widths
     )
 

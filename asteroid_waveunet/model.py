@@ -35,7 +35,8 @@ class WaveUNet(SourceModel):
         down_kernel_size: of the down blocks and of the bottleneck, in samples, >= 1.
         up_kernel_size: of the up blocks, in samples, >= 1.
         output_kernel_size: of the output convolution, in samples, >= 1.
-        upsampling: `"linear"` or `"learned"` interpolation.
+        upsampling: `"linear"` or `"learned"` interpolation; or `"transposed"` convolution, for
+            comparison, which the paper argues against.
         output: `"difference"`: the last source is the mixture minus the others; `"direct"`:
             every source is predicted.
         output_activation: `"tanh"`, or `"linear"`, which is clipped to [-1, 1] in evaluation.
@@ -74,7 +75,7 @@ class WaveUNet(SourceModel):
         down_kernel_size: int = 15,
         up_kernel_size: int = 5,
         output_kernel_size: int = 1,
-        upsampling: Literal["linear", "learned"] = "linear",
+        upsampling: Literal["linear", "learned", "transposed"] = "linear",
         output: Literal["direct", "difference"] = "difference",
         output_activation: Literal["tanh", "linear"] = "tanh",
         context: bool = True,

@@ -163,10 +163,11 @@ def test_an_ended_stream_says_so(end):
             call()
 
 
-def test_memories_begin_silent_or_settled():
+def test_memories_begin_silent_or_with_what_comes_over_and_over():
     x = torch.arange(1.0, 4.0)[None, :, None]
     assert Memory(2, settled=False).extend(x).flatten().tolist() == [0, 0, 1, 2, 3]
-    assert Memory(2, settled=True).extend(x).flatten().tolist() == [1, 1, 1, 2, 3]
+    assert Memory(2, settled=True).extend(x).flatten().tolist() == [2, 3, 1, 2, 3]
+    assert Memory(4, settled=True).extend(x[:, :1]).flatten().tolist() == [1, 1, 1, 1, 1]
     assert Memory(0, settled=True).extend(x) is x
 
 
