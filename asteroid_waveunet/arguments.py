@@ -13,7 +13,15 @@ from typing import Any
 
 from .blocks import ACTIVATIONS, UPSAMPLING
 
-__all__ = ["MAX_WEIGHTS", "check", "check_ranges", "check_replaced", "check_size", "n_weights"]
+__all__ = [
+    "MAX_WEIGHTS",
+    "check",
+    "check_count",
+    "check_ranges",
+    "check_replaced",
+    "check_size",
+    "n_weights",
+]
 
 MAX_WEIGHTS = 2**29
 """Of one model: 2 GB in float32, fifty times the paper's M4."""
@@ -84,11 +92,7 @@ def check_ranges(
     """
     _check_sources(arguments["sources"])
     for name, (least, most) in counts.items():
-        value = arguments[name]
-        if not _is_whole(value) or not least <= value <= most:
-            raise ValueError(
-                f"{name} is {_shown(value)}; expected a whole number, {least} to {most}."
-            )
+        check_count(name, arguments[name], least, most)
     rate = arguments["sample_rate"]
     whole = _is_whole(rate) or (isinstance(rate, float) and rate.is_integer())
     if not whole or not 1 <= rate <= MAX_SAMPLE_RATE:
@@ -99,6 +103,16 @@ def check_ranges(
         if arguments[name] not in known:
             listed = " or ".join(repr(choice) for choice in known)
             raise ValueError(f"{name} is {_shown(arguments[name])}; expected {listed}.")
+
+
+def check_count(name: str, value: Any, least: int, most: int) -> None:
+    """Whether an argument is a whole number within its range.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not _is_whole(value) or not least <= value <= most:
+        raise ValueError(f"{name} is {_shown(value)}; expected a whole number, {least} to {most}.")
 
 
 def check_size(n_weights: int, lower: str) -> None:

@@ -103,7 +103,8 @@ def export_step(
     The file is run before it gets its name: fed noise, it must give what `Stream` gives.
 
     Args:
-        model: with context, and an upsampling that interpolates; as it is now: its weights, whether it clips (`model.eval()` does).
+        model: with context, and an upsampling that interpolates; as it is now: its weights,
+            whether it clips (`model.eval()` does).
         path: of the file, whose folder is made if there is none.
         format: `"onnx"` or `"torchscript"`.
         hop: samples per call, a multiple of `model.geometry.step`; of those the first that is

@@ -190,6 +190,7 @@ class SourceModel(BaseModel):
     def from_pretrained(cls, pretrained_model_conf_or_path: Any, **kwargs: Any) -> Self:
         """A trained model from a file, a folder, the Hugging Face Hub, a URL or a dictionary.
 
+        `SourceModel.from_pretrained` takes those of any model here, the others their own kind's.
         Nothing in a file is run, and its sizes are compared with its weights before anything is
         built. What was downloaded once is loaded without a network.
 
@@ -218,16 +219,27 @@ class SourceModel(BaseModel):
         ('music', 'speech')
         """
         conf = weights.read(pretrained_model_conf_or_path)
-        if conf["model_name"] != cls.__name__:
-            raise ValueError(
-                f"These are weights of a {conf['model_name']}, not of a {cls.__name__}; "
-                "asteroid.models.BaseModel.from_pretrained loads them."
-            )
-        stored = cls._outline(conf["model_args"])
-        arguments.check_replaced(stored.get_model_args(), kwargs, cls.replaceable)
-        model = cls._outline({**conf["model_args"], **kwargs}) if kwargs else stored
+        kind = cls._kind(conf["model_name"])
+        stored = kind._outline(conf["model_args"])
+        arguments.check_replaced(stored.get_model_args(), kwargs, kind.replaceable)
+        model = kind._outline({**conf["model_args"], **kwargs}) if kwargs else stored
         weights.fill(model, conf["state_dict"])
         return model.eval()
+
+    @classmethod
+    def _kind(cls, name: str) -> type[Self]:
+        """This class or one that derives from it, by its name.
+
+        Raises:
+            ValueError: if there is none of that name.
+        """
+        found = cls if name == cls.__name__ else vars(asteroid.models).get(name)
+        if not (isinstance(found, type) and issubclass(found, cls)):
+            raise ValueError(
+                f"These are weights of a {name}, not of a {cls.__name__}; "
+                "asteroid.models.BaseModel.from_pretrained loads them."
+            )
+        return found
 
     @classmethod
     def _outline(cls, model_args: dict[str, Any]) -> Self:

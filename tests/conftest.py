@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from hypothesis import strategies as st
 from songs import write_song
 
-from asteroid_waveunet import WaveUNet
+from asteroid_waveunet import MRCAE, SpectrogramUNet, TasNet, WaveUNet
 
 # Arguments of WaveUNet: all that it can be, in sizes that run in milliseconds.
 configurations = st.fixed_dictionaries(
@@ -29,6 +30,25 @@ configurations = st.fixed_dictionaries(
         context=st.booleans(),
     )
 )
+
+# The systems of the comparison in sizes that run in milliseconds.
+SYSTEMS = {
+    "spectrogram": functools.partial(
+        SpectrogramUNet, window=16, hop=12, levels=2, initial_filters=3
+    ),
+    "tasnet": functools.partial(
+        TasNet,
+        n_filters=8,
+        kernel_size=6,
+        n_blocks=2,
+        n_repeats=2,
+        bn_chan=5,
+        hid_chan=7,
+        skip_chan=4,
+        norm_type="cLN",
+    ),
+    "mrcae": functools.partial(MRCAE, filters=3, kernel_sizes=(1, 4, 9), in_channels=1),
+}
 
 GOLDEN = Path(__file__).with_name("golden")
 
