@@ -19,6 +19,8 @@ from asteroid_waveunet import (
     weights,
 )
 from asteroid_waveunet._host import BaseModel
+from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.training import fit
 from asteroid_waveunet.losses import MagnitudeL1
 from asteroid_waveunet.source_model import SourceModel
 
@@ -151,6 +153,20 @@ def test_training_brings_the_loss_down(name, loss):
         assert all("TCN.3.res_conv" in n for n in idle), "Asteroid's last block goes nowhere else"
         optimizer.step()
     assert losses[-1] < 0.9 * losses[0]
+
+
+@every_system
+def test_the_recipe_s_own_training_takes_it_as_it_is(name, tmp_path):
+    """Its checkpoints, and the best model, load again: statistics and counts included."""
+    model = SYSTEMS[name]()
+    lengths, left = model.geometry.fit(200), model.geometry.left_context
+    groups = torch.randn(6, 2, lengths.input)
+    items = [(g.sum(dim=0, keepdim=True), g[:, left : left + lengths.output]) for g in groups]
+    settings = Training(batch_size=3, max_epochs=1, num_workers=0, lr=1e-3)
+    best = fit(model, items, items, tmp_path, settings)
+    for stored in ("best_model.pth", "checkpoints/last.ckpt"):
+        loaded = SourceModel.from_pretrained(tmp_path / stored)
+        assert_same_model(loaded, best, torch.randn(1, 100))
 
 
 @pytest.mark.parametrize(
