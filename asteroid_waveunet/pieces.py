@@ -27,7 +27,7 @@ class PieceStream(BlockStream):
     `model(track)` to rounding:
 
         piece       |--reach--|-------- given --------|--reach--|
-        the next                          |--reach--|-------- given -------- ...
+        the next                            |--reach--|-------- given --------|--reach--|
 
     A network that looks at all of its input has no reach, and no such pieces. Its pieces, which
     are longer, overlap by `FADE` samples on either side of the handing over, where they fade

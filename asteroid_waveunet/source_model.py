@@ -35,8 +35,8 @@ class SourceModel(BaseModel):
         in_channels: channels of mixture and estimates.
         sample_rate: of mixture and estimates, in Hz.
         geometry: which lengths the network has.
-        reach: samples beyond which an estimate does not depend on the mixture; None if there
-            are none such, because the network looks at all of it.
+        reach: samples on either side beyond which an estimate does not depend on the mixture,
+            for `PieceStream`; None if the network looks at all of it, or has a stream of its own.
         replaceable: arguments that leave the shapes of weights as they are.
 
     Shapes, of `model(mixture)`; float tensors at full scale 1.0:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from songs import write_song
 
 from asteroid_waveunet import MRCAE, SpectrogramUNet, TasNet, WaveUNet
+from asteroid_waveunet.streaming import BlockStream
 
 # Arguments of WaveUNet: all that it can be, in sizes that run in milliseconds.
 configurations = st.fixed_dictionaries(
@@ -77,6 +78,17 @@ def assert_same_model(one: torch.nn.Module, other: torch.nn.Module, mixture: tor
     assert state.keys() == other_state.keys()
     assert all(torch.equal(state[name], other_state[name]) for name in state)
     torch.testing.assert_close(one(mixture), other(mixture), atol=1e-5, rtol=0)
+
+
+def in_blocks(track: torch.Tensor, cuts: list[int]) -> list[torch.Tensor]:
+    """A track cut at these places."""
+    ends = sorted(min(cut, track.shape[-1]) for cut in cuts)
+    return list(track.tensor_split(ends, dim=-1))
+
+
+def streamed(stream: BlockStream, blocks: list[torch.Tensor]) -> torch.Tensor:
+    """All estimates that a stream gives for blocks."""
+    return torch.cat([*map(stream.feed, blocks), stream.flush()], dim=-1)
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import SYSTEMS, drawn
+from conftest import SYSTEMS, drawn, in_blocks, streamed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_streaming import in_blocks, streamed
 
 from asteroid_waveunet import pieces, separate
 from asteroid_waveunet.pieces import PieceStream

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import configurations, drawn, tiny
+from conftest import configurations, drawn, in_blocks, streamed, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asteroid_waveunet import Stream, WaveUNet, presets, streaming
 from asteroid_waveunet.step import Memory, Step
-
-
-def in_blocks(track: torch.Tensor, cuts: list[int]) -> list[torch.Tensor]:
-    ends = sorted(min(cut, track.shape[-1]) for cut in cuts)
-    return list(track.tensor_split(ends, dim=-1))
-
-
-def streamed(stream: Stream, blocks: list[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([*map(stream.feed, blocks), stream.flush()], dim=-1)
 
 
 @pytest.mark.filterwarnings("ignore:The one source")
