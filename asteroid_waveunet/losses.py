@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,7 +54,6 @@ class MagnitudeL1(nn.Module):
     Args:
         window, hop: of the transform, in samples; see `Spectrum`.
 
-    >>> import torch
     >>> loss = MagnitudeL1()
     >>> loss(torch.randn(2, 2, 98048), torch.randn(2, 2, 98048)).shape
     torch.Size([])
@@ -71,5 +71,6 @@ class MagnitudeL1(nn.Module):
         window, hop = self.spectrum.window, self.spectrum.hop
         left = window - hop
         right = left - (signals.shape[-1] + 2 * left - window) % -hop
-        spectrum = self.spectrum.to(signals)
+        dtype = torch.promote_types(signals.dtype, torch.float32)
+        spectrum = self.spectrum.to(signals.device, dtype)
         return spectrum.magnitudes(spectrum.analyse(F.pad(signals.flatten(0, -2), (left, right))))

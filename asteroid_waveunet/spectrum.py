@@ -19,6 +19,9 @@ class Spectrum(nn.Module):
 
         sum_m w[n - m * hop] * v[n - m * hop]        = 1 for v = w / sum_m w[n - m * hop] ** 2.
 
+    In a region of lower precision (torch.autocast) both keep the module's own: rounded to
+    bfloat16, the phase would be too.
+
     (asteroid_filterbanks' own inverse window is zero where the hop is more than half the window,
     and its spectra are scaled: `magnitudes` are those of the plain transform.)
 
@@ -64,7 +67,8 @@ class Spectrum(nn.Module):
 
     def analyse(self, signals: Tensor) -> Tensor:
         """`(batch, time)` -> `(batch, window + 2, frames)`, the real parts, then the imaginary."""
-        return self.encoder(signals[:, None])
+        with torch.autocast(signals.device.type, enabled=False):
+            return self.encoder(signals[:, None].to(self.gain))
 
     def magnitudes(self, spectra: Tensor) -> Tensor:
         """`(batch, window + 2, frames)` -> `(batch, window / 2 + 1, frames)`."""
@@ -74,7 +78,8 @@ class Spectrum(nn.Module):
 
     def synthesise(self, spectra: Tensor) -> Tensor:
         """`(..., window + 2, frames)` -> `(..., time)`, hop * (frames - 1) + window samples."""
-        flat = self.decoder(spectra.reshape(-1, *spectra.shape[-2:]))
+        with torch.autocast(spectra.device.type, enabled=False):
+            flat = self.decoder(spectra.reshape(-1, *spectra.shape[-2:]).to(self.gain))
         return flat.reshape(*spectra.shape[:-2], -1)
 
 

@@ -35,6 +35,14 @@ def test_magnitudes_are_those_of_the_plain_transform(window, hop):
     np.testing.assert_allclose(found, expected, atol=1e-6 * window)
 
 
+def test_lower_precision_around_it_does_not_reach_the_transform():
+    spectrum = Spectrum(64, 48)
+    signals = torch.randn(2, 48 * 9 + 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        back = spectrum.synthesise(spectrum.analyse(signals))
+    torch.testing.assert_close(back[:, 16:-16], signals[:, 16:-16], atol=3e-5, rtol=0)
+
+
 def test_silence_has_a_gradient():
     signal = torch.zeros(1, 400, requires_grad=True)
     spectrum = Spectrum(64, 48)
