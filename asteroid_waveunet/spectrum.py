@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from asteroid_filterbanks import STFTFB, Decoder, Encoder
+from asteroid_filterbanks import STFTFB, Decoder, Encoder  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 __all__ = ["Spectrum"]
