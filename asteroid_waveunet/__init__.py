@@ -2,11 +2,15 @@
 
 geometry    which lengths exist: context, step, delays (integers only)
 blocks      down block, up block, upsampling, output head
+source_model  shapes, separation and files of weights, which all models have in common
 model       WaveUNet, an Asteroid BaseModel
-arguments   what WaveUNet's arguments may be, checked before anything is built
+arguments   what a model's arguments may be, checked before anything is built
+spectrogram_unet, conv_tasnet, mrcae  the systems that the paper compares itself with
+spectrum    the short-time Fourier transform and its exact inverse
 presets     the paper's models: presets.make("M4")
 step        the network hop by hop, with what it remembers in between
 streaming   Stream: fed block by block, as one pass over the track
+pieces      the same for networks that know no hops
 refinement  the mean over shifts, mixture consistency
 track       a stream for tracks of any rate and channels
 stems       which stems are written, how they fit full scale, in which format
@@ -23,14 +27,17 @@ untrusted   files of weights read so that they can do no harm
 remote      files of the Hugging Face Hub and of URLs
 foreign     whose weights a file holds that are not ours
 infer       Asteroid's command asteroid-infer with these models
-losses      Asteroid's mono losses on stereo estimates
+losses      Asteroid's mono losses on stereo estimates, an error of magnitudes
 experiment  data, training, scores, publishing (with the extra "experiment")
 """
 
 from . import presets
+from .conv_tasnet import TasNet
 from .model import WaveUNet
+from .mrcae import MRCAE
 from .separation import separate
+from .spectrogram_unet import SpectrogramUNet
 from .streaming import Stream
 
-__all__ = ["Stream", "WaveUNet", "presets", "separate"]
+__all__ = ["MRCAE", "SpectrogramUNet", "Stream", "TasNet", "WaveUNet", "presets", "separate"]
 __version__ = "0.1.0"

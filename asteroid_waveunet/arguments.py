@@ -1,4 +1,4 @@
-"""What `WaveUNet`'s arguments may be, whoever gives them: its caller, or a file from elsewhere.
+"""What a model's arguments may be, whoever gives them: its caller, or a file from elsewhere.
 
 All of it is arithmetic: nothing is built, so that absurd sizes cost nothing.
 """
@@ -8,12 +8,20 @@ from __future__ import annotations
 import itertools
 import numbers
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .blocks import ACTIVATIONS, UPSAMPLING
 
-__all__ = ["MAX_WEIGHTS", "check", "check_replaced", "n_weights"]
+__all__ = [
+    "MAX_WEIGHTS",
+    "check",
+    "check_count",
+    "check_ranges",
+    "check_replaced",
+    "check_size",
+    "n_weights",
+]
 
 MAX_WEIGHTS = 2**29
 """Of one model: 2 GB in float32, fifty times the paper's M4."""
@@ -43,40 +51,24 @@ COUNTS = {
     "output_kernel_size": (1, MAX_WEIGHTS),
 }
 
-OF_THE_SHAPES = (*COUNTS, "upsampling", "output")
-"""What decides on the shapes of weights, beside the number of sources."""
+UPSAMPLING_WEIGHTS: dict[str, Callable[[int], int]] = {
+    "linear": lambda channels: 0,
+    "learned": lambda channels: channels,
+    "transposed": lambda channels: 3 * channels**2,
+}
 
 
 def check(arguments: Mapping[str, Any]) -> None:
-    """The door: all of the constructor's arguments, before anything is built.
+    """The door of `WaveUNet`: all of its arguments, before anything is built.
 
     Raises:
         ValueError: if one is out of its range, or all together make an absurdly large model.
     """
-    _check_sources(arguments["sources"])
-    for name, (least, most) in COUNTS.items():
-        value = arguments[name]
-        if not _is_whole(value) or not least <= value <= most:
-            raise ValueError(
-                f"{name} is {_shown(value)}; expected a whole number, {least} to {most}."
-            )
-    rate = arguments["sample_rate"]
-    whole = _is_whole(rate) or (isinstance(rate, float) and rate.is_integer())
-    if not whole or not 1 <= rate <= MAX_SAMPLE_RATE:
-        raise ValueError(
-            f"sample_rate is {_shown(rate)}; expected a whole number of Hz, 1 to {MAX_SAMPLE_RATE}."
-        )
-    for name, known in CHOICES.items():
-        if arguments[name] not in known:
-            listed = " or ".join(repr(choice) for choice in known)
-            raise ValueError(f"{name} is {_shown(arguments[name])}; expected {listed}.")
-    count = n_weights(arguments)
-    if count > MAX_WEIGHTS:
-        raise ValueError(
-            f"These arguments make a model of {count:.1e} weights ({4 * count / 1e9:.1e} GB); at "
-            f"most {MAX_WEIGHTS:.1e} are possible. Lower levels, initial_filters, filter_growth or "
-            "the kernel sizes; the paper's models have 1e7."
-        )
+    check_ranges(arguments, COUNTS, CHOICES)
+    check_size(
+        n_weights(arguments),
+        "levels, initial_filters, filter_growth or the kernel sizes; the paper's models have 1e7",
+    )
     if arguments["output"] == "difference" and len(arguments["sources"]) == 1:
         warnings.warn(
             f"The one source {arguments['sources'][0]!r} of a difference model is the mixture "
@@ -85,8 +77,61 @@ def check(arguments: Mapping[str, Any]) -> None:
         )
 
 
+def check_ranges(
+    arguments: Mapping[str, Any],
+    counts: Mapping[str, tuple[int, int]],
+    choices: Mapping[str, tuple],
+) -> None:
+    """Each argument for itself: the sources, the sample rate, whole numbers, and names.
+
+    Args:
+        counts: of the whole numbers, the least and the most.
+        choices: of the names, those that there are.
+    Raises:
+        ValueError: if one is out of its range.
+    """
+    _check_sources(arguments["sources"])
+    for name, (least, most) in counts.items():
+        check_count(name, arguments[name], least, most)
+    rate = arguments["sample_rate"]
+    whole = _is_whole(rate) or (isinstance(rate, float) and rate.is_integer())
+    if not whole or not 1 <= rate <= MAX_SAMPLE_RATE:
+        raise ValueError(
+            f"sample_rate is {_shown(rate)}; expected a whole number of Hz, 1 to {MAX_SAMPLE_RATE}."
+        )
+    for name, known in choices.items():
+        if arguments[name] not in known:
+            listed = " or ".join(repr(choice) for choice in known)
+            raise ValueError(f"{name} is {_shown(arguments[name])}; expected {listed}.")
+
+
+def check_count(name: str, value: Any, least: int, most: int) -> None:
+    """Whether an argument is a whole number within its range.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not _is_whole(value) or not least <= value <= most:
+        raise ValueError(f"{name} is {_shown(value)}; expected a whole number, {least} to {most}.")
+
+
+def check_size(n_weights: int, lower: str) -> None:
+    """Whether a model of so many weights is one that a machine can have.
+
+    Args:
+        lower: which arguments make it smaller.
+    Raises:
+        ValueError: if it is absurdly large.
+    """
+    if n_weights > MAX_WEIGHTS:
+        raise ValueError(
+            f"These arguments make a model of {n_weights:.1e} weights ({4 * n_weights / 1e9:.1e} "
+            f"GB); at most {MAX_WEIGHTS:.1e} are possible. Lower {lower}."
+        )
+
+
 def n_weights(arguments: Mapping[str, Any]) -> int:
-    """How many weights a model of these arguments has, all of them checked for themselves.
+    """How many weights a `WaveUNet` of these arguments has, all of them checked for themselves.
 
     >>> from asteroid_waveunet import presets
     >>> model = presets.make("M4")
@@ -105,41 +150,44 @@ def n_weights(arguments: Mapping[str, Any]) -> int:
         (sizes["up_kernel_size"], up),
         (sizes["output_kernel_size"], head),
     )
-    learned = sum(filters[1:]) if arguments["upsampling"] == "learned" else 0
-    return learned + sum(
+    of_upsampling = UPSAMPLING_WEIGHTS[arguments["upsampling"]]
+    return sum(map(of_upsampling, filters[1:])) + sum(
         (n_in * kernel + 1) * n_out for kernel, widths in convolutions for n_in, n_out in widths
     )
 
 
-def check_replaced(stored: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def check_replaced(
+    stored: Mapping[str, Any], given: Mapping[str, Any], replaceable: Sequence[str]
+) -> None:
     """Whether arguments can take the place of those that weights were trained with.
 
-    Names of sources (as many), `sample_rate`, `output_activation` and `context` can: they leave
-    the weights as they are. The others decide on the shapes of weights.
+    Names of sources (as many) always can, and what leaves the weights as they are. The others
+    decide on the shapes of weights.
 
     Args:
         stored: all arguments of the trained model.
         given: those to be replaced.
+        replaceable: names of those that can be, beside the sources.
     Raises:
         ValueError: if one of them cannot be; says which.
 
-    >>> check_replaced({"levels": 12}, {"levels": 6})
+    >>> check_replaced({"levels": 12, "sample_rate": 22050}, {"levels": 6}, ["sample_rate"])
     Traceback (most recent call last):
       ...
     ValueError: levels=6 is not possible: these weights are of levels=12, which decides on their \
-shapes. sources (as many), sample_rate, output_activation, context can be replaced.
+shapes. sources (as many), sample_rate can be replaced.
     """
     for name, value in given.items():
         if name == "sources" and isinstance(value, Sequence):
             differs, kept = len(value) != len(stored[name]), f"{len(stored[name])} sources"
         else:
             differs, kept = value != stored.get(name, value), f"{name}={stored.get(name)!r}"
-            differs = differs and name in OF_THE_SHAPES
+            differs = differs and name not in ("sources", *replaceable)
         if differs:
             raise ValueError(
                 f"{name}={_shown(value)} is not possible: these weights are of {kept}, which "
-                "decides on their shapes. sources (as many), sample_rate, output_activation, "
-                "context can be replaced."
+                "decides on their shapes. "
+                f"{', '.join(('sources (as many)', *replaceable))} can be replaced."
             )
 
 

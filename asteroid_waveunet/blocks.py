@@ -18,6 +18,7 @@ __all__ = [
     "LearnedUpsampling",
     "LinearUpsampling",
     "OutputHead",
+    "TransposedUpsampling",
     "UpBlock",
     "centre_crop",
     "conv1d",
@@ -122,6 +123,19 @@ class DownBlock(nn.Module):
         return F.leaky_relu_(every_other(x, self.conv.weight, self.conv.bias), LEAKY_SLOPE)
 
 
+def taps_between(earlier: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What an upsampling by two makes its samples of, as `(channels, channels)` matrices.
+
+        upsampled[2i - 1] = before @ x[i - 1] + after @ x[i]        upsampled[2i] = own @ x[i]
+
+    Args:
+        earlier: of an interpolation, the share of the earlier neighbour, `(channels,)`.
+    Returns:
+        before, own, after.
+    """
+    return torch.diag(earlier), torch.eye(len(earlier)).to(earlier), torch.diag(1 - earlier)
+
+
 class LinearUpsampling(nn.Module):
     """Doubles the rate; new samples are the mean of their neighbours.
 
@@ -138,9 +152,9 @@ class LinearUpsampling(nn.Module):
         self.channels = channels
 
     @property
-    def earlier(self) -> Tensor:
-        """The share of the earlier neighbour in a new sample, `(channels,)`."""
-        return torch.full((self.channels,), 0.5)
+    def taps(self) -> tuple[Tensor, Tensor, Tensor]:
+        """See `taps_between`."""
+        return taps_between(torch.full((self.channels,), 0.5))
 
     def forward(self, x: Tensor) -> Tensor:
         following = torch.cat((x[..., 1:], x[..., -1:]), dim=-1)
@@ -164,20 +178,53 @@ class LearnedUpsampling(nn.Module):
         nn.init.uniform_(self.weight, -limit, limit)
 
     @property
-    def earlier(self) -> Tensor:
-        """The share of the earlier neighbour in a new sample, `(channels,)`."""
-        return torch.sigmoid(self.weight)
+    def taps(self) -> tuple[Tensor, Tensor, Tensor]:
+        """See `taps_between`."""
+        return taps_between(torch.sigmoid(self.weight))
 
     def forward(self, x: Tensor) -> Tensor:
-        w = self.earlier[:, None]
+        w = torch.sigmoid(self.weight)[:, None]
         following = F.pad(x[..., 1:], (0, 1))
         doubled = interleave(x, w * x + (1 - w) * following)
         return doubled[..., :-1] if self.context else doubled
 
 
-UPSAMPLING: dict[str, type[LinearUpsampling] | type[LearnedUpsampling]] = {
+class TransposedUpsampling(nn.Module):
+    """Doubles the rate; every sample is a learned mix of its neighbours, all channels of them.
+
+    The strided transposed convolution that the paper argues against (section 3.2.1): even and
+    odd samples have taps of their own, so that a constant becomes an alternation, unless
+    training finds taps that agree. Kernel 3, stride 2, which is what linear interpolation has:
+    that is the special case of taps 1/2, 1, 1/2 on the diagonal. No bias: the convolution that
+    follows has one.
+
+    n -> 2n - 1 with context; n -> 2n with same padding, the sample after the last one being
+    zero. `weight` is `(in, out, 3)`, as `nn.ConvTranspose1d`'s, Glorot-uniform at the start.
+    """
+
+    def __init__(self, channels: int, context: bool):
+        super().__init__()
+        self.context = context
+        self.weight = nn.Parameter(torch.empty(channels, channels, 3))
+        glorot_uniform_(self.weight)
+
+    @property
+    def taps(self) -> tuple[Tensor, Tensor, Tensor]:
+        """See `taps_between`: here, any matrices."""
+        after, own, before = self.weight.transpose(0, 1).unbind(-1)
+        return before, own, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        beyond = 0 if self.context else 1
+        return F.conv_transpose1d(x, self.weight, stride=2, padding=1, output_padding=beyond)
+
+
+Upsampling = LinearUpsampling | LearnedUpsampling | TransposedUpsampling
+
+UPSAMPLING: dict[str, type[Upsampling]] = {
     "linear": LinearUpsampling,
     "learned": LearnedUpsampling,
+    "transposed": TransposedUpsampling,
 }
 
 

@@ -103,15 +103,16 @@ def export_step(
     The file is run before it gets its name: fed noise, it must give what `Stream` gives.
 
     Args:
-        model: with context; as it is now: its weights, whether it clips (`model.eval()` does).
+        model: with context, and an upsampling that interpolates; as it is now: its weights,
+            whether it clips (`model.eval()` does).
         path: of the file, whose folder is made if there is none.
         format: `"onnx"` or `"torchscript"`.
         hop: samples per call, a multiple of `model.geometry.step`; of those the first that is
             no less than `DEFAULT_HOP` if None. Longer ones cost less per sample.
         batch_size: tracks side by side, >= 1.
     Raises:
-        ValueError: if the model has no context, the format is none, hop or batch size do not
-            fit, or the file does not give what the model gives.
+        ValueError: if the model has no context or transposed upsampling, the format is none,
+            hop or batch size do not fit, or the file does not give what the model gives.
         ModuleNotFoundError: if a package is missing that the format needs.
 
     >>> import tempfile, onnxruntime
@@ -158,6 +159,12 @@ def _check(model: WaveUNet, hop: int | None, batch_size: int) -> int:
             "beyond both ends of a track, so that the first hops and the last are not computed "
             "as the others are, and no one step can be exported. Export a model with context, "
             "such as M3 to M7; Stream runs this one."
+        )
+    if model.get_model_args()["upsampling"] == "transposed":
+        raise ValueError(
+            "This model's upsampling is 'transposed': what its layers make of silence is not "
+            "constant, so that no state of zeros is that before a track. Export a model with "
+            "linear or learned upsampling; Stream runs this one."
         )
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1.")

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Delays", "Geometry", "Lengths", "segment_starts"]
+__all__ = ["Delays", "Geometry", "LengthRule", "Lengths", "segment_starts"]
 
 
 @dataclass(frozen=True)
@@ -88,23 +88,14 @@ class Delays:
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """All lengths of one network: `output = step * k + remainder`, `input = output + context`.
+class LengthRule:
+    """Which lengths a network has: `output = step * k + remainder`, `input = output + context`.
 
     Attributes:
-        step: 2 ** levels, in samples; the network commutes with shifts by it.
+        step: in samples; the network commutes with shifts by it.
         remainder: the shortest output, in samples (1 to step).
         left_context: samples of mixture that are needed before the first estimate.
-        right_context: samples that are needed after the last one; more than `left_context`
-            by one where even kernels make the sum odd.
-        lookahead: samples that an estimate waits for: `right_context`, and with same padding
-            as far ahead as the convolutions reach.
-        delays: of each level, when fed hop by hop.
-        margins: of each level's skip, from the mixture's level down: samples that the centre
-            crop drops at each end.
-
-    >>> Geometry.of(levels=12, down_kernel=15, up_kernel=5, out_kernel=1).fit(16384)
-    Lengths(input=147443, output=16389)
+        right_context: samples that are needed after the last one.
 
     [1] Stoller, Ewert, Dixon. Wave-U-Net. ISMIR 2018, section 3.2.2 (proper input context).
     """
@@ -113,6 +104,84 @@ class Geometry:
     remainder: int
     left_context: int
     right_context: int
+
+    @classmethod
+    def of_frames(cls, window: int, hop: int, multiple: int = 1) -> LengthRule:
+        """Of a network on the frames of a filterbank, which overlap by less than a window.
+
+        F frames span hop * (F - 1) + window samples. The first and the last window - hop of
+        these lack a frame of all that cover them, so that only those between come back as they
+        were: the others are context.
+
+        Args:
+            window: samples of a frame, >= hop.
+            hop: samples between the beginnings of frames.
+            multiple: of frames that the network takes.
+
+        >>> LengthRule.of_frames(window=1024, hop=768, multiple=64).fit(98048)
+        Lengths(input=98560, output=98048)
+        """
+        step = hop * multiple
+        remainder = (hop - window - 1) % step + 1
+        return cls(step, remainder, window - hop, window - hop)
+
+    @property
+    def context(self) -> int:
+        """Samples of context per side (the left one; see `right_context` for even kernels)."""
+        return self.left_context
+
+    def fit(self, min_output: int) -> Lengths:
+        """The shortest lengths that yield at least `min_output` samples per source.
+
+        Raises:
+            ValueError: if `min_output` is below 1.
+
+        >>> Geometry.of(2, 5, 3, 1).fit(32)
+        Lengths(input=69, output=35)
+        """
+        if min_output < 1:
+            raise ValueError(f"{min_output} samples asked for; the shortest output is 1 sample.")
+        steps = max(0, -((self.remainder - min_output) // self.step))
+        output = self.step * steps + self.remainder
+        return Lengths(output + self.left_context + self.right_context, output)
+
+    def output_of(self, n_input: int) -> int:
+        """How many samples per source an input of exactly `n_input` samples yields.
+
+        Raises:
+            ValueError: if no output has this input; names the nearest lengths that fit.
+        """
+        output = n_input - self.left_context - self.right_context
+        if output >= self.remainder and (output - self.remainder) % self.step == 0:
+            return output
+        above = self.fit(max(1, output)).input
+        below = above - self.step
+        shortest = self.fit(1).input
+        nearest = f"{below} and {above}" if below >= shortest else f"{shortest} (the shortest)"
+        raise ValueError(
+            f"An input of {n_input} samples fits no output of this model; the nearest that do are "
+            f"{nearest}. geometry.fit(n) gives the lengths for n samples of output; forward() and "
+            "separate() take any length and pad it for you."
+        )
+
+
+@dataclass(frozen=True)
+class Geometry(LengthRule):
+    """All lengths of one Wave-U-Net, whose step is 2 ** levels.
+
+    With even kernels, `right_context` may be one sample more than `left_context`.
+
+    Attributes:
+        lookahead: samples that an estimate waits for: `right_context`, and with same padding
+            as far ahead as the convolutions reach.
+        delays: of each level, when fed hop by hop.
+        margins: of each level's skip, from the mixture's level down: samples that the centre
+            crop drops at each end.
+
+    >>> Geometry.of(levels=12, down_kernel=15, up_kernel=5, out_kernel=1).fit(16384)
+    Lengths(input=147443, output=16389)
+    """
+
     lookahead: int
     delays: Delays
     margins: tuple[int, ...]
@@ -154,11 +223,6 @@ class Geometry:
         return cls(step, remainder, left, right, right, delays, margins=delays.upsampled)
 
     @property
-    def context(self) -> int:
-        """Samples of context per side (the left one; see `right_context` for even kernels)."""
-        return self.left_context
-
-    @property
     def latency(self) -> int:
         """Samples by which a stream's estimates are behind what it was fed, at the most.
 
@@ -168,40 +232,6 @@ class Geometry:
         69622
         """
         return self.lookahead + self.step - 1
-
-    def fit(self, min_output: int) -> Lengths:
-        """The shortest lengths that yield at least `min_output` samples per source.
-
-        Raises:
-            ValueError: if `min_output` is below 1.
-
-        >>> Geometry.of(2, 5, 3, 1).fit(32)
-        Lengths(input=69, output=35)
-        """
-        if min_output < 1:
-            raise ValueError(f"{min_output} samples asked for; the shortest output is 1 sample.")
-        steps = max(0, -((self.remainder - min_output) // self.step))
-        output = self.step * steps + self.remainder
-        return Lengths(output + self.left_context + self.right_context, output)
-
-    def output_of(self, n_input: int) -> int:
-        """How many samples per source an input of exactly `n_input` samples yields.
-
-        Raises:
-            ValueError: if no output has this input; names the nearest lengths that fit.
-        """
-        output = n_input - self.left_context - self.right_context
-        if output >= self.remainder and (output - self.remainder) % self.step == 0:
-            return output
-        above = self.fit(max(1, output)).input
-        below = above - self.step
-        shortest = self.fit(1).input
-        nearest = f"{below} and {above}" if below >= shortest else f"{shortest} (the shortest)"
-        raise ValueError(
-            f"An input of {n_input} samples fits no output of this model; the nearest that do are "
-            f"{nearest}. geometry.fit(n) gives the lengths for n samples of output; forward() and "
-            "separate() take any length and pad it for you."
-        )
 
 
 def segment_starts(n_samples: int, output: int) -> list[int]:

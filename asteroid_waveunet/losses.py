@@ -1,13 +1,17 @@
-"""Asteroid's losses on estimates of more than one channel."""
+"""Asteroid's losses on estimates of more than one channel, and a loss on magnitudes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-__all__ = ["ChannelsInTime"]
+from .spectrum import Spectrum
+
+__all__ = ["ChannelsInTime", "MagnitudeL1"]
 
 
 class ChannelsInTime(nn.Module):
@@ -38,3 +42,35 @@ class ChannelsInTime(nn.Module):
 
 def _in_time(signals: Tensor) -> Tensor:
     return signals.flatten(2) if signals.ndim == 4 else signals
+
+
+class MagnitudeL1(nn.Module):
+    """The mean absolute error of the magnitudes of the short-time spectrum: the loss of U7a.
+
+    On signals, `(..., time)` twice, so that every model can be trained with it. The frames are
+    those of `SpectrogramUNet`. Its own magnitudes, mask * |X|, are those of its estimates but for
+    what its masked frames, that overlap, contradict one another.
+
+    Args:
+        window, hop: of the transform, in samples; see `Spectrum`.
+
+    >>> loss = MagnitudeL1()
+    >>> loss(torch.randn(2, 2, 98048), torch.randn(2, 2, 98048)).shape
+    torch.Size([])
+    """
+
+    def __init__(self, window: int = 1024, hop: int = 768):
+        super().__init__()
+        self.spectrum = Spectrum(window, hop)
+
+    def forward(self, estimates: Tensor, targets: Tensor) -> Tensor:
+        return F.l1_loss(self._magnitudes(estimates), self._magnitudes(targets))
+
+    def _magnitudes(self, signals: Tensor) -> Tensor:
+        """Of all frames that hold a sample which the inverse brings back."""
+        window, hop = self.spectrum.window, self.spectrum.hop
+        left = window - hop
+        right = left - (signals.shape[-1] + 2 * left - window) % -hop
+        dtype = torch.promote_types(signals.dtype, torch.float32)
+        spectrum = self.spectrum.to(signals.device, dtype)
+        return spectrum.magnitudes(spectrum.analyse(F.pad(signals.flatten(0, -2), (left, right))))

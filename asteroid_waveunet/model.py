@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import arguments, audio, separation, weights
-from ._host import BaseModel, asteroid, register
+from . import arguments, audio
+from ._host import register
 from .blocks import LEAKY_SLOPE, DownBlock, OutputHead, UpBlock, centre_crop, conv1d
 from .geometry import Geometry, segment_starts
+from .source_model import SourceModel, evaluating
+from .streaming import Stream
 
 __all__ = ["WaveUNet"]
 
 
 @register
-class WaveUNet(BaseModel):
+class WaveUNet(SourceModel):
     """The Wave-U-Net of Stoller, Ewert and Dixon (ISMIR 2018): mixture in, sources out.
 
     The defaults are the paper's M3; `presets.make("M4")` and so on give the others.
@@ -35,7 +35,8 @@ class WaveUNet(BaseModel):
         down_kernel_size: of the down blocks and of the bottleneck, in samples, >= 1.
         up_kernel_size: of the up blocks, in samples, >= 1.
         output_kernel_size: of the output convolution, in samples, >= 1.
-        upsampling: `"linear"` or `"learned"` interpolation.
+        upsampling: `"linear"` or `"learned"` interpolation; or `"transposed"` convolution, for
+            comparison, which the paper argues against.
         output: `"difference"`: the last source is the mixture minus the others; `"direct"`:
             every source is predicted.
         output_activation: `"tanh"`, or `"linear"`, which is clipped to [-1, 1] in evaluation.
@@ -46,16 +47,7 @@ class WaveUNet(BaseModel):
     Raises:
         ValueError: if an argument is out of its range, or all make more than 2^29 weights.
 
-    Shapes, of `model(mixture)`; float tensors at full scale 1.0:
-
-    ===============================  ==========================================
-    mixture                          estimates
-    ===============================  ==========================================
-    `(batch, channels, time)`        `(batch, n_src, channels, time)`
-    `(channels, time)`               `(n_src, channels, time)`
-    `(batch, 1, time)`, one channel  `(batch, n_src, time)`
-    `(1, time)` and `(time,)`        `(n_src, time)`
-    ===============================  ==========================================
+    Its shapes are `SourceModel`'s.
 
     `torch.export` takes any length with `Dim.AUTO` (with context); `torch.jit.trace` fixes it.
 
@@ -70,6 +62,9 @@ class WaveUNet(BaseModel):
         Source Separation. ISMIR 2018, arXiv 1806.03185.
     """
 
+    geometry: Geometry
+    replaceable = ("sample_rate", "output_activation", "context")
+
     def __init__(
         self,
         sources: Sequence[str] = ("accompaniment", "vocals"),
@@ -80,7 +75,7 @@ class WaveUNet(BaseModel):
         down_kernel_size: int = 15,
         up_kernel_size: int = 5,
         output_kernel_size: int = 1,
-        upsampling: Literal["linear", "learned"] = "linear",
+        upsampling: Literal["linear", "learned", "transposed"] = "linear",
         output: Literal["direct", "difference"] = "difference",
         output_activation: Literal["tanh", "linear"] = "tanh",
         context: bool = True,
@@ -90,9 +85,7 @@ class WaveUNet(BaseModel):
             filter_growth = initial_filters
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         arguments.check(given)
-        super().__init__(sample_rate=sample_rate, in_channels=in_channels)
-        self._arguments = {**given, "sources": list(sources)}
-        self.sources = tuple(sources)
+        super().__init__(given)
         self.geometry = Geometry.of(
             levels, down_kernel_size, up_kernel_size, output_kernel_size, context
         )
@@ -117,39 +110,6 @@ class WaveUNet(BaseModel):
             output_activation,
             context,
         )
-
-    @property
-    def n_src(self) -> int:
-        """Number of sources."""
-        return len(self.sources)
-
-    def forward(self, mixture: Tensor) -> Tensor:
-        """Estimates as long as the mixture, whatever its length (1 sample or more).
-
-        What the network wants to see beyond the ends is silence: around the mixture with
-        context; with same padding zeros on its right, up to a multiple of the step.
-
-        Raises:
-            ValueError: if the mixture's shape is none of those in the class's table.
-        """
-        batch = self.to_batch(mixture)
-        estimates = self._network(self._with_silence(batch))
-        return self.from_batch(estimates.narrow(-1, 0, batch.shape[-1]), mixture)
-
-    def forward_context(self, mixture: Tensor) -> Tensor:
-        """Estimates of the centre of a mixture, nothing padded: what training uses.
-
-        Args:
-            mixture: `(batch, channels, geometry.fit(n).input)`, or without the batch.
-        Returns:
-            Estimates of the `geometry.fit(n).output` samples that begin at
-            `geometry.left_context`, shaped as `forward`'s.
-        Raises:
-            ValueError: if the shape or the length fits no output of this model.
-        """
-        batch = self.to_batch(mixture)
-        self.geometry.output_of(batch.shape[-1])
-        return self.from_batch(self._network(batch), mixture)
 
     def predict_track(self, mixture: Tensor, output_length: int | None = None) -> Tensor:
         """The reference's segment-wise prediction of a track, for parity with its scores.
@@ -203,153 +163,6 @@ class WaveUNet(BaseModel):
             x = up(x, skips.pop())
         return self.head(torch.cat((centre_crop(mixture, x.shape[-1]), x), dim=1))
 
-    def _with_silence(self, batch: Tensor) -> Tensor:
-        """`(batch, channels, n)` amid the zeros that make it an input yielding at least n."""
-        left, length = self.geometry.left_context, batch.shape[-1]
-        return F.pad(batch, (left, self.geometry.fit(length).input - left - length))
-
-    @property
-    def _channel_shape(self) -> tuple[int, ...]:
-        """The channel axis of estimates, which one channel does without (Asteroid's losses)."""
-        return () if self.in_channels == 1 else (self.in_channels,)
-
-    def to_batch(self, mixture: Tensor, may_be_empty: bool = False) -> Tensor:
-        """Any accepted shape -> `(batch, channels, time)`.
-
-        Raises:
-            ValueError: if the shape is none, or the mixture is empty or not of floats.
-        """
-        x = mixture[None] if mixture.ndim == 1 and self.in_channels == 1 else mixture
-        if x.ndim not in (2, 3) or x.shape[-2] != self.in_channels:
-            raise ValueError(
-                f"The mixture has shape {tuple(mixture.shape)}; this model of {self.in_channels} "
-                f"channel(s) takes (batch, {self.in_channels}, time) or ({self.in_channels}, time)"
-                + (" or (time,)" if self.in_channels == 1 else "")
-                + ". A batch of mono signals (batch, time) becomes one by mixture.unsqueeze(1)."
-            )
-        if x.numel() == 0 and not may_be_empty:
-            raise ValueError(f"The mixture is empty: shape {tuple(mixture.shape)}.")
-        audio.check_floating(x)
-        return x if x.ndim == 3 else x[None]
-
-    def from_batch(self, estimates: Tensor, mixture: Tensor) -> Tensor:
-        """`(batch, n_src, channels, time)` -> the shape that belongs to the mixture's."""
-        if self.in_channels == 1:
-            estimates = estimates.squeeze(2)
-        return estimates if mixture.ndim == 3 else estimates[0]
-
-    # Separation: Asteroid's names. Its own versions rescale the estimates, drop channels and fail
-    # on stereo models.
-
-    def separate(self, wav: Any, *args: Any, **kwargs: Any) -> Any:
-        """`torch_separate`, `numpy_separate` or `file_separate`, by the type of `wav`."""
-        return separation.dispatch(self, wav, *args, **kwargs)
-
-    def torch_separate(self, wav: Tensor, **kwargs: Any) -> Tensor:
-        """See `separation.torch_separate`."""
-        return separation.torch_separate(self, wav, **kwargs)
-
-    def numpy_separate(self, wav: np.ndarray, **kwargs: Any) -> np.ndarray:
-        """See `separation.numpy_separate`."""
-        return separation.numpy_separate(self, wav, **kwargs)
-
-    def file_separate(self, filename: Any, *args: Any, **kwargs: Any) -> dict:
-        """See `separation.file_separate`."""
-        return separation.file_separate(self, filename, *args, **kwargs)
-
-    # Weights.
-
-    def get_model_args(self) -> dict[str, Any]:
-        """The constructor's arguments, plain Python."""
-        return {**self._arguments, "sample_rate": self.sample_rate}
-
-    def serialize(self, **infos: Any) -> dict[str, Any]:
-        """Asteroid's model dictionary, in plain Python and tensors only.
-
-        That is what `torch.load` reads under `weights_only`, so that unpatched Asteroid loads
-        the file; Asteroid's own holds a `TorchVersion`, which it then refuses.
-
-        Args:
-            infos: further entries of `infos`, such as scores or the training's configuration.
-        Raises:
-            ValueError: if a value of theirs has no plain Python equivalent.
-        """
-        from . import __version__
-
-        versions = {
-            "torch_version": str(torch.__version__),
-            "asteroid_version": asteroid.__version__,
-            "asteroid_waveunet_version": __version__,
-        }
-        return {
-            "model_name": type(self).__name__,
-            "state_dict": self.get_state_dict(),
-            "model_args": weights.plain(self.get_model_args()),
-            "infos": weights.plain({"software_versions": versions, **infos}),
-        }
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_conf_or_path: Any, **kwargs: Any) -> WaveUNet:
-        """A trained model from a file, a folder, the Hugging Face Hub, a URL or a dictionary.
-
-        Nothing in a file is run, and its sizes are compared with its weights before anything is
-        built. What was downloaded once is loaded without a network.
-
-        Args:
-            pretrained_model_conf_or_path: one of
-
-                * a folder with `model.safetensors`, or else `pytorch_model.bin`;
-                * a file: `.safetensors`, `.bin`, `.pth`, or a `.ckpt` of a training here;
-                * `"user/model"` or `"user/model@revision"` on the Hub;
-                * the URL of such a file, with `#sha256=...` behind it if that is to be checked;
-                * what `serialize()` returns.
-            kwargs: arguments of the constructor that replace the stored ones: names of as many
-                `sources`, `sample_rate`, `output_activation`, `context`. The others decide on
-                the shapes of weights.
-        Returns:
-            The model, in evaluation mode.
-        Raises:
-            FileNotFoundError: if there is no such file, folder or model on the Hub.
-            OSError: if it cannot be downloaded, or came damaged.
-            ValueError: if it is corrupt, would run code, holds another kind of model or
-                arguments out of their range, or an argument cannot be replaced.
-
-        >>> model = WaveUNet(levels=4, sources=("accompaniment", "vocals"))
-        >>> WaveUNet.from_pretrained(model.serialize(), sources=("music", "speech")).sources
-        ('music', 'speech')
-        """
-        conf = weights.read(pretrained_model_conf_or_path)
-        if conf["model_name"] != cls.__name__:
-            raise ValueError(
-                f"These are weights of a {conf['model_name']}, not of a {cls.__name__}; "
-                "asteroid.models.BaseModel.from_pretrained loads them."
-            )
-        stored = cls._outline(conf["model_args"])
-        arguments.check_replaced(stored.get_model_args(), kwargs)
-        model = cls._outline({**conf["model_args"], **kwargs}) if kwargs else stored
-        weights.fill(model, conf["state_dict"])
-        return model.eval()
-
-    @classmethod
-    def _outline(cls, model_args: dict[str, Any]) -> WaveUNet:
-        """A model that has shapes only.
-
-        Raises:
-            ValueError: if the arguments are none of this class's, or out of their range.
-        """
-        try:
-            with torch.device("meta"):
-                return cls(**model_args)
-        except TypeError as reason:
-            raise ValueError(f"These arguments are no {cls.__name__}'s: {reason}.") from reason
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the length of a `with` block."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
+    def stream(self, batch_size: int = 1, dtype: torch.dtype | None = None) -> Stream:
+        """See `Stream`: one seamless pass, that computes no sample twice."""
+        return Stream(self, batch_size, dtype)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from .step import Memory
-from .streaming import Stream
+from .streaming import BlockStream
 
 if TYPE_CHECKING:
-    from .model import WaveUNet
+    from .source_model import SourceModel
 
 __all__ = ["Consistent", "Queue", "Shifted", "check_shifts"]
 
@@ -34,7 +34,7 @@ class Queue:
         return first
 
 
-def check_shifts(shifts: int, model: WaveUNet) -> int:
+def check_shifts(shifts: int, model: SourceModel) -> int:
     """The model's step, within which shifts are spread.
 
     Raises:
@@ -57,7 +57,7 @@ class Shifted:
 
     Args:
         shifts: how many; they are spread evenly over one step.
-        model, batch_size, dtype: as `Stream`'s.
+        model, batch_size, dtype: as `model.stream`'s.
     Raises:
         ValueError: if `shifts` is not between 1 and the step.
 
@@ -68,19 +68,19 @@ class Shifted:
     """
 
     def __init__(
-        self, model: WaveUNet, shifts: int, batch_size: int = 1, dtype: torch.dtype | None = None
+        self, model: SourceModel, shifts: int, batch_size: int = 1, dtype: torch.dtype | None = None
     ):
         step = check_shifts(shifts, model)
         self._shifts = [index * step // shifts for index in range(shifts)]
         self._last = self._shifts[-1]
-        self._stream = Stream(model, shifts * batch_size, dtype)
+        self._stream = model.stream(shifts * batch_size, dtype)
         self._heard = Memory(self._last, settled=False)
         self._given = Memory(self._last, settled=False)
         self._early = self._last  # estimates still to come of before the track
         self._silence = torch.zeros(batch_size, model.in_channels, self._last)
 
     def feed(self, block: Tensor) -> Tensor:
-        """`(batch, channels, n)` -> `(batch, n_src, channels, m)`; see `Stream.feed`."""
+        """`(batch, channels, n)` -> `(batch, n_src, channels, m)`; see `BlockStream.feed`."""
         self._silence = self._silence.to(block)
         n = block.shape[-1]
         heard = self._heard.extend(block.mT).mT
@@ -88,7 +88,7 @@ class Shifted:
         return self._mean(self._stream.feed(torch.cat(late)))
 
     def flush(self) -> Tensor:
-        """The rest; see `Stream.flush`."""
+        """The rest; see `BlockStream.flush`."""
         late = self.feed(self._silence)
         return torch.cat((late, self._mean(self._stream.flush())), dim=-1)
 
@@ -112,23 +112,23 @@ class Consistent:
     those of difference models sum to it already.
 
     Args:
-        stream: a `Stream` or `Shifted`, fed with `(batch, channels, n)`.
+        stream: a stream or `Shifted`, fed with `(batch, channels, n)`.
 
     [1] Wisdom et al. Differentiable consistency constraints for improved deep speech
         enhancement. ICASSP 2019 (mixture consistency, equally weighted).
     """
 
-    def __init__(self, stream: Stream | Shifted):
+    def __init__(self, stream: BlockStream | Shifted):
         self._stream = stream
         self._mixture = Queue()
 
     def feed(self, block: Tensor) -> Tensor:
-        """See `Stream.feed`."""
+        """See `BlockStream.feed`."""
         self._mixture.put(block)
         return self._corrected(self._stream.feed(block))
 
     def flush(self) -> Tensor:
-        """See `Stream.flush`."""
+        """See `BlockStream.flush`."""
         return self._corrected(self._stream.flush())
 
     def _corrected(self, estimates: Tensor) -> Tensor:

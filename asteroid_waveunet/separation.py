@@ -24,7 +24,7 @@ from .streaming import MAX_HOP
 from .track import TrackStream, stream_of
 
 if TYPE_CHECKING:
-    from .model import WaveUNet
+    from .source_model import SourceModel
 
 __all__ = [
     "dispatch",
@@ -41,7 +41,7 @@ Progress = Callable[[int, "int | None"], None]
 
 
 def separate(
-    model: WaveUNet,
+    model: SourceModel,
     track: Tensor | np.ndarray | str | os.PathLike,
     resample: bool = True,
     progress: Progress | None = None,
@@ -81,7 +81,7 @@ def separate(
     raise ValueError(f"A {type(track).__name__} is no track; expected a tensor, array or path.")
 
 
-def dispatch(model: WaveUNet, wav: Any, *args: Any, **kwargs: Any) -> Any:
+def dispatch(model: SourceModel, wav: Any, *args: Any, **kwargs: Any) -> Any:
     """`BaseModel.separate`: files are written beside, tensors and arrays returned."""
     if isinstance(wav, (str, os.PathLike)):
         return file_separate(model, wav, *args, **kwargs)
@@ -89,7 +89,7 @@ def dispatch(model: WaveUNet, wav: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def torch_separate(
-    model: WaveUNet, wav: Tensor, progress: Progress | None = None, **how: Any
+    model: SourceModel, wav: Tensor, progress: Progress | None = None, **how: Any
 ) -> Tensor:
     """The estimates of `model(wav)`, in a memory that a long track does not exceed.
 
@@ -110,7 +110,7 @@ def torch_separate(
     return estimates if wav.ndim == 3 else estimates[0]
 
 
-def numpy_separate(model: WaveUNet, wav: np.ndarray, **how: Any) -> np.ndarray:
+def numpy_separate(model: SourceModel, wav: np.ndarray, **how: Any) -> np.ndarray:
     """`torch_separate` for an array of floats; the estimates have its dtype."""
     if wav.dtype.kind != "f":
         raise ValueError(
@@ -123,7 +123,7 @@ def numpy_separate(model: WaveUNet, wav: np.ndarray, **how: Any) -> np.ndarray:
 
 
 def file_separate(
-    model: WaveUNet,
+    model: SourceModel,
     filename: str | os.PathLike,
     output_dir: str | os.PathLike | None = None,
     force_overwrite: bool = False,
@@ -167,7 +167,7 @@ def file_separate(
 
 
 def separate_file(
-    model: WaveUNet,
+    model: SourceModel,
     path: str | os.PathLike,
     target: Target,
     two_stems: str | None = None,
@@ -215,7 +215,7 @@ def separate_file(
 
 
 def separate_at(
-    model: WaveUNet, samples: Tensor, sample_rate: float, resample: bool = True, **how: Any
+    model: SourceModel, samples: Tensor, sample_rate: float, resample: bool = True, **how: Any
 ) -> Tensor:
     """The sources of `(channels, time)` samples at any rate and with any number of channels.
 

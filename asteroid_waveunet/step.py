@@ -7,30 +7,29 @@ to the speed of a matrix product.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .blocks import LEAKY_SLOPE, LearnedUpsampling, LinearUpsampling, interleave
+from .blocks import LEAKY_SLOPE, LinearUpsampling, Upsampling
 
 if TYPE_CHECKING:
     from .model import WaveUNet
 
 __all__ = ["Memory", "Step", "polyphase"]
 
-Upsampling = LinearUpsampling | LearnedUpsampling
-
 
 class Memory:
     """Puts the last `length` samples of a signal before those that come next.
 
-    Before the first of them it is silent, or `settled`: as if it had been constant forever.
+    Before the first of them it is silent, or `settled`: as if they had come over and over.
 
-    >>> memory = Memory(2, settled=True)
+    >>> memory = Memory(3, settled=True)
     >>> [memory.extend(torch.tensor(x)[None, :, None]).flatten().tolist() for x in ([1, 2], [3])]
-    [[1, 1, 1, 2], [1, 2, 3]]
+    [[2, 1, 2, 1, 2], [2, 1, 2, 3]]
     """
 
     def __init__(self, length: int, settled: bool):
@@ -44,8 +43,10 @@ class Memory:
             return new
         if self.held is None:
             batch_size, _, channels = new.shape
-            silence = new.new_zeros(batch_size, self.length, channels)
-            self.held = silence + new[:, :1] if self.settled else silence
+            self.held = new.new_zeros(batch_size, self.length, channels)
+            if self.settled:
+                times = -(-self.length // new.shape[1])
+                self.held = new.repeat(1, times, 1)[:, -self.length :]
         extended = torch.cat((self.held, new), dim=1)
         last = extended[:, -self.length :]
         # A short view would keep all of it alive; a long one saves its copy.
@@ -53,20 +54,21 @@ class Memory:
         return extended
 
 
-def polyphase(kernel: Tensor, earlier: Tensor) -> Tensor:
+def polyphase(kernel: Tensor, taps: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     """Upsampling by two and a convolution of its result, as one convolution before it.
 
-    A new sample is `earlier` times the one before plus `1 - earlier` times the one after. With
-    x[i] at 2i, the upsampled signal at an even position 2i is x[i], at an odd one 2i - 1 both
-    x[i - 1] and x[i]; each tap of the kernel goes where its sample comes from.
+    With x[i] at 2i, the upsampled signal at an even position 2i is `own @ x[i]`, at an odd one
+    2i - 1 `before @ x[i - 1] + after @ x[i]`; each tap of the kernel goes where its sample comes
+    from.
 
     Args:
         kernel: `(out, in, k)`, to be applied to the upsampled signal.
-        earlier: `(in,)`.
+        taps: before, own and after, `(in, in)` each; see `blocks.taps_between`.
     Returns:
         `(2 * out, in, (k + 1) // 2 + 1)`: its outputs for a sample are the two for the
         positions 2i - 1 and 2i, one after the other.
     """
+    before, own, after = taps
     n_out, n_in, n_taps = kernel.shape
     reach = (n_taps + 1) // 2
     phases = kernel.new_zeros(2, n_out, n_in, reach + 1)
@@ -74,10 +76,10 @@ def polyphase(kernel: Tensor, earlier: Tensor) -> Tensor:
         for age, tap in enumerate(kernel.unbind(-1)[::-1]):
             sample, between = divmod(newest - age, 2)
             if between:
-                phase[..., reach + sample] += tap * earlier
-                phase[..., reach + sample + 1] += tap * (1 - earlier)
+                phase[..., reach + sample] += tap @ before
+                phase[..., reach + sample + 1] += tap @ after
             else:
-                phase[..., reach + sample] += tap
+                phase[..., reach + sample] += tap @ own
     return phases.flatten(0, 1)
 
 
@@ -110,7 +112,8 @@ class UpsampledConvolution:
     """
 
     def __init__(self, upsampling: Upsampling, weight: Tensor, dtype: torch.dtype):
-        weight = polyphase(weight, upsampling.earlier.to(weight))
+        before, own, after = (tap.to(weight) for tap in upsampling.taps)
+        weight = polyphase(weight, (before, own, after))
         self.convolution = Convolution(weight.to(dtype), None, settled=True)
         self.memories = [self.convolution.memory]
 
@@ -125,7 +128,7 @@ class PaddedUpsampledConvolution:
     """
 
     def __init__(self, upsampling: Upsampling, weight: Tensor, dtype: torch.dtype):
-        self.earlier = upsampling.earlier.to(weight).to(dtype)
+        self.upsampling = copy.deepcopy(upsampling).to(dtype)
         self.repeats_last = isinstance(upsampling, LinearUpsampling)
         self.last = Memory(1, settled=False)
         self.convolution = Convolution(weight.to(dtype), None, settled=False)
@@ -138,9 +141,8 @@ class PaddedUpsampledConvolution:
             beyond = (end - start + 1) // 2
             if 0 < beyond < extended.shape[1]:
                 extended[:, beyond] = extended[:, beyond - 1]
-        x = extended[:, 1:]
-        between = self.earlier * extended[:, :-1] + (1 - self.earlier) * x
-        upsampled = interleave(between.mT, x.mT).mT
+        # From between the sample that is held and the first, up to the last.
+        upsampled = self.upsampling(extended.mT)[..., 1 : 2 * x.shape[1] + 1].mT
         return self.convolution(silenced_outside(upsampled, start, end))
 
 
@@ -166,8 +168,9 @@ class Step:
             sum to it.
 
     Before the first hop there is silence without end. With context that is what the model wants
-    around a track, and one hop of silence settles every layer; with same padding the layers begin
-    with zeros of their own.
+    around a track, and one hop of silence settles every layer: what a layer makes of silence is
+    constant or, after transposed convolutions, repeats itself with the step, which is the hop.
+    With same padding the layers begin with zeros of their own.
     """
 
     def __init__(self, model: WaveUNet, dtype: torch.dtype | None = None):

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from . import audio
 from .audio import Resampler
 from .refinement import Consistent, Shifted
-from .streaming import MAX_HOP, Stream
+from .streaming import MAX_HOP, BlockStream
 
 if TYPE_CHECKING:
-    from .model import WaveUNet
+    from .source_model import SourceModel
 
 __all__ = ["PRECISIONS", "TrackStream", "stream_of"]
 
@@ -22,12 +22,12 @@ PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat1
 
 
 def stream_of(
-    model: WaveUNet,
+    model: SourceModel,
     batch_size: int,
     precision: str = "fp32",
     shifts: int = 1,
     mixture_consistency: bool = False,
-) -> Stream | Shifted | Consistent:
+) -> BlockStream | Shifted | Consistent:
     """The stream that does what is asked, for blocks `(batch, channels, n)`.
 
     Args:
@@ -42,7 +42,7 @@ def stream_of(
         raise ValueError(f"precision is {precision!r}; expected {' or '.join(PRECISIONS)}.")
     dtype = PRECISIONS[precision]
     if shifts == 1:
-        stream: Stream | Shifted = Stream(model, batch_size, dtype)
+        stream: BlockStream | Shifted = model.stream(batch_size, dtype)
     else:
         stream = Shifted(model, shifts, batch_size, dtype)
     return Consistent(stream) if mixture_consistency else stream
@@ -70,7 +70,7 @@ class TrackStream:
 
     def __init__(
         self,
-        model: WaveUNet,
+        model: SourceModel,
         sample_rate: float,
         channels: int,
         resample: bool = True,

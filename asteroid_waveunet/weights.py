@@ -165,8 +165,13 @@ def fill(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
             "corrupt, or its training diverged."
         )
     if any(parameter.is_meta for parameter in model.parameters()):
-        model.to_empty(device="cpu")
-    model.load_state_dict(state_dict)
+        own = {
+            name: state_dict[name].detach().to("cpu", tensor.dtype, copy=True).contiguous()
+            for name, tensor in model.state_dict().items()
+        }
+        model.load_state_dict(own, assign=True)
+    else:
+        model.load_state_dict(state_dict)
 
 
 def _locate(source: str | os.PathLike) -> Path:
@@ -225,7 +230,10 @@ def _checked(conf: Any, name: str) -> dict[str, Any]:
         )
     for key, tensor in found["state_dict"].items():
         dense = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
-        if not isinstance(key, str) or not dense or tensor.is_meta or tensor.dtype not in FLOATS:
+        # Batch normalisation counts its batches, and is the only one to store whole numbers.
+        counts = str(key).endswith(".num_batches_tracked")
+        dtypes = (torch.int64,) if counts else FLOATS
+        if not isinstance(key, str) or not dense or tensor.is_meta or tensor.dtype not in dtypes:
             kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
             raise ValueError(
                 f"{name} holds no Asteroid model: {key!r} in its state_dict is no dense tensor of "

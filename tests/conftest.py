@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import torch
 from hypothesis import strategies as st
 from songs import write_song
 
-from asteroid_waveunet import WaveUNet
+from asteroid_waveunet import MRCAE, SpectrogramUNet, TasNet, WaveUNet
+from asteroid_waveunet.streaming import BlockStream
 
 # Arguments of WaveUNet: all that it can be, in sizes that run in milliseconds.
 configurations = st.fixed_dictionaries(
@@ -23,12 +25,31 @@ configurations = st.fixed_dictionaries(
         down_kernel_size=st.integers(1, 6),
         up_kernel_size=st.integers(1, 6),
         output_kernel_size=st.integers(1, 4),
-        upsampling=st.sampled_from(["linear", "learned"]),
+        upsampling=st.sampled_from(["linear", "learned", "transposed"]),
         output=st.sampled_from(["direct", "difference"]),
         output_activation=st.sampled_from(["tanh", "linear"]),
         context=st.booleans(),
     )
 )
+
+# The systems of the comparison in sizes that run in milliseconds.
+SYSTEMS = {
+    "spectrogram": functools.partial(
+        SpectrogramUNet, window=16, hop=12, levels=2, initial_filters=3
+    ),
+    "tasnet": functools.partial(
+        TasNet,
+        n_filters=8,
+        kernel_size=6,
+        n_blocks=2,
+        n_repeats=2,
+        bn_chan=5,
+        hid_chan=7,
+        skip_chan=4,
+        norm_type="cLN",
+    ),
+    "mrcae": functools.partial(MRCAE, filters=3, kernel_sizes=(1, 4, 9), in_channels=1),
+}
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -57,6 +78,17 @@ def assert_same_model(one: torch.nn.Module, other: torch.nn.Module, mixture: tor
     assert state.keys() == other_state.keys()
     assert all(torch.equal(state[name], other_state[name]) for name in state)
     torch.testing.assert_close(one(mixture), other(mixture), atol=1e-5, rtol=0)
+
+
+def in_blocks(track: torch.Tensor, cuts: list[int]) -> list[torch.Tensor]:
+    """A track cut at these places."""
+    ends = sorted(min(cut, track.shape[-1]) for cut in cuts)
+    return list(track.tensor_split(ends, dim=-1))
+
+
+def streamed(stream: BlockStream, blocks: list[torch.Tensor]) -> torch.Tensor:
+    """All estimates that a stream gives for blocks."""
+    return torch.cat([*map(stream.feed, blocks), stream.flush()], dim=-1)
 
 
 @pytest.fixture(autouse=True)

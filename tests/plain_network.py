@@ -22,7 +22,16 @@ def convolve(x, kernel, bias, context):
 
 
 def upsample(x, weight, context):
-    """n -> 2n - 1 with context, else 2n; `weight` None for linear, which repeats the edge."""
+    """n -> 2n - 1 with context, else 2n.
+
+    `weight` None for linear, which repeats the edge; `(channels,)` for learned; for transposed
+    convolution `(in, out, 3)`: each sample is added to three of twice the rate.
+    """
+    if weight is not None and weight.ndim == 3:
+        added = np.zeros((2 * len(x) + 1, weight.shape[1]))
+        for k in range(len(x)):
+            added[2 * k : 2 * k + 3] += np.einsum("i,iot->to", x[k], weight)
+        return added[1:-1] if context else added[1:]
     w = 0.5 if weight is None else 1 / (1 + np.exp(-weight))
     rows = []
     for k in range(len(x)):

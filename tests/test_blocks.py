@@ -13,20 +13,35 @@ from asteroid_waveunet.blocks import (
     LearnedUpsampling,
     LinearUpsampling,
     OutputHead,
+    TransposedUpsampling,
     centre_crop,
     conv1d,
 )
 
 
 @pytest.mark.parametrize("context", [True, False])
-@pytest.mark.parametrize("block", [LinearUpsampling, LearnedUpsampling])
+@pytest.mark.parametrize("block", [LinearUpsampling, LearnedUpsampling, TransposedUpsampling])
 @pytest.mark.parametrize("length", [1, 2, 7])
 def test_upsampling_is_the_loop(block, context, length):
     up = block(3, context).double()
     x = torch.randn(1, 3, length, dtype=torch.float64)
-    weight = up.weight.detach().numpy() if block is LearnedUpsampling else None
+    weight = None if block is LinearUpsampling else up.weight.detach().numpy()
     expected = upsample(x[0].T.numpy(), weight, context)
     torch.testing.assert_close(up(x)[0].T.detach(), torch.from_numpy(expected))
+
+
+def test_linear_interpolation_is_a_transposed_convolution_whose_taps_interpolate():
+    transposed = TransposedUpsampling(3, context=True)
+    transposed.weight.data = torch.eye(3)[..., None] * torch.tensor([0.5, 1, 0.5])
+    x = torch.randn(2, 3, 7)
+    torch.testing.assert_close(transposed(x).detach(), LinearUpsampling(3, context=True)(x))
+
+
+def test_transposed_upsampling_makes_a_constant_alternate():
+    """Why the paper interpolates: each phase has taps of its own."""
+    out = TransposedUpsampling(3, context=True)(torch.ones(1, 3, 8)).detach()
+    torch.testing.assert_close(out[..., 2:], out[..., :-2])
+    assert (out[..., 1:] - out[..., :-1]).abs().min() > 0.01
 
 
 def test_learned_upsampling_weighs_the_earlier_sample_and_ends_in_zero():

@@ -131,9 +131,11 @@ def test_hops_are_the_first_multiple_that_is_long_enough(tmp_path, monkeypatch):
     assert export_step(tiny(), tmp_path / "step.pt", "torchscript").hop == 12
 
 
-def test_same_padding_is_refused(tmp_path):
+def test_what_repeats_no_one_step_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"same padding .*zeros.*no one step.*M3 to M7"):
         export_step(tiny(context=False), tmp_path / "step.onnx")
+    with pytest.raises(ValueError, match=r"'transposed'.*silence.*linear or learned"):
+        export_step(tiny(upsampling="transposed"), tmp_path / "step.pt", "torchscript")
     assert os.listdir(tmp_path) == []
 
 

@@ -18,7 +18,7 @@ from asteroid.losses import (
 )
 from conftest import tiny
 
-from asteroid_waveunet.losses import ChannelsInTime
+from asteroid_waveunet.losses import ChannelsInTime, MagnitudeL1
 
 
 def spectral():
@@ -124,3 +124,24 @@ def test_asteroids_own_system_trains_it_as_it_is(tmp_path, channels):
         trainer.fit(system)
     assert trainer.current_epoch == 2
     assert torch.isfinite(trainer.callback_metrics["val_loss"])
+
+
+def test_the_error_of_magnitudes_does_not_hear_the_phase():
+    """The mean over all values of the plain transform, framed as the model frames."""
+    loss = MagnitudeL1(window=64, hop=48)
+    targets = torch.randn(2, 3, 2, 48 * 9 - 16)
+    assert loss(targets, targets) == 0 and loss(-targets, targets) == 0
+    spectrum = loss.spectrum
+    padded = torch.nn.functional.pad(0.5 * targets.flatten(0, -2), (16, 16))
+    frames = padded.unfold(-1, 64, 48) * torch.hann_window(64)
+    expected = torch.fft.rfft(frames).abs().mean()
+    torch.testing.assert_close(loss(1.5 * targets, targets), expected)
+    assert spectrum.analyse(padded).shape[-1] == frames.shape[1] == 9
+
+
+@pytest.mark.parametrize("length", [1, 10, 63, 64, 500])
+def test_the_error_of_magnitudes_takes_signals_of_any_length(length):
+    signals = torch.zeros(2, length)
+    for at in (0, length - 1):  # no sample is left out
+        changed = signals.index_fill(-1, torch.tensor([at]), 1.0)
+        assert MagnitudeL1(window=64, hop=16)(changed, signals) > 0

@@ -128,7 +128,7 @@ def test_an_impossible_length_in_training_names_the_possible_ones():
         ("initial_filters", 2.5, "initial_filters is 2.5"),
         ("up_kernel_size", True, "up_kernel_size is True"),
         ("filter_growth", -1, "filter_growth is -1"),
-        ("upsampling", "cubic", "'cubic'; expected 'linear' or 'learned'"),
+        ("upsampling", "cubic", "'cubic'; expected 'linear' or 'learned' or 'transposed'"),
         ("output", "mask", "'mask'; expected 'direct' or 'difference'"),
         ("output_activation", "relu", "expected 'tanh' or 'linear'"),
         ("context", "valid", "expected True or False"),
@@ -169,7 +169,7 @@ def test_numpy_whole_numbers_are_whole_numbers():
     assert tiny(levels=np.int64(2)).serialize()["model_args"]["levels"] == 2
 
 
-@pytest.mark.parametrize("upsampling", ["linear", "learned"])
+@pytest.mark.parametrize("upsampling", ["linear", "learned", "transposed"])
 def test_torch_export_of_a_context_model_gives_the_same_at_any_length(upsampling):
     model = tiny(in_channels=2, upsampling=upsampling)
     any_length = {"mixture": {2: torch.export.Dim.AUTO}}
@@ -179,7 +179,7 @@ def test_torch_export_of_a_context_model_gives_the_same_at_any_length(upsampling
         torch.testing.assert_close(exported.module()(mixture), model(mixture), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("upsampling", ["linear", "learned"])
+@pytest.mark.parametrize("upsampling", ["linear", "learned", "transposed"])
 def test_torch_export_of_a_padded_model_gives_the_same(upsampling):
     model = tiny(in_channels=2, context=False, upsampling=upsampling)
     mixture = torch.randn(1, 2, 101)

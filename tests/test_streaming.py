@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import configurations, drawn, tiny
+from conftest import configurations, drawn, in_blocks, streamed, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asteroid_waveunet import Stream, WaveUNet, presets, streaming
 from asteroid_waveunet.step import Memory, Step
-
-
-def in_blocks(track: torch.Tensor, cuts: list[int]) -> list[torch.Tensor]:
-    ends = sorted(min(cut, track.shape[-1]) for cut in cuts)
-    return list(track.tensor_split(ends, dim=-1))
-
-
-def streamed(stream: Stream, blocks: list[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([*map(stream.feed, blocks), stream.flush()], dim=-1)
 
 
 @pytest.mark.filterwarnings("ignore:The one source")
@@ -163,10 +154,11 @@ def test_an_ended_stream_says_so(end):
             call()
 
 
-def test_memories_begin_silent_or_settled():
+def test_memories_begin_silent_or_with_what_comes_over_and_over():
     x = torch.arange(1.0, 4.0)[None, :, None]
     assert Memory(2, settled=False).extend(x).flatten().tolist() == [0, 0, 1, 2, 3]
-    assert Memory(2, settled=True).extend(x).flatten().tolist() == [1, 1, 1, 2, 3]
+    assert Memory(2, settled=True).extend(x).flatten().tolist() == [2, 3, 1, 2, 3]
+    assert Memory(4, settled=True).extend(x[:, :1]).flatten().tolist() == [1, 1, 1, 1, 1]
     assert Memory(0, settled=True).extend(x) is x
 
 

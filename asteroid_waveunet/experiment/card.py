@@ -27,7 +27,11 @@ AGGREGATIONS = {
     "median_of_medians": "median over tracks of their medians",
 }
 
-UPSAMPLING = {"linear": "linear interpolation", "learned": "learned interpolation"}
+UPSAMPLING = {
+    "linear": "linear interpolation",
+    "learned": "learned interpolation",
+    "transposed": "strided transposed convolution",
+}
 OUTPUT = {
     "difference": "{last} is the mixture minus the others",
     "direct": "every source is predicted",

@@ -1,0 +1,46 @@
+"""The layers against their formula, with filters of odd and even lengths."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import SYSTEMS, drawn
+from plain_network import convolve
+
+from asteroid_waveunet import MRCAE
+from asteroid_waveunet.mrcae import KERNEL_SIZES, Layer
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("length", [1, 5, 40])
+def test_a_layer_is_its_sets_side_by_side(transposed, length):
+    layer = drawn(Layer(2, 3, KERNEL_SIZES[:2], transposed)).double().eval()
+    x = torch.randn(1, 2, length, dtype=torch.float64)
+    parts = []
+    # A transposed convolution is a convolution in reversed time, channels swapped.
+    axes, time = ((2, 0, 1), slice(None, None, -1)) if transposed else ((2, 1, 0), slice(None))
+    for conv, norm in zip(layer.sets, layer.norms, strict=True):
+        taps = conv.weight.detach().numpy().transpose(axes)
+        part = convolve(x[0].T.numpy()[time], taps, 0.0, context=False)[time]
+        scale, shift = norm.weight.detach().numpy(), norm.bias.detach().numpy()
+        parts.append(part / np.sqrt(1 + norm.eps) * scale + shift)
+    plain = np.concatenate(parts, axis=1)
+    plain = np.where(plain > 0, plain, np.expm1(np.minimum(plain, 0)))
+    np.testing.assert_allclose(layer(x)[0].T.detach(), plain, atol=1e-10)
+
+
+def test_two_layers_encode_and_two_decode_with_filters_of_five_lengths():
+    with torch.device("meta"):
+        model = MRCAE()
+    assert [layer.transposed for layer in model.layers] == [False, False, True, True]
+    for layer in model.layers:
+        assert [conv.kernel_size for conv in layer.sets] == [(k,) for k in (5, 50, 256, 512, 1025)]
+
+
+def test_all_channels_are_heard_at_once():
+    model = drawn(SYSTEMS["mrcae"](in_channels=2)).eval()
+    track = torch.randn(2, 100)
+    with torch.no_grad():
+        changed = model(track * torch.tensor([[1.0], [0.0]]))
+        assert (changed - model(track))[:, 0].abs().max() > 0.01

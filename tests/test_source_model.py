@@ -1,0 +1,191 @@
+"""What holds for every system: shapes, lengths, sizes, files, training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from asteroid.losses import multisrc_mse
+from conftest import SYSTEMS, assert_same_model, drawn, tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asteroid_waveunet import (
+    TasNet,
+    WaveUNet,
+    arguments,
+    conv_tasnet,
+    mrcae,
+    spectrogram_unet,
+    weights,
+)
+from asteroid_waveunet._host import BaseModel
+from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.training import fit
+from asteroid_waveunet.losses import MagnitudeL1
+from asteroid_waveunet.source_model import SourceModel
+
+every_system = pytest.mark.parametrize("name", SYSTEMS)
+
+N_WEIGHTS = {
+    "spectrogram": spectrogram_unet.n_weights,
+    "tasnet": conv_tasnet.n_weights,
+    "mrcae": mrcae.n_weights,
+}
+
+
+@every_system
+@given(channels=st.integers(1, 3), n_src=st.integers(1, 4), length=st.integers(1, 300))
+@settings(deadline=None, max_examples=25)
+def test_any_length_comes_back_as_long_in_the_shapes_of_the_table(name, channels, n_src, length):
+    model = drawn(SYSTEMS[name](sources=list("abcd"[:n_src]), in_channels=channels)).eval()
+    axis = () if channels == 1 else (channels,)
+    mixture = torch.randn(2, channels, length)
+    with torch.no_grad():
+        batch = model(mixture)
+        assert batch.shape == (2, n_src, *axis, length)
+        torch.testing.assert_close(model(mixture[0]), batch[0], atol=1e-5, rtol=0)
+        if channels == 1:
+            assert model(mixture[0, 0]).shape == (n_src, length)
+
+
+@every_system
+@given(asked=st.integers(1, 300))
+@settings(deadline=None, max_examples=20)
+def test_the_context_path_gives_the_stated_lengths(name, asked):
+    """What the recipe's segments are cut to, whatever the system."""
+    model = SYSTEMS[name]().eval()
+    lengths = model.geometry.fit(asked)
+    assert asked <= lengths.output < asked + model.geometry.step
+    with torch.no_grad():
+        estimates = model.forward_context(torch.randn(1, 1, lengths.input))
+    assert estimates.shape == (1, model.n_src, lengths.output)
+    with pytest.raises(ValueError, match="fits no output of this model|empty"):
+        model.forward_context(torch.zeros(1, 1, lengths.input - lengths.output))
+
+
+@every_system
+def test_an_estimate_depends_on_the_mixture_within_reach_only(name):
+    model = drawn(SYSTEMS[name]()).double().eval()
+    at = 3 * model.reach
+    track = torch.randn(1, 6 * model.reach, dtype=torch.float64, requires_grad=True)
+    model(track)[:, at].sum().backward()
+    seen = track.grad[0].nonzero()[:, 0]
+    assert at - model.reach <= seen.min() and seen.max() <= at + model.reach
+    assert seen.max() - seen.min() > 0.4 * model.reach, "or pieces overlap for nothing"
+
+
+@pytest.mark.parametrize("name", ["spectrogram", "tasnet"])
+def test_each_channel_is_separated_by_itself(name):
+    mono, stereo = (drawn(SYSTEMS[name](in_channels=n)).eval() for n in (1, 2))
+    track = torch.randn(2, 200)
+    with torch.no_grad():
+        both = stereo(track)
+        for channel in range(2):
+            alone = mono(track[channel])
+            torch.testing.assert_close(both[:, channel], alone, atol=1e-5, rtol=0)
+
+
+@every_system
+@pytest.mark.parametrize("n_src", [1, 3])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_number_of_weights_is_the_arithmetics(name, n_src, channels):
+    model = SYSTEMS[name](sources=list("abc"[:n_src]), in_channels=channels)
+    expected = sum(parameter.numel() for parameter in model.parameters())
+    assert N_WEIGHTS[name](model.get_model_args()) == expected < arguments.MAX_WEIGHTS
+
+
+@every_system
+@pytest.mark.parametrize("file", [weights.BIN, weights.SAFETENSORS])
+def test_there_and_back_through_real_files(name, file, tmp_path):
+    model = drawn(SYSTEMS[name](sources=("x", "y", "z"), sample_rate=16000))
+    model.train()(torch.randn(2, 1, 500))  # statistics of a batch normalisation, where there is one
+    weights.save(model.eval().serialize(), tmp_path)
+    mixture = torch.randn(1, 300)
+    for kind in (type(model), SourceModel):
+        loaded = kind.from_pretrained(tmp_path / file)
+        assert type(loaded) is type(model)
+        assert loaded.get_model_args() == model.get_model_args()
+        assert_same_model(loaded, model, mixture)
+
+
+@every_system
+def test_unpatched_asteroid_loads_what_is_stored(name, tmp_path):
+    model = drawn(SYSTEMS[name]()).eval()
+    weights.save(model.serialize(), tmp_path)
+    loaded = BaseModel.from_pretrained(str(tmp_path / weights.BIN)).eval()
+    assert type(loaded) is type(model)
+    assert_same_model(loaded, model, torch.randn(1, 300))
+
+
+def test_one_system_is_not_taken_for_another():
+    conf = SYSTEMS["tasnet"]().serialize()
+    with pytest.raises(ValueError, match="weights of a TasNet, not of a WaveUNet"):
+        WaveUNet.from_pretrained(conf)
+    with pytest.raises(ValueError, match="weights of a DPRNNTasNet, not of a SourceModel"):
+        SourceModel.from_pretrained({**conf, "model_name": "DPRNNTasNet"})
+    assert isinstance(SourceModel.from_pretrained(tiny().serialize()), WaveUNet)
+
+
+def test_what_decides_on_the_weights_cannot_be_replaced():
+    conf = SYSTEMS["tasnet"]().serialize()
+    assert TasNet.from_pretrained(conf, sources=("a", "b"), sample_rate=8000).sources == ("a", "b")
+    with pytest.raises(ValueError, match=r"n_blocks=3 is not .* sample_rate can be replaced"):
+        TasNet.from_pretrained(conf, n_blocks=3)
+
+
+@every_system
+@pytest.mark.parametrize(
+    "loss", [lambda e, t: multisrc_mse(e, t).mean(), MagnitudeL1(window=16, hop=12)]
+)
+def test_training_brings_the_loss_down(name, loss):
+    model = SYSTEMS[name]().train()
+    lengths, left = model.geometry.fit(400), model.geometry.left_context
+    targets = torch.randn(4, 2, lengths.input) * torch.tensor([1.0, 0.1])[:, None]
+    mixture = targets.sum(dim=1, keepdim=True)
+    targets = targets[..., left : left + lengths.output]
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(12):
+        optimizer.zero_grad()
+        losses.append(loss(model.forward_context(mixture), targets))
+        losses[-1].backward()
+        idle = {n for n, parameter in model.named_parameters() if parameter.grad is None}
+        assert all("TCN.3.res_conv" in n for n in idle), "Asteroid's last block goes nowhere else"
+        optimizer.step()
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@every_system
+def test_the_recipe_s_own_training_takes_it_as_it_is(name, tmp_path):
+    """Its checkpoints, and the best model, load again: statistics and counts included."""
+    model = SYSTEMS[name]()
+    lengths, left = model.geometry.fit(200), model.geometry.left_context
+    groups = torch.randn(6, 2, lengths.input)
+    items = [(g.sum(dim=0, keepdim=True), g[:, left : left + lengths.output]) for g in groups]
+    settings = Training(batch_size=3, max_epochs=1, num_workers=0, lr=1e-3)
+    best = fit(model, items, items, tmp_path, settings)
+    for stored in ("best_model.pth", "checkpoints/last.ckpt"):
+        loaded = SourceModel.from_pretrained(tmp_path / stored)
+        assert_same_model(loaded, best, torch.randn(1, 100))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "value", "says"),
+    [
+        ("spectrogram", "levels", 0, "levels is 0; expected a whole number, 1 to 12"),
+        ("spectrogram", "hop", 13, "hop is 13; expected 1 to 12"),
+        ("spectrogram", "window", 12, "window is 12; expected a multiple of 8"),
+        ("spectrogram", "initial_filters", 2**16, "make a model of .* Lower levels or initial"),
+        ("spectrogram", "sources", (), "distinct names"),
+        ("tasnet", "kernel_size", 7, "kernel_size is 7; expected an even number"),
+        ("tasnet", "norm_type", "bN", "'bN'; expected 'gLN' or 'cLN'"),
+        ("tasnet", "hid_chan", 2**16 + 1, "hid_chan is 65537"),
+        ("mrcae", "kernel_sizes", [], "kernel_sizes is"),
+        ("mrcae", "kernel_sizes", [5, 0], "kernel_sizes is 0; expected a whole number"),
+        ("mrcae", "filters", 2**16, "make a model of .* Lower filters"),
+        ("mrcae", "sample_rate", 0.5, "sample_rate is 0.5"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(name, argument, value, says):
+    with pytest.raises(ValueError, match=says):
+        SYSTEMS[name](**{argument: value})

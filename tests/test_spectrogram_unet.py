@@ -1,0 +1,93 @@
+"""U7: its sizes, its padding, its masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import SYSTEMS, drawn
+from torch.nn import functional as F
+
+from asteroid_waveunet import SpectrogramUNet
+from asteroid_waveunet.geometry import Lengths
+from asteroid_waveunet.spectrogram_unet import Doubling, Halving, MaskUNet
+
+
+def test_the_sizes_are_the_papers():
+    with torch.device("meta"):
+        model = SpectrogramUNet()
+    assert model.geometry.fit(98048) == Lengths(input=98560, output=98048)
+    for network in model.networks:
+        assert [down.conv.out_channels for down in network.down] == [16, 32, 64, 128, 256, 512]
+        assert [up[0].conv.out_channels for up in network.up] == [256, 128, 64, 32, 16]
+        assert [up[0].conv.in_channels for up in network.up] == [512, 512, 256, 128, 64]
+        assert (network.mask.conv.in_channels, network.mask.conv.out_channels) == (32, 1)
+
+
+def test_down_pads_as_tensorflow():
+    """Of an even length, one zero before and two behind; an output at 2i sees 2i - 1 to 2i + 3."""
+    halving = Halving(1, 1).double().eval()
+    x = torch.randn(1, 1, 6, 8, dtype=torch.float64)
+    kernel = halving.conv.weight[0, 0]
+    expected = torch.zeros(3, 4, dtype=torch.float64)
+    for i in range(3):
+        for j in range(4):
+            for a in range(5):
+                for b in range(5):
+                    row, column = 2 * i - 1 + a, 2 * j - 1 + b
+                    if 0 <= row < 6 and 0 <= column < 8:
+                        expected[i, j] += kernel[a, b] * x[0, 0, row, column]
+    expected = F.leaky_relu(expected / (1 + 1e-5) ** 0.5, 0.2)
+    torch.testing.assert_close(halving(x)[0, 0].detach(), expected.detach())
+
+
+def test_up_is_the_transpose_of_down():
+    halving, doubling = Halving(2, 3).double(), Doubling(3, 2).double()
+    doubling.conv.weight.data = halving.conv.weight.data
+    x, y = (torch.randn(s, dtype=torch.float64) for s in ((1, 2, 6, 8), (1, 3, 3, 4)))
+    down, up = halving.conv(F.pad(x, (1, 2, 1, 2))), doubling(y)
+    torch.testing.assert_close((down * y).sum(), (x * up).sum())
+
+
+@pytest.mark.parametrize("length", [1, 5, 500, 777])
+def test_a_mask_of_one_gives_the_mixture_but_for_half_of_the_last_frequency(length):
+    """To the edges, whatever the length; by NumPy's transform, a frame at a time."""
+    window, hop = 64, 48
+    model = SpectrogramUNet(window=window, hop=hop, levels=2, initial_filters=3).eval()
+    for network in model.networks:
+        network.mask.conv.bias.data.fill_(100)
+    mixture = torch.randn(1, length)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+    padded = np.pad(mixture[0].double().numpy(), (window - hop, 2 * window))
+    expected, power = np.zeros_like(padded), np.zeros_like(padded)
+    for start in range(0, len(padded) - window + 1, hop):
+        spectrum = np.fft.rfft(padded[start : start + window] * hann)
+        spectrum[-1] /= 2
+        expected[start : start + window] += np.fft.irfft(spectrum) * hann
+        power[start : start + window] += hann**2
+    inside = slice(window - hop, window - hop + length)
+    expected = torch.from_numpy(expected[inside] / power[inside]).float()
+    with torch.no_grad():
+        for estimate in model(mixture):
+            torch.testing.assert_close(estimate, expected, atol=1e-5, rtol=0)
+
+
+def test_masks_are_between_nothing_and_all():
+    network = drawn(MaskUNet(levels=3, initial_filters=2)).eval()
+    mask = network(5 * torch.randn(2, 1, 16, 24))
+    assert mask.shape == (2, 1, 16, 24)
+    assert 0 <= mask.min() < 0.4 and 0.6 < mask.max() <= 1
+
+
+def test_dropout_is_in_training_only():
+    network = MaskUNet(levels=5, initial_filters=2)
+    x = torch.randn(1, 1, 32, 32)
+    assert torch.equal(network.eval()(x), network(x))
+    network.train()
+    x = x.repeat(2, 1, 1, 1)  # the lowest level has one value, whose variance is over the batch
+    assert not torch.equal(network(x), network(x))
+
+
+def test_levels_may_be_one():
+    model = SYSTEMS["spectrogram"](levels=1)
+    assert model(torch.randn(1, 100)).shape == (2, 100)
