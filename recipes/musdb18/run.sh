@@ -9,7 +9,8 @@
 # --repo_id user/name, on the Hub). What is done is skipped when the command is run again; a training
 # that was killed goes on. SIGTERM and Ctrl-C save it first.
 #
-#   --conf NAME|FILE     a file of conf/ (demo, small, fast, m1 ... m7, m5_highsr) or other
+#   --conf NAME|FILE     a file of conf/ (demo, small, fast, m1 ... m7, m5_highsr; m4_same,
+#                        m4_transposed, u7, u7a, tasnet, tasnet_mse, mrcae) or other
 #                        (demo; small with --data; an experiment's own if it has begun and
 #                        only its --tag is given)
 #   --data NAME|DIR      demo, musdb18, musdb18hq, ccmixter, or a folder in MUSDB18's layout, stems
