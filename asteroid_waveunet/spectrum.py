@@ -68,7 +68,7 @@ class Spectrum(nn.Module):
     def analyse(self, signals: Tensor) -> Tensor:
         """`(batch, time)` -> `(batch, window + 2, frames)`, the real parts, then the imaginary."""
         with torch.autocast(signals.device.type, enabled=False):
-            return self.encoder(signals[:, None].to(self.gain))
+            return self.encoder(signals[:, None].to(self.gain.dtype))
 
     def magnitudes(self, spectra: Tensor) -> Tensor:
         """`(batch, window + 2, frames)` -> `(batch, window / 2 + 1, frames)`."""
@@ -79,7 +79,7 @@ class Spectrum(nn.Module):
     def synthesise(self, spectra: Tensor) -> Tensor:
         """`(..., window + 2, frames)` -> `(..., time)`, hop * (frames - 1) + window samples."""
         with torch.autocast(spectra.device.type, enabled=False):
-            flat = self.decoder(spectra.reshape(-1, *spectra.shape[-2:]).to(self.gain))
+            flat = self.decoder(spectra.reshape(-1, *spectra.shape[-2:]).to(self.gain.dtype))
         return flat.reshape(*spectra.shape[:-2], -1)
 
 
