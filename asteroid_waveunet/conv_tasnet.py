@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from . import arguments
 from ._host import asteroid, register
 from .geometry import LengthRule
+from .precision import own_precision
 from .source_model import PerChannel
 
 __all__ = ["TasNet", "n_weights"]
@@ -107,17 +107,9 @@ class TasNet(PerChannel):
 
     def _mono(self, mixture: Tensor) -> Tensor:
         context = self.geometry.context
-        with _without_float16(mixture.device.type):
+        with own_precision(mixture.device, instead_of=(torch.float16,)):
             estimates = self.net(mixture[:, None])
         return estimates[..., context : mixture.shape[-1] - context]
-
-
-def _without_float16(device: str) -> AbstractContextManager:
-    """No mixed precision if it is with float16; otherwise what there is."""
-    mixed = torch.is_autocast_enabled(device)
-    if mixed and torch.get_autocast_dtype(device) == torch.float16:
-        return torch.autocast(device, enabled=False)
-    return nullcontext()
 
 
 def check(given: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from ._host import register
 from .blocks import LEAKY_SLOPE, glorot_uniform_
 from .geometry import LengthRule
 from .source_model import PerChannel
-from .spectrum import Spectrum
+from .spectrum import Spectrum, check_sizes
 
 __all__ = ["MaskUNet", "SpectrogramUNet", "n_weights"]
 
@@ -189,11 +189,7 @@ def check(given: Mapping[str, Any]) -> None:
             f"window is {given['window']}; expected a multiple of {multiple}, so that half of it "
             f"can be halved {given['levels']} times (levels)."
         )
-    if given["hop"] > 3 * given["window"] // 4:
-        raise ValueError(
-            f"hop is {given['hop']}; expected 1 to {3 * given['window'] // 4}, three quarters of "
-            "the window."
-        )
+    check_sizes(given["window"], given["hop"])
     arguments.check_size(n_weights(given), "levels or initial_filters")
 
 

@@ -203,6 +203,12 @@ def test_it_compiles(name):
 
 
 @every_system
+def test_shapes_alone_go_through_it(name):
+    """On the meta device, where what a network costs is counted."""
+    assert SYSTEMS[name]().to("meta")(torch.zeros(1, 100, device="meta")).shape == (2, 100)
+
+
+@every_system
 def test_silence_has_a_gradient(name):
     model = SYSTEMS[name]().train()
     model(torch.zeros(2, 1, 100)).square().sum().backward()
