@@ -14,8 +14,7 @@ dependencies = [
     "soxr",
 ]
 
-from asteroid_waveunet import WaveUNet as _WaveUNet  # noqa: E402
-from asteroid_waveunet import presets as _presets  # noqa: E402
+import asteroid_waveunet as _package  # noqa: E402
 
 
 def waveunet(name_or_path=None, **model_args):
@@ -30,16 +29,50 @@ def waveunet(name_or_path=None, **model_args):
     >>> model(torch.zeros(1, 22050)).shape
     torch.Size([2, 22050])
     """
+    return _model(_package.WaveUNet, name_or_path, model_args)
+
+
+def spectrogramunet(name_or_path=None, **model_args):
+    """The spectrogram U-Net, the paper's U7, with arguments of `SpectrogramUNet`; see `waveunet`.
+
+    >>> import torch
+    >>> torch.hub.load(".", "spectrogramunet", source="local", initial_filters=2).sample_rate
+    8192
+    """
+    return _model(_package.SpectrogramUNet, name_or_path, model_args)
+
+
+def tasnet(name_or_path=None, **model_args):
+    """Asteroid's Conv-TasNet, with arguments of `TasNet`; see `waveunet`.
+
+    >>> import torch
+    >>> torch.hub.load(".", "tasnet", source="local", n_repeats=1, in_channels=2).in_channels
+    2
+    """
+    return _model(_package.TasNet, name_or_path, model_args)
+
+
+def mrcae(name_or_path=None, **model_args):
+    """The multi-resolution convolutional auto-encoder, with arguments of `MRCAE`; see `waveunet`.
+
+    >>> import torch
+    >>> torch.hub.load(".", "mrcae", source="local", filters=2).in_channels
+    2
+    """
+    return _model(_package.MRCAE, name_or_path, model_args)
+
+
+def _model(kind, name_or_path, model_args):
     if name_or_path is None:
-        return _WaveUNet(**model_args)
-    return _WaveUNet.from_pretrained(name_or_path, **model_args)
+        return kind(**model_args)
+    return kind.from_pretrained(name_or_path, **model_args)
 
 
 def _entry(preset):
     def entry(name_or_path=None, **model_args):
         if name_or_path is None:
-            return _presets.make(preset.name, **model_args)
-        return _WaveUNet.from_pretrained(name_or_path, **model_args)
+            return _package.presets.make(preset.name, **model_args)
+        return waveunet(name_or_path, **model_args)
 
     entry.__name__ = preset.name.lower().replace("-", "_")
     entry.__doc__ = f"""The paper's {preset.name} ({preset.source}).
@@ -54,4 +87,4 @@ def _entry(preset):
     return entry
 
 
-globals().update({_e.__name__: _e for _e in map(_entry, _presets.PRESETS.values())})
+globals().update({_e.__name__: _e for _e in map(_entry, _package.presets.PRESETS.values())})

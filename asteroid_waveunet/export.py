@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .files import replacing
+from .geometry import Geometry
 from .step import Convolution, Memory, Step
 from .streaming import Stream
 
@@ -111,8 +112,9 @@ def export_step(
             no less than `DEFAULT_HOP` if None. Longer ones cost less per sample.
         batch_size: tracks side by side, >= 1.
     Raises:
-        ValueError: if the model has no context or transposed upsampling, the format is none,
-            hop or batch size do not fit, or the file does not give what the model gives.
+        ValueError: if the model is no WaveUNet, has no context or transposed upsampling, the
+            format is none, hop or batch size do not fit, or the file does not give what the
+            model gives.
         ModuleNotFoundError: if a package is missing that the format needs.
 
     >>> import tempfile, onnxruntime
@@ -153,6 +155,11 @@ def export_step(
 
 def _check(model: WaveUNet, hop: int | None, batch_size: int) -> int:
     """The hop, if all that is asked for can be had."""
+    if not isinstance(model.geometry, Geometry):
+        raise ValueError(
+            f"A {type(model).__name__} is not fed hop by hop, so that no step of it can be "
+            "exported; expected a WaveUNet. Its weights go into .safetensors or .bin."
+        )
     if not model.get_model_args()["context"]:
         raise ValueError(
             "This model has same padding (context=False, as M1 and M2): its layers see zeros "

@@ -2,9 +2,10 @@
 
     python -m asteroid_waveunet.infer user/model --files song.wav --resample
 
-Asteroid has no discovery of plug-ins, so that its command finds no WaveUNet by itself. And it
-hands files to a function that keeps their first channel, rescales the estimates and cannot write
-stereo ones. Here each model separates by its own method, which is that function for Asteroid's.
+Asteroid has no discovery of plug-ins, so that its command finds no WaveUNet by itself, nor any
+other model here. And it hands files to a function that keeps their first channel, rescales the
+estimates and cannot write stereo ones. Here each model separates by its own method, which is that
+function for Asteroid's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from asteroid import separate as asteroid_separate
 
-from . import WaveUNet
+from .source_model import SourceModel
 
 __all__ = ["main"]
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _separate(model: Any, *args: Any, **kwargs: Any) -> Any:
-    if isinstance(model, WaveUNet):
+    if isinstance(model, SourceModel):
         return model.separate(*args, **kwargs)
     return asteroid_separate.separate(model, *args, **kwargs)
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import arguments, audio
+from . import arguments
 from ._host import register
 from .blocks import LEAKY_SLOPE, DownBlock, OutputHead, UpBlock, centre_crop, conv1d
-from .geometry import Geometry, segment_starts
-from .source_model import SourceModel, evaluating
+from .geometry import Geometry
+from .source_model import SourceModel
 from .streaming import Stream
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["WaveUNet"]
 
@@ -111,47 +114,6 @@ class WaveUNet(SourceModel):
             context,
         )
 
-    def predict_track(self, mixture: Tensor, output_length: int | None = None) -> Tensor:
-        """The reference's segment-wise prediction of a track, for parity with its scores.
-
-        Segments of `output_length` are predicted one by one, each with its own context. Since
-        that length is no multiple of the step, the result depends on where segments begin:
-        `separate` is seamless and cheaper, this is what the paper scored (Evaluate.py:82-145
-        of its code; the resampling there is left to the caller). Always in evaluation mode.
-
-        Args:
-            mixture: `(channels, time)` or `(time,)` at the model's sample rate; for a model of
-                one channel the channels are averaged, a mono track is repeated for the others.
-            output_length: samples per segment, rounded up to a length that fits; 16384, as in
-                the paper, if None.
-        Returns:
-            `(n_src, channels, time)`, for one channel `(n_src, time)`.
-        Raises:
-            ValueError: if the mixture is empty, not finite or of other channels.
-        """
-        lengths = self.geometry.fit(16384 if output_length is None else output_length)
-        track = audio.check_samples(torch.atleast_2d(torch.as_tensor(mixture)))
-        if track.ndim != 2 or (self.in_channels > 1 and len(track) not in (1, self.in_channels)):
-            raise ValueError(
-                f"The track has shape {tuple(track.shape)}; expected (channels, time) with 1 or "
-                f"{self.in_channels} channel(s)."
-            )
-        track = track.to(self.bottleneck.weight)
-        if self.in_channels == 1:
-            track = track.mean(dim=0, keepdim=True)
-        elif track.shape[0] == 1:
-            track = track.expand(self.in_channels, -1)
-        n_samples = track.shape[-1]
-        if n_samples < lengths.input:
-            track = F.pad(track, (0, lengths.input - n_samples))
-        padded = F.pad(track, (self.geometry.left_context, self.geometry.right_context))
-        estimates = track.new_empty(self.n_src, *self._channel_shape, track.shape[-1])
-        with evaluating(self), torch.no_grad():
-            for start in segment_starts(track.shape[-1], lengths.output):
-                segment = padded[..., start : start + lengths.input]
-                estimates[..., start : start + lengths.output] = self.forward_context(segment)
-        return estimates[..., :n_samples]
-
     def _network(self, mixture: Tensor) -> Tensor:
         """`(batch, channels, input)` -> `(batch, n_src, channels, output)`: figure 1 of [1]."""
         x, skips = mixture, []
@@ -162,6 +124,10 @@ class WaveUNet(SourceModel):
         for up in self.up:
             x = up(x, skips.pop())
         return self.head(torch.cat((centre_crop(mixture, x.shape[-1]), x), dim=1))
+
+    def without_clipping(self) -> Self:
+        """See `SourceModel.without_clipping`: nothing but clipping depends on the mode."""
+        return self.train()
 
     def stream(self, batch_size: int = 1, dtype: torch.dtype | None = None) -> Stream:
         """See `Stream`: one seamless pass, that computes no sample twice."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from . import arguments, audio, separation, weights
 from ._host import BaseModel, asteroid
-from .geometry import LengthRule
+from .geometry import LengthRule, segment_starts
 from .pieces import PieceStream
 from .streaming import BlockStream
 
@@ -96,6 +96,52 @@ class SourceModel(BaseModel):
     def _network(self, mixture: Tensor) -> Tensor:
         """`(batch, channels, input)` -> `(batch, n_src, channels, output)`."""
         raise NotImplementedError
+
+    def predict_track(self, mixture: Tensor, output_length: int | None = None) -> Tensor:
+        """The reference's segment-wise prediction of a track, for parity with its scores.
+
+        Segments of `output_length` are predicted one by one, each with its own context. Since
+        that length is no multiple of the step, the result depends on where segments begin:
+        `separate` is seamless and cheaper, this is what the paper scored (Evaluate.py:82-145
+        of its code; the resampling there is left to the caller). Always in evaluation mode.
+        Of other models than a `WaveUNet` the same, with the context that they have.
+
+        Args:
+            mixture: `(channels, time)` or `(time,)` at the model's sample rate; for a model of
+                one channel the channels are averaged, a mono track is repeated for the others.
+            output_length: samples per segment, rounded up to a length that fits; 16384, as in
+                the paper, if None.
+        Returns:
+            `(n_src, channels, time)`, for one channel `(n_src, time)`.
+        Raises:
+            ValueError: if the mixture is empty, not finite or of other channels.
+        """
+        lengths = self.geometry.fit(16384 if output_length is None else output_length)
+        track = audio.check_samples(torch.atleast_2d(torch.as_tensor(mixture)))
+        if track.ndim != 2 or (self.in_channels > 1 and len(track) not in (1, self.in_channels)):
+            raise ValueError(
+                f"The track has shape {tuple(track.shape)}; expected (channels, time) with 1 or "
+                f"{self.in_channels} channel(s)."
+            )
+        track = track.to(next(self.parameters()))
+        if self.in_channels == 1:
+            track = track.mean(dim=0, keepdim=True)
+        elif track.shape[0] == 1:
+            track = track.expand(self.in_channels, -1)
+        n_samples = track.shape[-1]
+        if n_samples < lengths.input:
+            track = F.pad(track, (0, lengths.input - n_samples))
+        padded = F.pad(track, (self.geometry.left_context, self.geometry.right_context))
+        estimates = track.new_empty(self.n_src, *self._channel_shape, track.shape[-1])
+        with evaluating(self), torch.no_grad():
+            for start in segment_starts(track.shape[-1], lengths.output):
+                segment = padded[..., start : start + lengths.input]
+                estimates[..., start : start + lengths.output] = self.forward_context(segment)
+        return estimates[..., :n_samples]
+
+    def without_clipping(self) -> Self:
+        """The model itself, to separate in a mode that leaves what is beyond full scale."""
+        return self.eval()
 
     def stream(self, batch_size: int = 1, dtype: torch.dtype | None = None) -> BlockStream:
         """A track in blocks, in a memory that does not grow; see `PieceStream`.

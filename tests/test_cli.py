@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from conftest import GOLDEN, assert_same_model, tiny
+from conftest import GOLDEN, SYSTEMS, assert_same_model, tiny
 from tqdm import tqdm
 
-from asteroid_waveunet import WaveUNet, audio, batch, cli, separate, weights
+from asteroid_waveunet import WaveUNet, audio, batch, cli, separate, separation, weights
 from asteroid_waveunet.commands.separate import advancing
 from asteroid_waveunet.commands.shared import load
 from asteroid_waveunet.stems import clamped
@@ -83,6 +83,18 @@ def test_stems_are_the_models_estimates_and_sum_to_the_song(here):
     model = load("model")
     estimates = clamped(separate(model, song))
     torch.testing.assert_close(stems, estimates, atol=1 / 2**15, rtol=0)
+
+
+@pytest.mark.parametrize("build", SYSTEMS.values(), ids=SYSTEMS)
+def test_models_of_every_architecture_separate_as_they_do_in_evaluation(here, build):
+    model = build(sources=SOURCES, sample_rate=8000).train()
+    model(torch.randn(5, 1, 3000))  # moves the statistics of its normalisation
+    weights.save(model.serialize(), here / "model")
+    assert separated("songs/album/float.wav", "--format", "wav") == 0
+    song, rate = audio.read("songs/album/float.wav")
+    stems = torch.stack([audio.read(f"out/float/{source}.wav")[0] for source in SOURCES])
+    expected = separation.separate_at(model.eval(), song, rate)
+    torch.testing.assert_close(stems, expected, atol=1e-5, rtol=0)
 
 
 def test_two_stems_and_the_residual(here):

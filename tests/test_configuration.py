@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from asteroid_waveunet import presets
+from asteroid_waveunet import MRCAE, SpectrogramUNet, TasNet, presets
 from asteroid_waveunet.experiment.configuration import PRECISIONS, Training, load, parse_overrides
 
 CONF = Path(__file__).parents[1] / "recipes" / "musdb18" / "conf"
@@ -18,13 +19,28 @@ def conf(tmp_path, text="model: {preset: M1, levels: 2}"):
     return path
 
 
+# File -> what it is to build; those of presets have their names.
+FULL_SIZE = {
+    name.lower().replace("-", "_"): partial(presets.make, name) for name in presets.names()
+}
+FULL_SIZE |= {
+    "fast": partial(presets.make, "M4"),
+    "m4_transposed": partial(presets.make, "M4", upsampling="transposed"),
+    "m4_same": partial(presets.make, "M4", context=False),
+    "u7": SpectrogramUNet,
+    "u7a": SpectrogramUNet,
+    "tasnet": partial(TasNet, in_channels=2),
+    "tasnet_mse": partial(TasNet, in_channels=2),
+    "mrcae": MRCAE,
+}
+
+
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yml")), ids=lambda path: path.stem)
 def test_every_file_of_the_recipe_builds_its_model(path):
     configuration = load(path)
     model = configuration.make_model()
     if path.stem not in ("demo", "small"):
-        preset = {"fast": "M4"}.get(path.stem, path.stem)
-        assert model.get_model_args() == presets.make(preset).get_model_args()
+        assert model.get_model_args() == FULL_SIZE[path.stem]().get_model_args()
         assert configuration.data.dataset == "musdb18"
 
 
@@ -41,6 +57,36 @@ def test_the_fast_recipe_is_as_much_music_an_epoch_with_any_preset(preset):
     assert lengths.output == configuration.training.segment_length, "a length that fits"
     music = configuration.training.epoch_length * lengths.output
     assert music == pytest.approx(Training().epoch_length * paper.output, rel=1e-3)
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yml")), ids=lambda path: path.stem)
+def test_every_file_of_the_recipe_trains_on_segments_that_fit(path):
+    configuration = load(path)
+    length = configuration.training.segment_length
+    assert configuration.make_model().geometry.fit(length).output <= 1.05 * length
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{architecture: TasNet, levels: 3}", "A TasNet has no levels; its settings are sources"),
+        ("{architecture: TasNet, preset: M4}", "expected one of the two settings"),
+        ("{architecture: Demucs}", "expected one of WaveUNet, SpectrogramUNet, TasNet, MRCAE"),
+        ("{architecture: MRCAE, filters: 0}", "filters is 0"),
+    ],
+)
+def test_settings_are_those_of_the_architecture(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        load(conf(tmp_path, f"model: {text}"))
+
+
+def test_what_is_unusual_about_scores_is_said_and_tells_them_from_others(tmp_path):
+    plain = load(conf(tmp_path))
+    odd = load(conf(tmp_path), {"prediction": "segments", "fit_levels": "true"})
+    assert plain.unusual_scoring == []
+    assert odd.unusual_scoring == ["in segments of 16384 samples", "levels fitted to the mixture"]
+    with pytest.raises(ValueError, match="prediction is 'whole'; expected one of seamless, segm"):
+        load(conf(tmp_path), {"prediction": "whole"})
 
 
 def test_what_a_file_leaves_out_is_the_papers(tmp_path):

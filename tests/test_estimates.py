@@ -94,6 +94,40 @@ def test_a_model_separates_as_it_does_elsewhere(channels):
     torch.testing.assert_close(torch.stack([*given.values()]), expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [RATE, RATE / 2])
+def test_in_segments_a_model_separates_as_the_reference_does(channels, rate):
+    model = drawn(tiny(sources=TWO, in_channels=channels, sample_rate=rate))
+    given = Separator.in_segments(model, 100)(SONG, parts())
+    track = audio.resample(parts().mixture, RATE, rate)
+    found = model.predict_track(track, 100).reshape(2, channels, -1)
+    back = audio.resample(found, rate, RATE, parts().mixture.shape[-1])
+    for source, samples in zip(TWO, back, strict=True):
+        torch.testing.assert_close(given[source], samples.expand(2, -1))
+        torch.testing.assert_close(given[source].shape, parts().mixture.shape)
+
+
+def test_levels_and_signs_that_a_loss_left_open_are_found():
+    whole = parts(TWO)
+    one, other = (whole.references[source] for source in TWO)
+    wrong = Separator(lambda mixture, rate: {TWO[0]: -0.1 * one, TWO[1]: 7 * other})
+    right = wrong.fitted()(SONG, whole)
+    torch.testing.assert_close(right[TWO[0]], one, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(right[TWO[1]], other, atol=1e-5, rtol=1e-4)
+
+
+def test_fitted_levels_are_nearest_to_the_mixture_also_of_silence_and_mono_estimates():
+    whole = parts()
+    mixture = whole.mixture
+    mono = mixture.mean(0, keepdim=True)
+    given = Separator(lambda mixture, rate: {"a": mono, "b": torch.zeros(1, mixture.shape[-1])})
+    found = given.fitted()(SONG, whole)
+    assert (found["b"] == 0).all()
+    # Of one estimate the gain is its projection's.
+    gain = (mono * mixture).sum() / (mono * mono).sum() / len(mixture)
+    torch.testing.assert_close(found["a"], gain * mono, atol=1e-5, rtol=1e-4)
+
+
 def test_what_is_asked_of_a_model_reaches_it():
     model = drawn(tiny(sources=TWO, in_channels=2, sample_rate=RATE, output="direct"))
     given = Separator.of(model, mixture_consistency=True)(SONG, parts())

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import drawn, tiny
+from conftest import SYSTEMS, drawn, tiny
 
 from asteroid_waveunet import export
 from asteroid_waveunet.export import ExportedStep, export_step
@@ -136,6 +136,9 @@ def test_what_repeats_no_one_step_is_refused(tmp_path):
         export_step(tiny(context=False), tmp_path / "step.onnx")
     with pytest.raises(ValueError, match=r"'transposed'.*silence.*linear or learned"):
         export_step(tiny(upsampling="transposed"), tmp_path / "step.pt", "torchscript")
+    for build in SYSTEMS.values():
+        with pytest.raises(ValueError, match="is not fed hop by hop.*expected a WaveUNet"):
+            export_step(build(), tmp_path / "step.onnx")
     assert os.listdir(tmp_path) == []
 
 

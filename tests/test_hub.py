@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 import asteroid_waveunet
 from asteroid_waveunet import presets, weights
+from asteroid_waveunet.experiment.configuration import ARCHITECTURES
 
 CHECKOUT = Path(asteroid_waveunet.__file__).parents[1]
 
@@ -44,9 +45,9 @@ def entries(hubconf):
     return {name: f for name, f in vars(hubconf).items() if callable(f) and name[0] != "_"}
 
 
-def test_there_is_one_entry_a_preset_and_the_general_one(hubconf):
+def test_there_is_one_entry_a_preset_and_one_an_architecture(hubconf):
     slugs = {name.lower().replace("-", "_") for name in presets.names()}
-    assert entries(hubconf).keys() == {"waveunet", *slugs}
+    assert entries(hubconf).keys() == {*map(str.lower, ARCHITECTURES), *slugs}
 
 
 def test_entries_build_fresh_models():

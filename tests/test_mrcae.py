@@ -30,6 +30,23 @@ def test_a_layer_is_its_sets_side_by_side(transposed, length):
     np.testing.assert_allclose(layer(x)[0].T.detach(), plain, atol=1e-10)
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("sizes", [KERNEL_SIZES, (1, 4, 9), (2,), (8, 3), (7, 8)])
+def test_through_spectra_a_layer_is_what_it_is_by_definition(transposed, sizes):
+    layer = drawn(Layer(2, 3, sizes, transposed)).double()
+    x = torch.randn(2, 2, 3000, dtype=torch.float64, requires_grad=True)
+    weights = [conv.weight for conv in layer.sets]
+    fast, plain = torch.cat([*layer._convolved(x)], 1), torch.cat(layer.convolved_plainly(x), 1)
+    torch.testing.assert_close(fast, plain)
+    slopes = torch.randn_like(fast)
+    for one, other in zip(
+        torch.autograd.grad(fast, [x, *weights], slopes),
+        torch.autograd.grad(plain, [x, *weights], slopes),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+
+
 def test_two_layers_encode_and_two_decode_with_filters_of_five_lengths():
     with torch.device("meta"):
         model = MRCAE()

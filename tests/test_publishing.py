@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import assert_same_model, tiny
+from conftest import SYSTEMS, assert_same_model, tiny
 from huggingface_hub import ModelCard
 from scores import RATE, STEMS, TWO
 from songs import write_song
@@ -17,6 +17,7 @@ from trained import experiment
 
 from asteroid_waveunet import WaveUNet, cli, weights
 from asteroid_waveunet.experiment import publishing, splits
+from asteroid_waveunet.source_model import SourceModel
 
 
 def pack(tmp_path, **how):
@@ -48,6 +49,19 @@ def test_the_folder_holds_weights_configuration_scores_card_notice_page_and_piec
     assert trained["software_versions"]["torch_version"] in page and platform.platform() not in page
     assert "audio/" not in page and "Tracks to look at</h2>" in page
     assert configuration.as_yaml() == (places.published / "conf.yml").read_text()
+
+
+@pytest.mark.parametrize("build", SYSTEMS.values(), ids=SYSTEMS)
+def test_every_architecture_is_published_under_its_own_name(tmp_path, build):
+    _, places = pack(tmp_path, build=build)
+    model = SourceModel.from_pretrained(places.best_model)
+    kind = type(model)
+    assert_same_model(kind.from_pretrained(places.published), model, torch.randn(2, 100))
+    text = card_of(places).text
+    assert f"model = {kind.__name__}.from_pretrained(" in text
+    assert f'"{kind.__name__.lower()}", "USER/MODEL"' in text, "the entry of torch.hub"
+    assert "WaveUNet" not in text.replace(kind.__name__, "")
+    assert f"- {next(reversed(model.get_model_args()))}:".replace("_", " ") in text
 
 
 def test_the_same_model_is_the_same_folder_byte_for_byte(tmp_path):

@@ -73,7 +73,7 @@ def test_an_estimate_depends_on_the_mixture_within_reach_only(name):
     at = 3 * model.reach
     track = torch.randn(1, 6 * model.reach, dtype=torch.float64, requires_grad=True)
     model(track)[:, at].sum().backward()
-    seen = track.grad[0].nonzero()[:, 0]
+    seen = (track.grad[0].abs() > 1e-12).nonzero()[:, 0]  # through spectra zeros are rounded
     assert at - model.reach <= seen.min() and seen.max() <= at + model.reach
     assert seen.max() - seen.min() > 0.4 * model.reach, "or pieces overlap for nothing"
 

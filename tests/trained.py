@@ -15,14 +15,16 @@ from asteroid_waveunet.experiment.estimates import Separator
 
 
 def experiment(
-    folder: Path, sources=TWO, dataset: str = "demo", extra=(), **publishing
+    folder: Path, sources=TWO, dataset: str = "demo", extra=(), build=tiny, **publishing
 ) -> tuple[Configuration, stage.Places]:
     """Writes `folder/exp/demo`; its pieces of songs are a moment long."""
-    model = tiny(sources=sources, in_channels=2, sample_rate=RATE)
+    model = build(sources=sources, in_channels=2, sample_rate=RATE).eval()
     places = stage.Places.of(folder / "exp" / "demo", folder / "data")
     sizes = {k: v for k, v in model.get_model_args().items() if k != "filter_growth"}
     configuration = Configuration(
-        sizes, data=Data(dataset=dataset, extra=[*extra]), publishing=Publishing(**publishing)
+        {"architecture": type(model).__name__, **sizes},
+        data=Data(dataset=dataset, extra=[*extra]),
+        publishing=Publishing(**publishing),
     )
     configuration.save(places.conf)
     weights.write(model.serialize(), places.best_model)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..model import WaveUNet
 from ..refinement import check_shifts
+from ..source_model import SourceModel
 from ..track import PRECISIONS
 from .shared import check_writable, load, printable
 
@@ -170,7 +170,7 @@ def _narrowed(estimator: Estimator, targets: Sequence[str]) -> Estimator:
     return dataclasses.replace(estimator, sources=tuple(name for names in needed for name in names))
 
 
-def _digest(model: WaveUNet) -> str:
+def _digest(model: SourceModel) -> str:
     """Tells a model from others, however its file was written."""
     digest = hashlib.sha256(repr(model.get_model_args()).encode())
     for name, tensor in model.state_dict().items():

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 
-from .. import WaveUNet, presets
+from .. import presets
+from ..source_model import SourceModel
 
 __all__ = ["check_writable", "is_preset", "load", "printable"]
 
 
-def load(name: str, device: str | None = None) -> WaveUNet:
+def load(name: str, device: str | None = None) -> SourceModel:
     """A model that does not clip, by folder, file, Hub name, URL or preset.
 
     It is `--clip` that decides on samples beyond full scale, when files are written.
@@ -24,15 +25,15 @@ def load(name: str, device: str | None = None) -> WaveUNet:
         ValueError: if it holds no model, or there is no such device.
     """
     if is_preset(name):
-        model = presets.make(name)
+        model: SourceModel = presets.make(name)
         warnings.warn(
             f"{name} is a preset: a model that was never trained, whose estimates mean nothing. "
             "Name a trained one by its folder, file, Hub name or URL.",
             stacklevel=2,
         )
     else:
-        model = WaveUNet.from_pretrained(name)
-    return model.to(_device(device)).train()
+        model = SourceModel.from_pretrained(name)
+    return model.to(_device(device)).without_clipping()
 
 
 def is_preset(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..model import WaveUNet
+from ..source_model import SourceModel
 from .aggregation import finite
 from .assessment import Assessment
 from .configuration import Configuration
@@ -38,8 +40,72 @@ OUTPUT = {
 }
 
 
+@dataclass(frozen=True)
+class Work:
+    """Where an architecture comes from.
+
+    Attributes:
+        name: of the architecture.
+        authors: "of" whom it is, with the year.
+        bibtex: an entry for those who cite it.
+    """
+
+    name: str
+    authors: str
+    bibtex: str
+
+
+WORKS = {
+    "WaveUNet": Work(
+        "Wave-U-Net",
+        "Stoller, Ewert and Dixon (2018)",
+        """@inproceedings{stoller2018waveunet,
+  author = {Stoller, Daniel and Ewert, Sebastian and Dixon, Simon},
+  title = {Wave-U-Net: A Multi-Scale Neural Network for End-to-End Audio Source Separation},
+  booktitle = {Proceedings of the 19th International Society for Music Information Retrieval
+               Conference (ISMIR)},
+  year = {2018}
+}""",
+    ),
+    "SpectrogramUNet": Work(
+        "spectrogram U-Net",
+        "Jansson et al. (2017)",
+        """@inproceedings{jansson2017unet,
+  author = {Jansson, Andreas and Humphrey, Eric and Montecchio, Nicola and Bittner, Rachel and
+            Kumar, Aparna and Weyde, Tillman},
+  title = {Singing Voice Separation with Deep U-Net Convolutional Networks},
+  booktitle = {Proceedings of the 18th International Society for Music Information Retrieval
+               Conference (ISMIR)},
+  year = {2017}
+}""",
+    ),
+    "TasNet": Work(
+        "Conv-TasNet",
+        "Luo and Mesgarani (2019), as Asteroid has it",
+        """@article{luo2019convtasnet,
+  author = {Luo, Yi and Mesgarani, Nima},
+  title = {Conv-{TasNet}: Surpassing Ideal Time-Frequency Magnitude Masking for Speech Separation},
+  journal = {IEEE/ACM Transactions on Audio, Speech, and Language Processing},
+  year = {2019}
+}""",
+    ),
+    "MRCAE": Work(
+        "multi-resolution convolutional auto-encoder",
+        "Grais, Ward and Plumbley (2018)",
+        """@inproceedings{grais2018raw,
+  author = {Grais, Emad M. and Ward, Dominic and Plumbley, Mark D.},
+  title = {Raw Multi-Channel Audio Source Separation using Multi-Resolution Convolutional
+           Auto-Encoders},
+  booktitle = {Proceedings of the 26th European Signal Processing Conference (EUSIPCO)},
+  year = {2018}
+}""",
+    ),
+}
+"""Architecture -> its work."""
+
+
 def make(
-    model: WaveUNet,
+    model: SourceModel,
     configuration: Configuration,
     found: Assessment,
     terms: Terms,
@@ -54,11 +120,12 @@ def make(
         examples: track -> title -> where a recording is: an URL, or a path beside the card.
         repo_id: the model's name on the Hub, if that is known.
     """
+    work = WORKS[type(model).__name__]
     data = ModelCardData(
-        model_name="WaveUNet",
+        model_name=type(model).__name__,
         library_name="asteroid",
         license=terms.license or "unknown",
-        tags=["asteroid", "audio", "audio-source-separation", "music", "wave-u-net"],
+        tags=["asteroid", "audio", "audio-source-separation", "music", _tag(work)],
         pipeline_tag="audio-to-audio",
         inference=False,
         datasets=[terms.data.hub] if terms.data.hub else None,
@@ -76,6 +143,8 @@ def make(
             channels=model.in_channels,
             parameters=f"{sum(p.numel() for p in model.parameters()):,}",
             preset=configuration.model.get("preset"),
+            kind=type(model).__name__,
+            work=work,
             architecture=_architecture(model),
             data=terms.data,
             examples=examples,
@@ -100,7 +169,23 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _architecture(model: WaveUNet) -> dict[str, str]:
+def _tag(work: Work) -> str:
+    return work.name.lower().replace(" ", "-")
+
+
+def _architecture(model: SourceModel) -> dict[str, Any]:
+    """What the card says of it: of a Wave-U-Net in words, of others their arguments."""
+    if isinstance(model, WaveUNet):
+        return _of_waveunet(model)
+    told = ("sources", "in_channels", "sample_rate")
+    return {
+        name.replace("_", " "): value
+        for name, value in model.get_model_args().items()
+        if name not in told
+    }
+
+
+def _of_waveunet(model: WaveUNet) -> dict[str, str]:
     arguments, geometry = model.get_model_args(), model.geometry
     filters = f"{arguments['initial_filters']} filters"
     if arguments["filter_growth"]:

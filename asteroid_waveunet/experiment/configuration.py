@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import itertools
 import math
 import os
 import types
@@ -21,8 +22,12 @@ from typing import Any
 import yaml
 
 from .. import presets, remote, weights
+from ..conv_tasnet import TasNet
 from ..files import replacing
 from ..model import WaveUNet
+from ..mrcae import MRCAE
+from ..source_model import SourceModel
+from ..spectrogram_unet import SpectrogramUNet
 from .augmentation import AUGMENTATIONS
 from .loggers import LOGGERS
 from .objectives import LOSSES, SCHEDULES
@@ -31,6 +36,7 @@ __all__ = ["Configuration", "Data", "Evaluation", "Publishing", "Training", "loa
 
 
 STORES = ("memory", "gpu")
+PREDICTIONS = ("seamless", "segments")
 
 
 def _at_least(name: str, value: int, least: int) -> None:
@@ -208,13 +214,21 @@ class Evaluation:
         memory: GB that they may take together, one of four minutes some 8; None for four fifths
             of what is free.
         fast: SDR alone, without museval.
+        prediction: `seamless`, one pass over a track; or `segments`, the reference's way, which
+            the paper scored: segments as long as those of training one beside the other, see
+            `SourceModel.predict_track`.
+        fit_levels: whether each track's estimates are scaled, by one gain a source, so that their
+            sum is nearest to the mixture; for losses that leave levels open, such as `neg_sisdr`.
     """
 
     jobs: int | None = None
     memory: float | None = None
     fast: bool = False
+    prediction: str = "seamless"
+    fit_levels: bool = False
 
     def __post_init__(self) -> None:
+        _one_of("prediction", self.prediction, PREDICTIONS)
         if self.jobs is not None:
             _at_least("jobs", self.jobs, 1)
         if self.memory is not None and not self.memory > 0:
@@ -258,12 +272,26 @@ SECTIONS: dict[str, type] = {
     "publishing": Publishing,
 }
 
-MODEL_SETTINGS = ("preset", *list(inspect.signature(WaveUNet.__init__).parameters)[1:])
+ARCHITECTURES: dict[str, type[SourceModel]] = {
+    kind.__name__: kind for kind in (WaveUNet, SpectrogramUNet, TasNet, MRCAE)
+}
+
+# Architecture -> its constructor's arguments.
+ARGUMENTS = {
+    name: tuple(inspect.signature(kind).parameters) for name, kind in ARCHITECTURES.items()
+}
+
+MODEL_SETTINGS = ("architecture", "preset", *dict.fromkeys(itertools.chain(*ARGUMENTS.values())))
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """All settings of one experiment; `model` is a preset's name and arguments of `WaveUNet`."""
+    """All settings of one experiment.
+
+    Attributes:
+        model: `architecture`, one of `ARCHITECTURES` (`WaveUNet`), and its arguments; of a
+            `WaveUNet` also `preset`, the name of a model of the paper, which they change.
+    """
 
     model: dict[str, Any]
     data: Data = Data()
@@ -271,17 +299,45 @@ class Configuration:
     evaluation: Evaluation = Evaluation()
     publishing: Publishing = Publishing()
 
-    def make_model(self) -> WaveUNet:
+    def make_model(self) -> SourceModel:
         """A fresh model.
 
         Raises:
-            ValueError: if the preset does not exist or an argument is out of its range.
+            ValueError: if there is no such architecture or preset, or a setting is not of this
+                architecture or out of its range.
         """
         arguments = dict(self.model)
+        architecture = arguments.pop("architecture", WaveUNet.__name__)
+        _one_of("architecture", architecture, ARCHITECTURES)
         preset = arguments.pop("preset", None)
         if preset is not None and not isinstance(preset, str):
             raise ValueError(f"preset is {preset!r}; expected one of {', '.join(presets.names())}.")
-        return presets.make(preset, **arguments) if preset else WaveUNet(**arguments)
+        if preset is not None and architecture != WaveUNet.__name__:
+            raise ValueError(
+                f"preset is {preset!r}, a {WaveUNet.__name__}, and architecture {architecture!r}; "
+                "expected one of the two settings."
+            )
+        others = sorted(arguments.keys() - set(ARGUMENTS[architecture]))
+        if others:
+            raise ValueError(
+                f"A {architecture} has no {', '.join(others)}; its settings are "
+                f"{', '.join(ARGUMENTS[architecture])}."
+            )
+        return (
+            presets.make(preset, **arguments)
+            if preset
+            else ARCHITECTURES[architecture](**arguments)
+        )
+
+    @property
+    def unusual_scoring(self) -> list[str]:
+        """What is to be said beside scores: how estimates are made, where that is not the usual."""
+        segments = f"in segments of {self.training.segment_length} samples"
+        said = {
+            segments: self.evaluation.prediction == "segments",
+            "levels fitted to the mixture": self.evaluation.fit_levels,
+        }
+        return [remark for remark, holds in said.items() if holds]
 
     def as_dict(self) -> dict[str, Any]:
         """Section -> setting -> value, plain Python."""

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .. import audio, separation
 from ..batch import SUFFIXES
-from ..model import WaveUNet
+from ..source_model import SourceModel
 from .evaluation import Audio
 from .musdb import LENGTH_TOLERANCE, MIXTURE, group_stems
 
@@ -67,7 +67,7 @@ class Separator:
         return self.separate(parts.mixture, parts.sample_rate)
 
     @classmethod
-    def of(cls, model: WaveUNet, **how: Any) -> Separator:
+    def of(cls, model: SourceModel, **how: Any) -> Separator:
         """A model, on the device where it is.
 
         A mono model is given the channels' mean, and its estimates stand for both channels, as
@@ -84,6 +84,44 @@ class Separator:
             return dict(zip(model.sources, estimates, strict=True))
 
         return cls(separate)
+
+    @classmethod
+    def in_segments(cls, model: SourceModel, output_length: int) -> Separator:
+        """The reference's segment-wise prediction, which the paper scored.
+
+        Args:
+            output_length: samples a segment; see `SourceModel.predict_track`.
+        """
+
+        def separate(mixture: Tensor, sample_rate: int) -> Mapping[str, Audio]:
+            track = audio.resample(mixture, sample_rate, model.sample_rate)
+            found = model.predict_track(track, output_length).to(mixture)
+            found = found.reshape(model.n_src, model.in_channels, -1)
+            found = audio.resample(found, model.sample_rate, sample_rate, mixture.shape[-1])
+            return dict(zip(model.sources, audio.to_channels(found, len(mixture)), strict=True))
+
+        return cls(separate)
+
+    def fitted(self) -> Separator:
+        """The same, each estimate times a gain: together they are as near to the mixture as can be.
+
+        The gains g minimise sum |mixture - sum_i g_i * s_i| ** 2 over all samples of the track.
+        That needs no true source, and settles the levels (and signs) which a loss that is
+        invariant to them leaves open.
+        """
+
+        def separate(mixture: Tensor, sample_rate: int) -> Mapping[str, Audio]:
+            found = self.separate(mixture, sample_rate)
+            wide = [torch.as_tensor(s).expand_as(mixture).flatten() for s in found.values()]
+            columns = torch.stack(wide).double()
+            products, wanted = columns @ columns.T, columns @ mixture.flatten().to(columns)
+            gains = torch.linalg.pinv(products, hermitian=True) @ wanted  # zero for silence
+            return {
+                name: torch.as_tensor(samples) * gain.to(torch.float32)
+                for (name, samples), gain in zip(found.items(), gains, strict=True)
+            }
+
+        return Separator(separate)
 
 
 @dataclass(frozen=True)

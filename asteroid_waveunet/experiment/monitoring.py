@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from .. import separation
-from ..model import WaveUNet, evaluating
+from ..source_model import SourceModel, evaluating
 from . import excerpts, media, progress, strips
 from .averaging import Averaging
 from .configuration import Training
@@ -76,7 +76,7 @@ class Passage:
     right: int
     piece: Excerpt
 
-    def separated(self, model: WaveUNet) -> Excerpt:
+    def separated(self, model: SourceModel) -> Excerpt:
         """The piece with the model's estimates, those of the whole track; the model stays as it is.
 
         What is not finite is silent: that training has diverged is for others to say.
@@ -90,7 +90,7 @@ class Passage:
         )
 
 
-def choose(segments: Segments, model: WaveUNet, seconds: float = SECONDS) -> Passage:
+def choose(segments: Segments, model: SourceModel, seconds: float = SECONDS) -> Passage:
     """The passage in which most is going on, of the first track where all sources are heard.
 
     If there is no such track among the first eight, it is of the very first. The same segments
@@ -128,7 +128,7 @@ def _tracks(segments: Segments) -> Iterator[tuple[Prepared, Tensor, Tensor]]:
 
 
 def _liveliest(
-    track: Prepared, mixture: Tensor, sources: Tensor, model: WaveUNet, seconds: float
+    track: Prepared, mixture: Tensor, sources: Tensor, model: SourceModel, seconds: float
 ) -> Passage:
     true = dict(zip(model.sources, sources.numpy(), strict=True))
     piece = excerpts.excerpt(track.name, mixture.numpy(), true, true, track.sample_rate, seconds)
@@ -136,9 +136,10 @@ def _liveliest(
     start = round(piece.start * piece.sample_rate)
     # The context is that of estimates at their best place in a step; others see up to a step
     # more. And as the model commutes with shifts by a step only, the mixture begins where one does.
-    left = geometry.left_context + geometry.step
+    reach = model.reach or 0
+    left = max(geometry.left_context, reach) + geometry.step
     left += (start - left) % geometry.step
-    right = geometry.right_context + geometry.step
+    right = max(geometry.right_context, reach) + geometry.step
     around = F.pad(mixture, (left, right))[
         :, start : start + left + piece.mixture.shape[-1] + right
     ]

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
-from ..losses import ChannelsInTime
+from ..losses import ChannelsInTime, MagnitudeL1
 
 __all__ = ["LOSSES", "SCHEDULES", "make_schedule"]
 
@@ -55,14 +55,25 @@ def spectral(estimates: Tensor, targets: Tensor) -> Tensor:
 LONGEST_WINDOW = 2048  # samples, of SingleSrcMultiScaleSpectral
 
 
+def magnitude_l1(estimates: Tensor, targets: Tensor) -> Tensor:
+    """Mean absolute error of the short-time magnitudes, of U7a's transform: `MagnitudeL1`."""
+    return _magnitude_l1()(estimates, targets)
+
+
+@functools.cache
+def _magnitude_l1() -> Loss:
+    return MagnitudeL1()
+
+
 @functools.cache
 def _multi_scale(device: torch.device) -> Loss:
     """Asteroid's loss with its windows on a device; they are no part of what is trained."""
     return SingleSrcMultiScaleSpectral().to(device).requires_grad_(False)
 
 
-# A target that is silent, as many are in music, teaches mse, l1 and spectral that silence is
-# right. A ratio to it is none: the neg_* are then 80 dB for any estimate, with no gradient.
+# A target that is silent, as many are in music, teaches mse, l1, spectral and magnitude_l1 that
+# silence is right. A ratio to it is none: the neg_* are then 80 dB for any estimate, with no
+# gradient.
 LOSSES: dict[str, Loss] = {
     # The paper's: mean square error over time, channels and sources.
     "mse": mean_of(multisrc_mse),
@@ -73,6 +84,7 @@ LOSSES: dict[str, Loss] = {
     "neg_sdsdr": ChannelsInTime(mean_of(MultiSrcNegSDR("sdsdr", zero_mean=False))),
     "neg_snr": ChannelsInTime(mean_of(MultiSrcNegSDR("snr", zero_mean=False))),
     "spectral": spectral,
+    "magnitude_l1": magnitude_l1,
 }
 
 

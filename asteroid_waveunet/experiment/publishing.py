@@ -26,7 +26,7 @@ from asteroid.models import BaseModel
 from huggingface_hub import hf_hub_url
 
 from .. import weights
-from ..model import WaveUNet
+from ..source_model import SourceModel
 from . import assessment, card, licences, musdb, report, splits, stage, upload
 from .aggregation import finite
 from .assessment import Assessment
@@ -62,7 +62,7 @@ class Trained:
         recordings: a folder with pieces of test songs, a folder a song, if they go along.
     """
 
-    model: WaveUNet
+    model: SourceModel
     infos: Mapping[str, Any]
     configuration: Configuration
     found: Assessment
@@ -95,7 +95,7 @@ class Trained:
             "versions": read["infos"].get("software_versions"),
         }
         return cls(
-            WaveUNet.from_pretrained(read),
+            SourceModel.from_pretrained(read),
             read["infos"],
             shown,
             found,
@@ -109,7 +109,7 @@ class Trained:
 def pack(trained: Trained, folder: str | os.PathLike) -> Path:
     """Builds the folder; the same model, scores and settings give the same files, byte for byte.
 
-    It is checked before it takes its name: it must load by `WaveUNet.from_pretrained` and by
+    It is checked before it takes its name: it must load by its class's `from_pretrained` and by
     Asteroid's own, and separate as the model does.
 
     Returns:
@@ -175,7 +175,7 @@ def _copy_recordings(trained: Trained, folder: Path) -> dict[str, dict[str, str]
     return examples
 
 
-def check(model: WaveUNet, folder: Path) -> None:
+def check(model: SourceModel, folder: Path) -> None:
     """The folder's weights, loaded each way, are the model's to the bit, and separate as it does.
 
     The estimates are compared to rounding: how a convolution is summed depends on where its
@@ -184,11 +184,11 @@ def check(model: WaveUNet, folder: Path) -> None:
     Raises:
         RuntimeError: if they are not, which would be our mistake.
     """
-    mixture = torch.randn(model.in_channels, 4 * model.geometry.step)
+    mixture = torch.randn(model.in_channels, model.geometry.fit(4096).output)
     state, expected = model.state_dict(), model.eval().torch_separate(mixture)
     loaded = (
-        WaveUNet.from_pretrained(folder),
-        WaveUNet.from_pretrained(folder / weights.SAFETENSORS),
+        type(model).from_pretrained(folder),
+        type(model).from_pretrained(folder / weights.SAFETENSORS),
         BaseModel.from_pretrained(str(folder / weights.BIN)).eval(),
     )
     for other in loaded:
@@ -278,7 +278,7 @@ def publish(configuration: Configuration, places: stage.Places, dry_run: bool = 
     print(_listing(folder, files) if settings.repo_id or dry_run else folder)
     if destination is not None:
         address = upload.send(folder, files, CONTENTS, destination)
-        print(f"{address}\n\n{_loading(destination)}")
+        print(f"{address}\n\n{_loading(destination, type(trained.model).__name__)}")
     elif settings.repo_id:
         kind, tag = "private" if settings.private else "public", settings.revision
         tagged = f", tagged {tag}" if tag else ""
@@ -287,12 +287,12 @@ def publish(configuration: Configuration, places: stage.Places, dry_run: bool = 
         print("It is ready for the Hub, and goes there with --repo_id user/name.")
 
 
-def _loading(destination: upload.Destination) -> str:
+def _loading(destination: upload.Destination, architecture: str) -> str:
     """The lines of Python that load a model from the Hub."""
     name = "@".join(filter(None, (destination.repo_id, destination.tag)))
     return (
-        "from asteroid_waveunet import WaveUNet\n\n"
-        f'model = WaveUNet.from_pretrained("{name}")\n'
+        f"from asteroid_waveunet import {architecture}\n\n"
+        f'model = {architecture}.from_pretrained("{name}")\n'
         'model.file_separate("song.wav")'
     )
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..files import replacing
-from ..model import WaveUNet
+from ..source_model import SourceModel
 from . import datasets, demo_songs, errata, musdb, preparation, splits
 from .configuration import Configuration, Data, load
 from .interruption import Interrupted
@@ -71,7 +71,7 @@ class Places:
         return self.exp_dir / "best_model.pth"
 
     def fingerprint(self, configuration: Configuration) -> str:
-        """Tells the trained model, on the data set that it is tested on, from every other.
+        """Tells the trained model, on the data set that it is tested on, and how, from others.
 
         Raises:
             FileNotFoundError: if there is no trained model yet.
@@ -79,7 +79,8 @@ class Places:
         if not self.best_model.is_file():
             raise FileNotFoundError(f"There is no {self.best_model}; run stage 2 (train) first.")
         digest = hashlib.sha256(self.best_model.read_bytes()).hexdigest()[:16]
-        return f"{digest} on {self.dataset(configuration.data).name}"
+        data = self.dataset(configuration.data).name
+        return ", ".join([f"{digest} on {data}", *configuration.unusual_scoring])
 
     @property
     def curves(self) -> Path:
@@ -117,7 +118,7 @@ class Places:
             return self.data_dir / f"demo_{size}_{data.demo_sample_rate}Hz"
         return self.data_dir / name if name in datasets.CORPORA else Path(name)
 
-    def prepared(self, root: Path, model: WaveUNet) -> Path:
+    def prepared(self, root: Path, model: SourceModel) -> Path:
         """Decoded training tracks, one folder for each data set and shape of model."""
         root = root.resolve()
         shape = f"{'-'.join(model.sources)}_{model.sample_rate:g}Hz_{model.in_channels}ch"
@@ -229,7 +230,7 @@ def prepare(configuration: Configuration, places: Places, progress: bool = True)
 
 
 def _prepare(
-    root: Path, places: Places, model: WaveUNet, progress: bool = False, verify: bool = False
+    root: Path, places: Places, model: SourceModel, progress: bool = False, verify: bool = False
 ) -> list[Prepared]:
     return preparation.prepare(
         root,

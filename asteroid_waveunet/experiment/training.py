@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from .. import weights
-from ..model import WaveUNet
+from ..source_model import SourceModel
 from . import checkpoints, loggers, monitoring, ranks
 from .checkpoints import Checkpoints, WholeFiles
 from .configuration import PRECISIONS, Training
@@ -80,21 +80,21 @@ class WaveUNetSystem(System):
                 self.log(f"val_sdr/{source}", float(sdr))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What `WaveUNet.from_pretrained` needs beside the weights, in plain Python."""
+        """What `from_pretrained` needs beside the weights, in plain Python."""
         super().on_save_checkpoint(checkpoint)
         described = self.model.serialize()
         checkpoint.update({key: described[key] for key in ("model_name", "model_args")})
 
 
 def fit(
-    model: WaveUNet,
+    model: SourceModel,
     train_set: Dataset,
     valid_set: Dataset,
     exp_dir: str | os.PathLike,
     settings: Training,
     config: dict[str, Any] | None = None,
     on_device: bool = False,
-) -> WaveUNet:
+) -> SourceModel:
     """Trains, and leaves the best model by validation loss in `exp_dir/best_model.pth`.
 
     A run that was killed goes on from `exp_dir/checkpoints/last.ckpt` when it is started again,
@@ -186,7 +186,7 @@ def epoch_of(length: int, settings: Training) -> Batches:
 
 
 def make_system(
-    model: WaveUNet,
+    model: SourceModel,
     train_set: Dataset,
     valid_set: Dataset,
     settings: Training,
@@ -246,7 +246,7 @@ def make_loader(dataset: Dataset, num_workers: int, **batches: Any) -> DataLoade
     )
 
 
-def _compiled(model: WaveUNet) -> Callable[[Tensor], Tensor]:
+def _compiled(model: SourceModel) -> Callable[[Tensor], Tensor]:
     """The model's `forward_context`, compiled at each shape; its weights keep their names.
 
     Raises:
@@ -331,7 +331,7 @@ def make_trainer(
         raise ValueError(f"Lightning cannot train so: {reason}") from reason
 
 
-def keep_best(model: WaveUNet, rounds: Rounds, exp_dir: Path, write: bool) -> WaveUNet:
+def keep_best(model: SourceModel, rounds: Rounds, exp_dir: Path, write: bool) -> SourceModel:
     """Gives the model its best checkpoint's weights and stores it as Asteroid does.
 
     Raises:

@@ -21,15 +21,20 @@ import requests
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.utils import RepositoryNotFoundError
 
-from ..model import WaveUNet
 from ..remote import CONFIG, CONNECT
+from ..source_model import SourceModel
 
 __all__ = ["Destination", "send"]
 
 Tree = Mapping[str, str]  # path -> git's hash of a small file, sha256 of a large one
 
 NOT_OF_MODELS = {".gitattributes", "README.md"}  # what a repository has that was just made
-KEPT = ("sources", "in_channels", "sample_rate")  # what users of a model rely on by its name
+KEPT = (
+    "architecture",
+    "sources",
+    "in_channels",
+    "sample_rate",
+)  # what users of a model rely on by its name
 
 # What the Hub answers -> what that means to its user.
 ANSWERS = {
@@ -66,7 +71,7 @@ class Destination:
 
     @classmethod
     def of(
-        cls, repo_id: str, model: WaveUNet, private: bool = False, tag: str | None = None
+        cls, repo_id: str, model: SourceModel, private: bool = False, tag: str | None = None
     ) -> Destination:
         """Asks all that can be asked, and changes nothing.
 
@@ -209,7 +214,7 @@ def _tree(info: Any) -> Tree:
 
 
 def _check_is_such_a_model(
-    api: HfApi, repo: str, commit: str, files: Tree, model: WaveUNet
+    api: HfApi, repo: str, commit: str, files: Tree, model: SourceModel
 ) -> None:
     """
     Raises:
@@ -224,7 +229,7 @@ def _check_is_such_a_model(
     elsewhere = f"choose another --repo_id, or delete it at {api.endpoint}/{repo}/settings"
     try:
         ours = "asteroid_waveunet_version" in config["infos"]["software_versions"]
-        arguments = config["model_args"]
+        arguments = {**config["model_args"], "architecture": config["model_name"]}
     except (KeyError, TypeError):
         ours, arguments = False, {}
     if not ours:
@@ -233,7 +238,7 @@ def _check_is_such_a_model(
             f"{repo} is taken: what the Hub has there ({others}) was not published from here; "
             f"{elsewhere}."
         )
-    expected = model.get_model_args()
+    expected = {**model.get_model_args(), "architecture": type(model).__name__}
     differing = [
         f"{name} {arguments.get(name)!r}, not {expected[name]!r}"
         for name in KEPT

@@ -13,8 +13,8 @@ from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 CHANGEABLE = {
     "patience", "fine_tuning", "fine_tuning_lr", "clip", "num_workers", "store", "precision",
     "tf32", "compile", "strategy", "checkpoint_minutes", "logger", "listen_every", "jobs", "memory",
-    "fast", "data_name", "license", "examples", "examples_license", "repo_id", "private",
-    "revision", "keep_archive", "verify",
+    "fast", "prediction", "fit_levels", "data_name", "license", "examples", "examples_license",
+    "repo_id", "private", "revision", "keep_archive", "verify",
 }  # fmt: skip
 
 

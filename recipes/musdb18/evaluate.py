@@ -4,25 +4,26 @@ import interrupted  # noqa: F401  # isort: skip
 
 import torch
 
-from asteroid_waveunet import WaveUNet
 from asteroid_waveunet.experiment import assessment, estimates, musdb, stage
+from asteroid_waveunet.source_model import SourceModel
 
 
 def main(configuration, places):
     """Separates and scores the test tracks."""
     fingerprint = places.fingerprint(configuration)
-    model = WaveUNet.from_pretrained(places.best_model)
+    model = SourceModel.from_pretrained(places.best_model)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     root = places.dataset(configuration.data)
     tracks = musdb.tracks(root, "test")
-    separator = estimates.Separator.of(model)
+    separator = make_separator(model, configuration)
     settings = configuration.evaluation
+    title = f"{places.exp_dir.name} on test of {root.name}"
     found = assessment.assess(
         tracks,
         separator,
         model.sources,
         places.scores,
-        title=f"{places.exp_dir.name} on test of {root.name}",
+        title=", ".join([title, *configuration.unusual_scoring]),
         fingerprint=fingerprint,
         fast=settings.fast,
         jobs=settings.jobs,
@@ -37,6 +38,16 @@ def main(configuration, places):
     )
     if found.failures:
         raise ValueError(found.complaint)
+
+
+def make_separator(model, configuration):
+    """What the settings of scoring make of the model."""
+    settings = configuration.evaluation
+    if settings.prediction == "segments":
+        separator = estimates.Separator.in_segments(model, configuration.training.segment_length)
+    else:
+        separator = estimates.Separator.of(model)
+    return separator.fitted() if settings.fit_levels else separator
 
 
 if __name__ == "__main__":
