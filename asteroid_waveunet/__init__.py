@@ -8,6 +8,7 @@ arguments   what a model's arguments may be, checked before anything is built
 spectrogram_unet, conv_tasnet, mrcae  the systems that the paper compares itself with
 long_filters  convolutions with filters of some hundred samples, by spectra
 spectrum    the short-time Fourier transform and its exact inverse
+precision   where mixed precision must end
 presets     the paper's models: presets.make("M4")
 step        the network hop by hop, with what it remembers in between
 streaming   Stream: fed block by block, as one pass over the track

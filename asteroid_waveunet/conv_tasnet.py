@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from . import arguments
 from ._host import asteroid, register
 from .geometry import LengthRule
+from .precision import own_precision
 from .source_model import PerChannel
 
 __all__ = ["TasNet", "n_weights"]
@@ -38,7 +40,15 @@ class TasNet(PerChannel):
     Its network, its defaults and its weights, under `net`; what is added are sources by name,
     channels, which go through the mono network one by one (see `PerChannel`), and any length.
     The first and last kernel_size / 2 samples of its frames are context, since only one of the
-    two frames that cover a sample is there.
+    two frames that cover a sample is there: a `ConvTasNet` of the same weights, that is given
+    `geometry.fit(n).input` samples, gives these estimates amid others. Weights of Asteroid's own
+    model are loaded by `model.net.load_state_dict`.
+
+    The residual output of the last block goes nowhere in [1]'s network, nor does it here: its
+    weights are there as in Asteroid's files, but are not trained.
+
+    In mixed precision float16 is not used: its numbers have no 1e-8, by which Asteroid's
+    normalisations differ from a division by zero where the mixture is silent. bfloat16 is.
 
     Args:
         sources: names of the estimates, in order. Any number, one included.
@@ -49,9 +59,11 @@ class TasNet(PerChannel):
         n_blocks: dilated convolutions a repeat, with dilations 1, 2, 4, ...; 1 to 20.
         n_repeats: of these blocks, 1 to 100.
         bn_chan, hid_chan, skip_chan: channels of the bottleneck, in the blocks, of the skips.
-        norm_type: `"gLN"`, the paper's, normalises over all of the input, so that whole tracks
-            are separated in long pieces, each by its own statistics; `"cLN"` each frame for
-            itself, so that pieces join without a seam.
+        norm_type: `"gLN"`, the paper's, normalises over all of the input. Tracks of more than
+            some 260000 samples are then separated in pieces of that length, each by its own
+            statistics, that fade into one another: `model.separate(track)` is close to
+            `model(track)`, and not equal. `"cLN"` normalises each frame for itself, so that
+            pieces join without a seam: both are equal to rounding.
 
     Raises:
         ValueError: if an argument is out of its range, or all make more than 2^29 weights.
@@ -90,10 +102,14 @@ class TasNet(PerChannel):
         self.net = asteroid.models.ConvTasNet(
             n_src=self.n_src, stride=stride, conv_kernel_size=CONV_KERNEL_SIZE, **network
         )
+        # Distributed training waits for a gradient of all that is said to have one.
+        self.net.masker.TCN[-1].res_conv.requires_grad_(False)
 
     def _mono(self, mixture: Tensor) -> Tensor:
         context = self.geometry.context
-        return self.net(mixture[:, None])[..., context : mixture.shape[-1] - context]
+        with own_precision(mixture.device, instead_of=(torch.float16,)):
+            estimates = self.net(mixture[:, None])
+        return estimates[..., context : mixture.shape[-1] - context]
 
 
 def check(given: Mapping[str, Any]) -> None:

@@ -6,10 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .precision import own_precision
+
 __all__ = ["correlate"]
 
 BLOCK = 4
 """Filter lengths in a block, of which all but one give results; rounded up to a power of two."""
+
+GRAIN = 2**8
+"""Of what is shorter than a block, the length is rounded up to a multiple of this: a transform is
+slow where it has large prime factors."""
 
 
 def correlate(x: Tensor, weight: Tensor) -> Tensor:
@@ -36,12 +42,12 @@ def correlate(x: Tensor, weight: Tensor) -> Tensor:
     """
     k = weight.shape[-1]
     n_results = x.shape[-1] - k + 1
-    size = 2 ** (BLOCK * k - 1).bit_length()
+    size = min(2 ** (BLOCK * k - 1).bit_length(), -(-x.shape[-1] // GRAIN) * GRAIN)
     hop = size - k + 1
     n_blocks = -(-n_results // hop)
     dtype = torch.promote_types(x.dtype, torch.float32)
     padded = F.pad(x.to(dtype), (0, n_blocks * hop + k - 1 - x.shape[-1]))
-    with torch.autocast(x.device.type, enabled=False):
+    with own_precision(x.device):
         blocks = torch.fft.rfft(padded.unfold(-1, size, hop))
         filters = torch.fft.rfft(weight.to(dtype), size).conj()
         products = torch.einsum("bimf,oif->bomf", blocks, filters)

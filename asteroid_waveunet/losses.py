@@ -51,8 +51,13 @@ class MagnitudeL1(nn.Module):
     those of `SpectrogramUNet`. Its own magnitudes, mask * |X|, are those of its estimates but for
     what its masked frames, that overlap, contradict one another.
 
+    Computed in float32 at least, on the signals' device, to which the transform goes by itself: a
+    loss that nobody moves can be called from anywhere.
+
     Args:
         window, hop: of the transform, in samples; see `Spectrum`.
+    Raises:
+        ValueError: if one of them is out of its range.
 
     >>> loss = MagnitudeL1()
     >>> loss(torch.randn(2, 2, 98048), torch.randn(2, 2, 98048)).shape
@@ -64,6 +69,11 @@ class MagnitudeL1(nn.Module):
         self.spectrum = Spectrum(window, hop)
 
     def forward(self, estimates: Tensor, targets: Tensor) -> Tensor:
+        dtype = torch.promote_types(estimates.dtype, targets.dtype)
+        dtype = torch.promote_types(dtype, torch.float32)
+        gain = self.spectrum.gain
+        if (gain.dtype, gain.device) != (dtype, estimates.device):
+            self.spectrum.to(estimates.device, dtype)
         return F.l1_loss(self._magnitudes(estimates), self._magnitudes(targets))
 
     def _magnitudes(self, signals: Tensor) -> Tensor:
@@ -71,6 +81,5 @@ class MagnitudeL1(nn.Module):
         window, hop = self.spectrum.window, self.spectrum.hop
         left = window - hop
         right = left - (signals.shape[-1] + 2 * left - window) % -hop
-        dtype = torch.promote_types(signals.dtype, torch.float32)
-        spectrum = self.spectrum.to(signals.device, dtype)
-        return spectrum.magnitudes(spectrum.analyse(F.pad(signals.flatten(0, -2), (left, right))))
+        padded = F.pad(signals.flatten(0, -2), (left, right))
+        return self.spectrum.magnitudes(self.spectrum.analyse(padded))

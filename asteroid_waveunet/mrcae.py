@@ -34,12 +34,16 @@ class MRCAE(SourceModel):
     Two layers of convolutions encode the raw mixture, all channels at once, two of transposed
     convolutions decode its sources. Each layer has sets of filters of different lengths, 5 to 1025
     samples, side by side: each set is batch normalised, all are concatenated, and an ELU follows.
-    Nothing is decimated. There is no processing before or after.
+    Nothing is decimated.
 
-    These layers and lengths, and no more of [1], are taken as given. The rest is decided here:
+    What this has of [1] is what its abstract says: a convolutional auto-encoder, whose layers hear
+    several resolutions, takes the raw samples of all channels to those of the sources, and there
+    is no processing before or after. What its text says beyond was not at hand; without it, these
+    are decisions, and scores are this network's and not [1]'s:
 
-    * Convolutions keep the length (same padding), so that the network takes any. The segments of
-      [1] have 1025 samples; a segment length of 1025 trains on such.
+    * Four layers, lengths from 5 to 1025 samples, batch normalisation, ELU; no pooling.
+    * Convolutions keep the length (same padding), so that the network takes any; training chooses
+      the length of its segments.
     * Each set has as many filters, `filters`; by default, the network has as many weights as the
       paper's Wave-U-Nets.
     * One network estimates all sources: a last convolution of kernel 1, without an activation,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .streaming import MAX_HOP, BlockStream
 
@@ -32,7 +33,10 @@ class PieceStream(BlockStream):
     A network that looks at all of its input has no reach, and no such pieces. Its pieces, which
     are longer, overlap by `FADE` samples on either side of the handing over, where they fade
     into one another: an approximation of `model(track)`, and exactly that for a track of one
-    piece.
+    piece. What is computed over all of a piece, such as a mean, is so over as many samples of
+    each: the last piece of a track begins the earlier for it.
+
+    The network is run in evaluation mode, whichever it is in, one track at a time.
 
     Args:
         model: as it is now; it must not change before the track ends.
@@ -61,7 +65,8 @@ class PieceStream(BlockStream):
         self.latency = self._lengths.input
         parameter = next(model.parameters())
         self._pending = parameter.new_zeros(batch_size, model.in_channels, rule.left_context)
-        self._start = 0  # index of the first estimate that what is pending yields
+        self._origin = 0  # index of the first estimate that what is pending yields
+        self._start = 0  # and of the first that the next piece does
         self._next = 0  # index of the first estimate that was not given
         self._fading = self._none()
 
@@ -73,9 +78,9 @@ class PieceStream(BlockStream):
     def _estimates(self, batch: Tensor) -> Tensor:
         self._pending = torch.cat((self._pending, batch.to(self._pending)), dim=-1)
         parts = [self._none()]
-        while self._pending.shape[-1] >= self._lengths.input:
+        while self._pending.shape[-1] >= self._start - self._origin + self._lengths.input:
             stop = self._start + self._lengths.output - self._overlap
-            estimates, beyond = self._piece(self._lengths.input, stop)
+            estimates, beyond = self._piece(self._start, self._lengths.input, stop)
             parts.append(estimates)
             self._fading = beyond[..., : self._fade].clone()
             self._go_on_from(stop)
@@ -84,24 +89,28 @@ class PieceStream(BlockStream):
     def _rest(self) -> Tensor:
         if self._next >= self._end:
             return self._none()
-        missing = self._model.geometry.fit(self._end).input - self._start
-        zeros = self._pending.new_zeros(
-            *self._pending.shape[:-1], missing - self._pending.shape[-1]
-        )
-        self._pending = torch.cat((self._pending, zeros), dim=-1)
-        estimates, _ = self._piece(missing, self._end)
+        last = self._model.geometry.fit(self._end)
+        start = self._start
+        if self._fade:
+            start = min(start, max(self._origin, last.output - self._lengths.output))
+        missing = last.input - self._origin - self._pending.shape[-1]
+        self._pending = F.pad(self._pending, (0, missing))
+        estimates, _ = self._piece(start, last.input - start, self._end)
         return estimates
 
     def _release(self) -> None:
         self._pending = self._pending[..., :0].clone()
 
-    @torch.no_grad()
-    def _piece(self, length: int, stop: int) -> tuple[Tensor, Tensor]:
-        """The next estimates up to index `stop`, and those beyond, of so many pending samples."""
-        estimates = self._model._network(self._pending[..., :length])
-        given, beyond = estimates[..., self._next - self._start :].tensor_split(
-            (stop - self._next,), dim=-1
-        )
+    def _piece(self, start: int, length: int, stop: int) -> tuple[Tensor, Tensor]:
+        """The next estimates up to index `stop`, and those beyond, of a piece of the track.
+
+        Args:
+            start: index of the piece's first estimate.
+            length: of its mixture.
+        """
+        mixture = self._pending[..., start - self._origin :][..., :length]
+        estimates = self._model._evaluated(mixture)[..., self._next - start :]
+        given, beyond = estimates.tensor_split((stop - self._next,), dim=-1)
         n = min(self._fading.shape[-1], given.shape[-1])
         if n:
             share = torch.linspace(0, 1, self._fade + 2).to(given)[1 : n + 1]
@@ -110,8 +119,9 @@ class PieceStream(BlockStream):
         return given, beyond
 
     def _go_on_from(self, index: int) -> None:
-        """Drops what no estimate from `index` on depends on."""
+        """Drops what no estimate from `index` on depends on, nor a last piece's length."""
         step = self._model.geometry.step
         start = (index - self._overlap) // step * step
-        self._pending = self._pending[..., start - self._start :].clone()
-        self._start, self._next = start, index
+        kept = self._start if self._fade else start
+        self._pending = self._pending[..., kept - self._origin :].clone()
+        self._origin, self._start, self._next = kept, start, index

@@ -144,8 +144,21 @@ class SourceModel(BaseModel):
         return self.eval()
 
     def stream(self, batch_size: int = 1, dtype: torch.dtype | None = None) -> BlockStream:
-        """A track in blocks, in a memory that does not grow; see `PieceStream`."""
+        """A track in blocks, in a memory that does not grow; see `PieceStream`.
+
+        Of a model with a `reach` the estimates are `model(track)`'s to rounding, of another close
+        to them.
+        """
         return PieceStream(self, batch_size, dtype)
+
+    def _evaluated(self, mixture: Tensor) -> Tensor:
+        """`_network` in evaluation mode, without gradients, one item of the batch after another.
+
+        So memory does not grow with the batch; and to separate is not to train: no statistics of a
+        normalisation are changed, nothing is dropped.
+        """
+        with evaluating(self), torch.no_grad():
+            return torch.cat([self._network(item) for item in mixture.split(1)])
 
     def _with_silence(self, batch: Tensor) -> Tensor:
         """`(batch, channels, n)` amid the zeros that make it an input yielding at least n."""
@@ -307,9 +320,21 @@ class PerChannel(SourceModel):
     So a mono network, of which the literature knows most, takes any number of channels: they are
     laid into the batch, and nothing of a stereo image is lost. What the channels have in common,
     such as where a source is in the stereo image, the network does not see.
+
+    These networks compute in float32 or float64; in mixed precision (torch.autocast) they know
+    themselves what is to be exact.
     """
 
+    replaceable = ("sample_rate", "in_channels")
+
     def _network(self, mixture: Tensor) -> Tensor:
+        dtype = next(self.parameters()).dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"A {type(self).__name__} does not compute in {dtype}; expected float32 or "
+                "float64. What there is beside them is mixed precision: torch.autocast, "
+                "--precision bf16-mixed in the recipe."
+            )
         estimates = self._mono(mixture.flatten(0, 1))
         return estimates.unflatten(0, mixture.shape[:2]).transpose(1, 2)
 
@@ -320,10 +345,11 @@ class PerChannel(SourceModel):
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the length of a `with` block."""
-    was_training = model.training
+    """Evaluation mode for the length of a `with` block; then each module is in its own again."""
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for module in training:
+            module.training = True

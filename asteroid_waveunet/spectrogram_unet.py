@@ -15,7 +15,7 @@ from ._host import register
 from .blocks import LEAKY_SLOPE, glorot_uniform_
 from .geometry import LengthRule
 from .source_model import PerChannel
-from .spectrum import Spectrum
+from .spectrum import Spectrum, check_sizes
 
 __all__ = ["MaskUNet", "SpectrogramUNet", "n_weights"]
 
@@ -25,11 +25,15 @@ KERNEL_SIZE = 5
 N_DROPOUTS = 3
 """Up blocks, from the bottom, whose results are dropped by half in training."""
 
+MAX_WINDOW = 2**12
+"""Whose filters take 134 MB, and 0.7 GB to compute. A file holds none of them: this number alone
+would make them, of any size, before its weights are looked at."""
+
 COUNTS = {
     "in_channels": (1, 2**16),
-    "window": (4, 2**16),
-    "hop": (1, 2**16),
-    "levels": (1, 12),
+    "window": (4, MAX_WINDOW),
+    "hop": (1, MAX_WINDOW),
+    "levels": (1, 11),
     "initial_filters": (1, 2**16),
 }
 
@@ -57,9 +61,9 @@ class SpectrogramUNet(PerChannel):
         sources: names of the estimates, in order. Any number, one included.
         in_channels: channels of mixture and estimates, 1 to 65536.
         sample_rate: of mixture and estimates, in Hz, 1 to 1000000.
-        window: samples of a frame, a multiple of 2 ** (levels + 1).
+        window: samples of a frame, a multiple of 2 ** (levels + 1), at most 4096.
         hop: samples between the beginnings of frames, 1 to three quarters of the window.
-        levels: number of down blocks, 1 to 12; each halves frequencies and frames.
+        levels: number of down blocks, 1 to 11; each halves frequencies and frames.
         initial_filters: of the first convolution, 1 to 65536; each level has twice as many.
 
     Raises:
@@ -185,11 +189,7 @@ def check(given: Mapping[str, Any]) -> None:
             f"window is {given['window']}; expected a multiple of {multiple}, so that half of it "
             f"can be halved {given['levels']} times (levels)."
         )
-    if given["hop"] > 3 * given["window"] // 4:
-        raise ValueError(
-            f"hop is {given['hop']}; expected 1 to {3 * given['window'] // 4}, three quarters of "
-            "the window."
-        )
+    check_sizes(given["window"], given["hop"])
     arguments.check_size(n_weights(given), "levels or initial_filters")
 
 

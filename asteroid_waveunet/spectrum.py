@@ -7,7 +7,9 @@ import torch
 from asteroid_filterbanks import STFTFB, Decoder, Encoder  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-__all__ = ["Spectrum"]
+from .precision import own_precision
+
+__all__ = ["Spectrum", "check_sizes"]
 
 
 class Spectrum(nn.Module):
@@ -42,13 +44,7 @@ class Spectrum(nn.Module):
 
     def __init__(self, window: int, hop: int):
         super().__init__()
-        if window < 2 or window % 2:
-            raise ValueError(f"window is {window}; expected an even number of samples.")
-        if not 1 <= hop <= 3 * window // 4:
-            raise ValueError(
-                f"hop is {hop}; expected 1 to {3 * window // 4}, three quarters of the window: "
-                "with less overlap the transform has no stable inverse."
-            )
+        check_sizes(window, hop)
         self.window, self.hop = window, hop
         hann = np.hanning(window + 1)[:-1]
         power = np.zeros(hop)
@@ -67,8 +63,8 @@ class Spectrum(nn.Module):
 
     def analyse(self, signals: Tensor) -> Tensor:
         """`(batch, time)` -> `(batch, window + 2, frames)`, the real parts, then the imaginary."""
-        with torch.autocast(signals.device.type, enabled=False):
-            return self.encoder(signals[:, None].to(self.gain))
+        with own_precision(signals.device):
+            return self.encoder(signals[:, None].to(self.gain.dtype))
 
     def magnitudes(self, spectra: Tensor) -> Tensor:
         """`(batch, window + 2, frames)` -> `(batch, window / 2 + 1, frames)`."""
@@ -78,9 +74,24 @@ class Spectrum(nn.Module):
 
     def synthesise(self, spectra: Tensor) -> Tensor:
         """`(..., window + 2, frames)` -> `(..., time)`, hop * (frames - 1) + window samples."""
-        with torch.autocast(spectra.device.type, enabled=False):
-            flat = self.decoder(spectra.reshape(-1, *spectra.shape[-2:]).to(self.gain))
+        with own_precision(spectra.device):
+            flat = self.decoder(spectra.reshape(-1, *spectra.shape[-2:]).to(self.gain.dtype))
         return flat.reshape(*spectra.shape[:-2], -1)
+
+
+def check_sizes(window: int, hop: int) -> None:
+    """Whether there is a `Spectrum` of these sizes.
+
+    Raises:
+        ValueError: if one of them is out of its range.
+    """
+    if window < 2 or window % 2:
+        raise ValueError(f"window is {window}; expected an even number of samples.")
+    if not 1 <= hop <= 3 * window // 4:
+        raise ValueError(
+            f"hop is {hop}; expected 1 to {3 * window // 4}, three quarters of the window: "
+            "with less overlap the transform has no stable inverse."
+        )
 
 
 def _constant(filterbank: STFTFB) -> STFTFB:

@@ -82,6 +82,32 @@ def test_there_is_one_update_a_step_where_gradients_are_accumulated(tmp_path):
     assert line.validated[0] != line.weight.item()
 
 
+def test_statistics_are_averaged_and_counts_are_copied(tmp_path):
+    class Counting(Line):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(1))
+            self.register_buffer("count", torch.tensor(0))
+            self.seen = []
+
+        def training_step(self, batch, n):
+            self.mean += 1
+            self.count += 1
+            return super().training_step(batch, n)
+
+        def on_validation_end(self):
+            self.seen.append((self.mean.item(), self.count.item()))
+
+        def validation_step(self, batch, n):
+            super().validation_step(batch, n)
+            self.averaged = self.mean.item(), self.count.item()
+
+    line = Counting()
+    trained(line, [Averaging(DECAY)], tmp_path)
+    assert line.averaged == (pytest.approx(by_hand(6)[-1]), 6)
+    assert line.seen == [(6, 6)], "training goes on with its own"
+
+
 def test_an_error_in_validation_leaves_the_weights(tmp_path):
     line = Line(fails_in=0)
     with pytest.raises(RuntimeError, match="no power"):

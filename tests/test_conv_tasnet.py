@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asteroid.models
+import pytest
 import torch
 from conftest import SYSTEMS, drawn
 
@@ -19,13 +20,17 @@ def test_it_is_asteroids_network_with_asteroids_defaults():
 
 
 def test_estimates_are_asteroids_amid_the_context():
-    model = drawn(SYSTEMS["tasnet"](in_channels=2, norm_type="gLN")).eval()
+    """With the weights of a model of theirs."""
+    model = SYSTEMS["tasnet"](in_channels=2, norm_type="gLN").eval()
+    sizes = {k: v for k, v in model.get_model_args().items() if k not in ("sources", "in_channels")}
+    network = drawn(asteroid.models.ConvTasNet(n_src=2, stride=3, **sizes)).eval()
+    model.net.load_state_dict(network.state_dict())
     mixture = torch.randn(3, 2, model.geometry.fit(100).input)
     context = model.geometry.context
     with torch.no_grad():
         estimates = model.forward_context(mixture)
         for channel in range(2):
-            theirs = model.net(mixture[:, channel])[..., context:-context]
+            theirs = network(mixture[:, channel])[..., context:-context]
             torch.testing.assert_close(estimates[:, :, channel], theirs, atol=1e-5, rtol=0)
 
 
@@ -41,3 +46,18 @@ def test_without_context_edges_have_one_frame_of_two():
     for source in range(2):
         torch.testing.assert_close(inside[0, source], mixture[0, 0, 3:-3])
         torch.testing.assert_close(whole[0, source, :3], 0.5 * mixture[0, 0, :3])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("norm_type", ["gLN", "cLN"])
+def test_silence_is_no_division_by_zero_in_mixed_precision(norm_type, dtype):
+    model = SYSTEMS["tasnet"](norm_type=norm_type)
+    with torch.autocast("cpu", dtype):
+        estimates = model(torch.zeros(1, 1, 200))
+    assert estimates.isfinite().all()
+
+
+def test_what_leads_nowhere_is_not_trained():
+    for model in (TasNet(n_blocks=2), TasNet.from_pretrained(TasNet(n_blocks=2).serialize())):
+        frozen = {name for name, x in model.named_parameters() if not x.requires_grad}
+        assert frozen == {f"net.masker.TCN.5.res_conv.{part}" for part in ("weight", "bias")}

@@ -145,3 +145,22 @@ def test_the_error_of_magnitudes_takes_signals_of_any_length(length):
     for at in (0, length - 1):  # no sample is left out
         changed = signals.index_fill(-1, torch.tensor([at]), 1.0)
         assert MagnitudeL1(window=64, hop=16)(changed, signals) > 0
+
+
+def test_the_error_of_magnitudes_is_called_from_anywhere():
+    """Never moved by its caller, with signals of any precision, in mixed precision or not."""
+    loss = MagnitudeL1(window=64, hop=48)
+    signals = torch.randn(2, 3, 200, dtype=torch.float64)
+    expected = loss(*signals)
+    assert expected.dtype == torch.float64
+    torch.testing.assert_close(loss(*signals.float()), expected.float())
+    torch.testing.assert_close(loss(signals[0].float(), signals[1]), expected, rtol=1e-5, atol=0)
+    low = signals.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(loss(*low), loss(*low.float()))
+
+
+def test_the_error_of_magnitudes_of_silence_has_a_gradient():
+    silence = torch.zeros(2, 200, requires_grad=True)
+    MagnitudeL1(window=64, hop=48)(silence, torch.zeros(2, 200)).backward()
+    assert not silence.grad.any()

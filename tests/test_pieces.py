@@ -75,3 +75,29 @@ def test_shifts_and_consistency_work_as_with_the_wave_u_net(how):
     assert estimates.shape == (2, 2, 900)
     if "mixture_consistency" in how:
         torch.testing.assert_close(estimates.sum(dim=0), track, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("beyond", [1, 200])
+def test_the_last_piece_is_as_long_as_the_others(beyond):
+    """Its statistics would be those of a moment else, and its level another."""
+    model = drawn(SYSTEMS["tasnet"](norm_type="gLN")).double().eval()
+    stream = PieceStream(model)
+    lengths, rule = stream._lengths, model.geometry
+    n = 2 * lengths.output - 2 * pieces.FADE + beyond
+    track = torch.randn(1, n, dtype=torch.float64)
+    joined = streamed(stream, [track])
+    with torch.no_grad():
+        last = model._network(model._with_silence(track[None])[..., -lengths.input :])[0, :, 0]
+    certain = min(beyond, rule.step)  # after the fading
+    estimates = last[:, : n - (rule.fit(n).output - lengths.output)]
+    torch.testing.assert_close(joined[:, -certain:], estimates[:, -certain:])
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_memory_does_not_grow_with_the_batch(name, monkeypatch):
+    model = drawn(SYSTEMS[name]()).eval()
+    seen = []
+    network = model._network
+    monkeypatch.setattr(model, "_network", lambda x: seen.append(len(x)) or network(x))
+    separate(model, torch.randn(3, 1, 1000))
+    assert set(seen) == {1}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from asteroid.losses import multisrc_mse
 from conftest import SYSTEMS, assert_same_model, drawn, tiny
+from endless import Songs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,7 +133,7 @@ def test_one_system_is_not_taken_for_another():
 def test_what_decides_on_the_weights_cannot_be_replaced():
     conf = SYSTEMS["tasnet"]().serialize()
     assert TasNet.from_pretrained(conf, sources=("a", "b"), sample_rate=8000).sources == ("a", "b")
-    with pytest.raises(ValueError, match=r"n_blocks=3 is not .* sample_rate can be replaced"):
+    with pytest.raises(ValueError, match=r"n_blocks=3 is not .* in_channels can be replaced"):
         TasNet.from_pretrained(conf, n_blocks=3)
 
 
@@ -149,8 +153,8 @@ def test_training_brings_the_loss_down(name, loss):
         optimizer.zero_grad()
         losses.append(loss(model.forward_context(mixture), targets))
         losses[-1].backward()
-        idle = {n for n, parameter in model.named_parameters() if parameter.grad is None}
-        assert all("TCN.3.res_conv" in n for n in idle), "Asteroid's last block goes nowhere else"
+        for parameter in model.parameters():  # or distributed training waits in vain
+            assert (parameter.grad is not None) == parameter.requires_grad
         optimizer.step()
     assert losses[-1] < 0.9 * losses[0]
 
@@ -169,12 +173,91 @@ def test_the_recipe_s_own_training_takes_it_as_it_is(name, tmp_path):
         assert_same_model(loaded, best, torch.randn(1, 100))
 
 
+@every_system
+def test_a_training_that_stopped_goes_on_to_the_bit(name, tmp_path):
+    """With what is dropped by chance, with statistics, and with averages of them."""
+
+    def trained(folder, max_epochs):
+        torch.manual_seed(3)
+        model = SYSTEMS[name]()
+        settings = Training(
+            batch_size=2, max_epochs=max_epochs, num_workers=0, lr=1e-3, ema=0.9, logger=["csv"]
+        )
+        fit(model, Songs(model, 4), Songs(model, 2), folder, settings)
+        return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+    whole = trained(tmp_path / "whole", 2)
+    trained(tmp_path / "stopped", 1)
+    resumed = trained(tmp_path / "stopped", 2)
+    for entry in ("state_dict", "current_weights"):
+        assert all(torch.equal(whole[entry][key], x) for key, x in resumed[entry].items())
+
+
+@every_system
+def test_it_compiles(name):
+    model = drawn(SYSTEMS[name]()).eval()
+    mixture = torch.randn(2, 1, model.geometry.fit(50).input)
+    compiled = torch.compile(model.forward_context, dynamic=False, backend="eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(mixture), model.forward_context(mixture))
+
+
+@every_system
+def test_shapes_alone_go_through_it(name):
+    """On the meta device, where what a network costs is counted."""
+    assert SYSTEMS[name]().to("meta")(torch.zeros(1, 100, device="meta")).shape == (2, 100)
+
+
+@every_system
+def test_silence_has_a_gradient(name):
+    model = SYSTEMS[name]().train()
+    model(torch.zeros(2, 1, 100)).square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
+@every_system
+def test_copies_and_pickles_are_the_same_model(name):
+    model = drawn(SYSTEMS[name]()).eval()
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert_same_model(other, model, torch.randn(1, 100))
+        assert other.geometry == model.geometry
+
+
+@every_system
+def test_to_separate_is_not_to_train(name):
+    """Whatever mode the model is in: its statistics are used and stay, and so does the mode."""
+    model = drawn(SYSTEMS[name]()).eval()
+    track = torch.randn(1, 300)
+    expected, state = model.separate(track), copy.deepcopy(model.state_dict())
+    first = next(iter(model.children()))
+    for module in model.train().modules():
+        module.training = module is not first
+    torch.testing.assert_close(model.separate(track), expected)
+    assert all(torch.equal(state[key], x) for key, x in model.state_dict().items())
+    assert [m for m in model.modules() if not m.training] == [first]
+
+
+@pytest.mark.parametrize("name", ["spectrogram", "tasnet"])
+def test_weights_of_a_network_of_one_channel_serve_any_number(name):
+    model = drawn(SYSTEMS[name]()).eval()
+    stereo = type(model).from_pretrained(model.serialize(), in_channels=2)
+    assert stereo(torch.randn(2, 50)).shape == (2, 2, 50)
+
+
+@pytest.mark.parametrize("name", ["spectrogram", "tasnet"])
+def test_a_precision_that_is_too_low_is_said(name):
+    model = SYSTEMS[name]().bfloat16()
+    with pytest.raises(ValueError, match=r"does not compute in torch.bfloat16; .* bf16-mixed"):
+        model(torch.randn(1, 50, dtype=torch.bfloat16))
+
+
 @pytest.mark.parametrize(
     ("name", "argument", "value", "says"),
     [
-        ("spectrogram", "levels", 0, "levels is 0; expected a whole number, 1 to 12"),
+        ("spectrogram", "levels", 0, "levels is 0; expected a whole number, 1 to 11"),
         ("spectrogram", "hop", 13, "hop is 13; expected 1 to 12"),
         ("spectrogram", "window", 12, "window is 12; expected a multiple of 8"),
+        ("spectrogram", "window", 2**16, "window is 65536; expected a whole number, 4 to 4096"),
         ("spectrogram", "initial_filters", 2**16, "make a model of .* Lower levels or initial"),
         ("spectrogram", "sources", (), "distinct names"),
         ("tasnet", "kernel_size", 7, "kernel_size is 7; expected an even number"),

@@ -21,15 +21,18 @@ class Averaging(pl.Callback):
 
         d = min(decay, (1 + n) / (10 + n))     after n steps, as in TensorFlow [1],
 
-    so that a young average does not remember the random weights of the beginning.
+    so that a young average does not remember the random weights of the beginning. The statistics
+    of a batch normalisation are averaged with the weights that they belong to; the number of
+    batches that it counts is copied.
 
     The model has the averages from a validation's start to its end, and the weights otherwise.
     In a checkpoint it is the averages that are in `state_dict`: they are the model, for
     `WaveUNet.from_pretrained` and whoever else reads it. The weights that training goes on with
     are in `current_weights`, and a training that is resumed is the unbroken one to the bit.
 
-    Several processes each keep their own, which are the same, as their weights are. Among
-    callbacks it comes before those that change weights, or store them, when a validation ends.
+    Several processes each keep their own, which are the same, as their weights are; of statistics,
+    which are not, all validate and keep the first one's. Among callbacks it comes before those
+    that change weights, or store them, when a validation ends.
 
     Args:
         decay: above 0 and below 1: 0.999 is a memory of some 1000 steps.
@@ -73,9 +76,12 @@ class Averaging(pl.Callback):
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         weights = pl_module.state_dict()
+        averaged = [name for name, x in self._averages.items() if x.is_floating_point()]
         get_ema_multi_avg_fn(decay)(
-            [*self._averages.values()], [weights[name] for name in self._averages], None
+            [self._averages[name] for name in averaged], [weights[name] for name in averaged], None
         )
+        for name in self._averages.keys() - set(averaged):
+            self._averages[name].copy_(weights[name])
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._exchange(pl_module, True)
