@@ -75,8 +75,8 @@ def test_edges_reach_from_half_a_segment_to_half_a_segment():
         assert (np.diff(found) > 0).all() and found[-1] == half == -found[0] and 0 in found
 
 
-def test_segments_with_context_and_an_output_of_whole_steps_are_seamless():
-    """Joints where the network begins at the same samples as the seamless pass: no difference."""
+def test_same_padding_differs_at_joints_and_context_as_much_anywhere():
+    """Segments of whole steps differ at their ends only, others of a pass in other steps."""
     song, model = Song("song"), drawn(tiny(sources=TWO, in_channels=2, sample_rate=1000))
     length = model.geometry.fit(200).output
     assert length % model.geometry.step != 0

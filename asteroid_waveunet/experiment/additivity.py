@@ -2,8 +2,8 @@
 
 A direct model predicts every source by itself, and nothing makes them sum to the mixture; what is
 missing is what no source got, or two did. A difference model's last source is the mixture minus
-the others (section 3.2.1 of the paper), so that only rounding is missing; but in evaluation the
-last source is clipped to [-1, 1], and where it would be beyond, that is missing. Mixture
+the others, so that only rounding is missing; but in evaluation the last source is clipped to
+[-1, 1], and where it would be beyond, that is missing. Mixture
 consistency hands what a direct model's estimates lack to all of them in equal parts.
 """
 
