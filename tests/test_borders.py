@@ -90,10 +90,13 @@ def test_same_padding_differs_at_joints_and_context_as_much_anywhere():
     assert 0.3 < even < 3  # with context there is a difference, and no more of it at a joint
 
 
-def test_tracks_without_a_joint_are_refused():
-    model = tiny(sources=TWO, in_channels=2, sample_rate=1000)
+@pytest.mark.parametrize("context", [True, False])
+def test_tracks_without_a_joint_are_refused(context):
+    model = tiny(sources=TWO, in_channels=2, sample_rate=1000, context=context)
     with pytest.raises(ValueError, match="no joint to look at"):
-        borders.measure(model, [Song("short", seconds=0.5)], "context", 400)
+        borders.measure(model, [Song("short", seconds=0.5)], "short", 600)
+    with pytest.raises(ValueError, match="nearly all joint; --output_length 64"):
+        borders.measure(model, [Song("song")], "short", 40)
 
 
 def test_the_table_has_a_row_a_way():

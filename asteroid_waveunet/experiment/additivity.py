@@ -3,8 +3,8 @@
 A direct model predicts every source by itself, and nothing makes them sum to the mixture; what is
 missing is what no source got, or two did. A difference model's last source is the mixture minus
 the others, so that only rounding is missing; but in evaluation the last source is clipped to
-[-1, 1], and where it would be beyond, that is missing. Mixture
-consistency hands what a direct model's estimates lack to all of them in equal parts.
+[-1, 1], and where it would be beyond, that is missing. Mixture consistency hands what a direct
+model's estimates lack to all of them in equal parts.
 """
 
 from __future__ import annotations

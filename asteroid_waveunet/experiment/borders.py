@@ -129,8 +129,8 @@ def joints(n_samples: int, output: int) -> tuple[list[int], int]:
     >>> joints(18, 4)
     ([4, 8, 12], 14)
     """
-    _, *starts, last = segment_starts(n_samples, output)
-    return starts, last
+    starts = segment_starts(n_samples, output)
+    return starts[1:-1], starts[-1]
 
 
 def edges(half: int) -> np.ndarray:
@@ -152,9 +152,14 @@ def measure(
     Args:
         output_length: samples of a segment, as for `predict_track`.
     Raises:
-        ValueError: if no track has a joint, or one is not of the model's channels or sources.
+        ValueError: if segments are too short, or no track has a joint, or one is not of the model's channels or sources.
     """
     lengths = model.geometry.fit(16384 if output_length is None else output_length)
+    if lengths.output < 4 * NEAR:
+        raise ValueError(
+            f"Segments of {lengths.output} samples are nearly all joint; --output_length "
+            f"{4 * NEAR} is the shortest that is looked at."
+        )
     found = Borders(name, model.sample_rate, lengths.output)
     model.eval()
     for track in tracks:
