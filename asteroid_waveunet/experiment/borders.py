@@ -152,7 +152,8 @@ def measure(
     Args:
         output_length: samples of a segment, as for `predict_track`.
     Raises:
-        ValueError: if segments are too short, or no track has a joint, or one is not of the model's channels or sources.
+        ValueError: if segments are too short, no track has a joint, or one is not of the model's
+            channels or sources.
     """
     lengths = model.geometry.fit(16384 if output_length is None else output_length)
     if lengths.output < 4 * NEAR:
