@@ -44,7 +44,7 @@ make_a_model = [
     "scipy>=1.10",  # the demonstration songs' filters
     "pyyaml>=6",  # configurations
     "jinja2>=3.1",  # huggingface_hub's model cards, and the report's page
-    "matplotlib>=3.8",  # the report's charts
+    "matplotlib>=3.8",  # the report's charts, the recipe's figures
     "pillow>=9.1",  # its spectrograms, as pixels of few colours
     "psutil>=5.9",  # how much memory there is to score with
 ]

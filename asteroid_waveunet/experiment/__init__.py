@@ -25,4 +25,6 @@ publishing     a folder for the Hugging Face Hub;  card  its model card;  licenc
 upload         that folder on the Hub
 tf_checkpoint  the reference's checkpoints as models of ours;  tf_bundle reads them
 stage          what the stages of a recipe share
+figures        the look of the paper's arguments, drawn:  aliasing  of upsamplings,  borders  of
+               segments,  additivity  of estimates,  outliers  among scores
 """

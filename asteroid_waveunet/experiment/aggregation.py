@@ -12,7 +12,17 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["METRICS", "average", "count", "finite", "remarks", "summarise", "table", "windows"]
+__all__ = [
+    "METRICS",
+    "aggregate",
+    "average",
+    "count",
+    "finite",
+    "remarks",
+    "summarise",
+    "table",
+    "windows",
+]
 
 METRICS = ("SDR", "SIR", "ISR", "SAR")
 
@@ -39,7 +49,7 @@ def summarise(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[s
         )
     return {
         source: {
-            metric: _aggregate([windows(track["targets"][i], metric) for track in scores])
+            metric: aggregate([windows(track["targets"][i], metric) for track in scores])
             for metric in METRICS
         }
         for i, source in enumerate(protocols.pop()[0])
@@ -57,7 +67,8 @@ def windows(target: Mapping[str, Any], metric: str) -> np.ndarray:
     return np.array([frame["metrics"][metric] for frame in target["frames"]], dtype=np.float64)
 
 
-def _aggregate(per_track: Sequence[np.ndarray]) -> dict[str, float]:
+def aggregate(per_track: Sequence[np.ndarray]) -> dict[str, float]:
+    """`summarise`'s figures of one metric, from each track's windows in dB."""
     scored = [values[~np.isnan(values)] for values in per_track]
     pooled = np.concatenate(scored)
     medians = [np.median(values) for values in scored if len(values)]

@@ -29,6 +29,7 @@ __all__ = [
     "panels",
     "read_curves",
     "save",
+    "style",
     "time_ticks",
     "training",
 ]
@@ -74,7 +75,7 @@ def save(draw: Draw, folder: Path, name: str) -> list[Picture]:
     for theme_name, theme in THEMES.items():
         for layout, width in WIDTHS.items():
             file = f"{name}-{theme_name}-{layout}.svg"
-            with mpl.rc_context(_style(theme)), warnings.catch_warnings():
+            with mpl.rc_context(style(theme)), warnings.catch_warnings():
                 # The browser's fonts draw the text; ours only measure it.
                 warnings.filterwarnings("ignore", "Glyph .* missing from")
                 figure = draw(theme, width)
@@ -84,7 +85,8 @@ def save(draw: Draw, folder: Path, name: str) -> list[Picture]:
     return pictures
 
 
-def _style(theme: Theme) -> dict[Any, Any]:
+def style(theme: Theme) -> dict[Any, Any]:
+    """matplotlib's settings in a theme's colours, without a ground."""
     return {
         "font.size": 9,  # 12 CSS pixels
         "text.parse_math": False,  # names of sources may hold dollars

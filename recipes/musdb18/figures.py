@@ -1,0 +1,141 @@
+"""Draws the paper's arguments from trained models, songs and scores.
+
+python figures.py aliasing [--model exp/TAG/best_model.pth ...]
+python figures.py borders --same MODEL --context MODEL --data ROOT
+python figures.py additivity --direct MODEL --difference MODEL --data ROOT
+python figures.py outliers --scores exp/TAG/scores --data ROOT
+
+Each writes NAME.png into --out, and prints its figures as a table.
+"""
+
+import interrupted  # noqa: F401  # isort: skip
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from asteroid_waveunet import WaveUNet
+from asteroid_waveunet.experiment import (
+    additivity,
+    aliasing,
+    borders,
+    comparison,
+    figures,
+    musdb,
+    outliers,
+)
+from asteroid_waveunet.experiment.stage import plainly
+from asteroid_waveunet.source_model import SourceModel
+
+HERE = Path(__file__).resolve().parent
+
+
+def draw_aliasing(options):
+    """Images that each upsampling leaves of features, as initialised and as trained."""
+    found = [aliasing.initial(kind) for kind in ("linear", "learned", "transposed")]
+    for path in options.model:
+        found.append(aliasing.of_model(WaveUNet.from_pretrained(path), f"trained ({tag_of(path)})"))
+    return aliasing.table(found), lambda: aliasing.draw(found)
+
+
+def draw_borders(options):
+    """Errors and clicks around the joints of segments, with same padding and with context."""
+    found = []
+    for path, name in ((options.same, "same padding"), (options.context, "context")):
+        model = WaveUNet.from_pretrained(path)
+        check(model, path, "context", name == "context")
+        tracks = tracks_of(options, f"borders, {name}")
+        found.append(borders.measure(model, tracks, name, options.output_length))
+    return borders.table(found), lambda: borders.draw(found)
+
+
+def draw_additivity(options):
+    """What estimates lack of the mixture: direct, difference, with mixture consistency."""
+    found = []
+    for path, output, names in (
+        (options.direct, "direct", {"direct": False, "direct, mixture consistency": True}),
+        (options.difference, "difference", {"difference": False}),
+    ):
+        model = SourceModel.from_pretrained(path)
+        check(model, path, "output", output)
+        for name, consistent in names.items():
+            tracks = tracks_of(options, f"additivity, {name}")
+            found.append(additivity.measure(model, tracks, name, consistent))
+    return additivity.table(found), lambda: additivity.draw(found)
+
+
+def draw_outliers(options):
+    """SDRs of windows against the level of their source."""
+    scores = comparison.load(options.scores)
+    found = outliers.measure(scores, tracks_of(options, "outliers"))
+    return outliers.table(found, options.below), lambda: outliers.draw(found, options.below)
+
+
+def tracks_of(options, what):
+    """The test tracks, one by one, with a bar that says what is done with them."""
+    return tqdm(musdb.tracks(options.data, "test"), desc=what, unit="track")
+
+
+def check(model, path, argument, expected):
+    """Raises ValueError unless a model is what it is named for."""
+    found = model.get_model_args().get(argument, "direct" if argument == "output" else None)
+    if found != expected:
+        raise ValueError(
+            f"{path} is a model with {argument}={found!r}; expected one with {expected!r}."
+        )
+
+
+def tag_of(path):
+    """What a model is called: its experiment's name, or its file's."""
+    path = Path(path)
+    return path.parent.name if path.name == "best_model.pth" else path.stem
+
+
+def parser():
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, dest="name")
+
+    def add(draw, name):
+        command = commands.add_parser(name, help=draw.__doc__, description=draw.__doc__)
+        command.set_defaults(draw=draw)
+        command.add_argument("--out", type=Path, default=HERE / "figures", help="a folder")
+        return command
+
+    model = dict(required=True, metavar="MODEL", help="exp/TAG/best_model.pth, or as published")
+    data = dict(required=True, metavar="ROOT", help="a data set in MUSDB18's layout")
+    command = add(draw_aliasing, "aliasing")
+    command.add_argument("--model", action="append", default=[], metavar="MODEL")
+    command = add(draw_borders, "borders")
+    command.add_argument("--same", **model)
+    command.add_argument("--context", **model)
+    command.add_argument("--data", **data)
+    command.add_argument("--output_length", type=int, default=16384, help="of segments, in samples")
+    command = add(draw_additivity, "additivity")
+    command.add_argument("--direct", **model)
+    command.add_argument("--difference", **model)
+    command.add_argument("--data", **data)
+    command = add(draw_outliers, "outliers")
+    command.add_argument("--scores", required=True, metavar="FOLDER", help="exp/TAG/scores")
+    command.add_argument("--data", **data)
+    command.add_argument(
+        "--below", type=float, default=outliers.NEARLY_SILENT, help="nearly silent, in dBFS"
+    )
+    return parser
+
+
+def main(options):
+    """Measures, draws and prints."""
+    options.out.mkdir(parents=True, exist_ok=True)  # or known before the work that it cannot
+    text, draw = options.draw(options)
+    path = options.out / f"{options.name}.png"
+    figures.save(draw, path)
+    print(f"{text}\nThe figure is {path}.")
+
+
+if __name__ == "__main__":
+    options = parser().parse_args()
+    plainly(lambda: main(options))

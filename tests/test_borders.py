@@ -1,0 +1,106 @@
+"""What is around the joints of segments: made up estimates whose faults are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import drawn, tiny
+from scores import TWO, Song
+
+from asteroid_waveunet.experiment import borders
+from asteroid_waveunet.experiment.borders import Around, Borders
+
+OUTPUT = 64
+JOINTS, END = borders.joints(1000, OUTPUT)
+
+
+def made_up(concatenated):
+    """Borders of estimates beside a seamless pass that is wrong by 1 at every sample."""
+    sources = torch.randn(2, 1, END)
+    found = Borders("made up", 1000, OUTPUT)
+    estimates = {"concatenated": sources + concatenated, "seamless": sources + 1}
+    found.add(estimates, sources, JOINTS)
+    return found
+
+
+def at_joints(*offsets):
+    """Ones at these places beside each joint."""
+    ones = torch.zeros(END)
+    for offset in offsets:
+        ones[[joint + offset for joint in JOINTS if 0 <= joint + offset < END]] = 1
+    return ones
+
+
+def test_a_click_is_found_where_it_is_and_nowhere_else():
+    found = made_up(1 + 2 * at_joints(0))
+    assert found.n_joints == 14 and JOINTS[-1] + OUTPUT > END
+    places = np.arange(-8, 9)
+    levels = found.levels(found.errors, "concatenated", places)
+    expected = np.where(places[:-1] == 0, 20 * np.log10(3), 0)
+    np.testing.assert_allclose(levels, expected, atol=1e-4)
+    np.testing.assert_allclose(found.levels(found.errors, "seamless", places), 0, atol=1e-4)
+
+
+def test_a_step_is_where_the_estimates_jump():
+    """Ramps of 64 samples that fall back at every joint: one jump of 63 in place of a step of 1."""
+    place = torch.arange(END)
+    ramp = {"concatenated": (place % OUTPUT).double(), "seamless": place.double()}
+    found = Borders("ramps", 1000, OUTPUT)
+    found.add({way: one[None] for way, one in ramp.items()}, torch.zeros(1, END), JOINTS)
+    levels = found.levels(found.steps, "concatenated", np.array([-2, -1, 0, 1, 2]))
+    np.testing.assert_allclose(levels, [0, 0, 20 * np.log10(63), 0], atol=1e-9)
+
+
+def test_differences_are_of_the_seamless_pass():
+    found = made_up(1 + 0.5 * at_joints(-1, 0))
+    energy = found.difference.binned(np.array([-2, -1, 0, 1, 2]))
+    np.testing.assert_allclose(energy, [0, 0.25, 0.25, 0], atol=1e-6)
+    assert found.difference.near(1) == pytest.approx(0.25, rel=1e-5)
+    assert found.difference.far() == pytest.approx(0, abs=1e-12)
+
+
+def test_means_are_over_what_there_is():
+    around = Around(4)
+    around.add(torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 1.0]]), [1])
+    np.testing.assert_allclose(
+        around.binned(np.array([-4, -1, 0, 1, 2, 4])).tolist()[1:4], [0.5, 2, 5]
+    )
+    assert np.isnan(around.between(-4, -1)) and np.isnan(around.far())
+
+
+def test_edges_reach_from_half_a_segment_to_half_a_segment():
+    for half in (1, 2, 7, 8192, 8194):
+        found = borders.edges(half)
+        assert (np.diff(found) > 0).all() and found[-1] == half == -found[0] and 0 in found
+
+
+def test_same_padding_differs_at_joints_and_context_as_much_anywhere():
+    """Segments of whole steps differ at their ends only, others of a pass in other steps."""
+    song, model = Song("song"), drawn(tiny(sources=TWO, in_channels=2, sample_rate=1000))
+    length = model.geometry.fit(200).output
+    assert length % model.geometry.step != 0
+    found = borders.measure(model, [song], "context", 200)
+    assert found.n_joints == len(borders.joints(4300, length)[0])
+    same = drawn(tiny(sources=TWO, in_channels=2, sample_rate=1000, context=False))
+    with_borders = borders.measure(same, [song], "same", 200)
+    # Of whole steps, and so the same but for its borders.
+    assert with_borders.difference.far() < 1e-9 < 1e-3 < with_borders.difference.near(4)
+    even = found.difference.near(4) / found.difference.far()
+    assert 0.3 < even < 3  # with context there is a difference, and no more of it at a joint
+
+
+@pytest.mark.parametrize("context", [True, False])
+def test_tracks_without_a_joint_are_refused(context):
+    model = tiny(sources=TWO, in_channels=2, sample_rate=1000, context=context)
+    with pytest.raises(ValueError, match="no joint to look at"):
+        borders.measure(model, [Song("short", seconds=0.5)], "short", 600)
+    with pytest.raises(ValueError, match="nearly all joint; --output_length 64"):
+        borders.measure(model, [Song("song")], "short", 40)
+
+
+def test_the_table_has_a_row_a_way():
+    text = borders.table([made_up(1 + 2 * at_joints(0))])
+    # 31 samples of 1 and one of 9, and 9 beside 1.
+    assert "| made up, concatenated | 14 | +1.0 | +1.0 | +0.0 |" in text
+    assert "| made up, seamless | 14 | +0.0 | +0.0 | +0.0 |" in text
