@@ -165,7 +165,7 @@ class LinearUpsampling(nn.Module):
 class LearnedUpsampling(nn.Module):
     """Doubles the rate; new samples are w * earlier + (1 - w) * later, w learned per channel.
 
-    w = sigmoid(weight), so that new samples stay between their neighbours (section 3.2.1 of
+    w = sigmoid(weight), so that new samples stay between their neighbours (section 3.2.4 of
     the paper). n -> 2n - 1 with context; n -> 2n with same padding, the sample after the
     last one being zero.
     """
@@ -192,7 +192,7 @@ class LearnedUpsampling(nn.Module):
 class TransposedUpsampling(nn.Module):
     """Doubles the rate; every sample is a learned mix of its neighbours, all channels of them.
 
-    The strided transposed convolution that the paper argues against (section 3.2.1): even and
+    The strided transposed convolution that the paper argues against (section 3.1.1): even and
     odd samples have taps of their own, so that a constant becomes an alternation, unless
     training finds taps that agree. Kernel 3, stride 2, which is what linear interpolation has:
     that is the special case of taps 1/2, 1, 1/2 on the diagonal. No bias: the convolution that
@@ -267,7 +267,7 @@ class OutputHead(nn.Module):
     """Features to estimates, `(batch, channels + filters, n)` -> `(batch, n_src, channels, m)`.
 
     The first `channels` features are the mixture itself. `"direct"` predicts every source;
-    `"difference"` all but the last, which is the mixture minus the others (section 3.1.1 of
+    `"difference"` all but the last, which is the mixture minus the others (section 3.2.1 of
     the paper), so that the sources sum to the mixture.
     """
 
