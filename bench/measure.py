@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+from asteroid_waveunet.experiment.costs import held, noise
+
 __all__ = [
     "held",
     "interleaved",
@@ -62,18 +64,6 @@ def duration(way: Callable[[], object], device: str = "cpu") -> float:
     return time.perf_counter() - start
 
 
-def held(what: str = "VmHWM", process: int | str = "self") -> float:
-    """GB that a process holds ("VmRSS") or has held at the peak ("VmHWM"); NaN if not told.
-
-    The peak is the process's own; that of `resource.getrusage` may be of the one that began it.
-    """
-    try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    except OSError:
-        return float("nan")
-    return next(int(line.split()[1]) for line in lines if line.startswith(what)) * 1024 / 1e9
-
-
 def spread(values: Sequence[float], unit: float = 1.0) -> str:
     """Median and range of values, in multiples of a unit.
 
@@ -82,12 +72,6 @@ def spread(values: Sequence[float], unit: float = 1.0) -> str:
     """
     middle, low, high = (f(values) / unit for f in (statistics.median, min, max))
     return f"{middle:.3g} ({low:.3g}-{high:.3g})"
-
-
-def noise(channels: int, seconds: float, sample_rate: float) -> torch.Tensor:
-    """The same white noise each time, `(channels, time)`, at the level of music."""
-    generator = torch.Generator().manual_seed(0)
-    return 0.1 * torch.randn(channels, round(seconds * sample_rate), generator=generator)
 
 
 def songs(folder: str | None, draft: str, most: int) -> tuple[str, list]:

@@ -19,6 +19,7 @@ evaluation     museval's scores of a track;  estimates  what is scored: models, 
 scoring        scores of a data set;  systems  what is scored, their files;  processes  that do it
 aggregation    figures of a data set, and a table of them
 assessment     scores beside the baselines', and the page;  comparison  two systems, paired
+overview       experiments in one table;  costs  what a model costs: arithmetic, time, memory
 report         a page to judge a model by;  standings  its tables;  charts  its figures
 excerpts       pieces of tracks to listen to;  strips  pictures of them
 publishing     a folder for the Hugging Face Hub;  card  its model card;  licences  what it may hold

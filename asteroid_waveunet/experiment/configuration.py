@@ -330,11 +330,16 @@ class Configuration:
         )
 
     @property
+    def scored_segments(self) -> int | None:
+        """Samples of the segments that tracks are scored in; None for one seamless pass."""
+        in_segments = self.evaluation.prediction == "segments"
+        return self.training.segment_length if in_segments else None
+
+    @property
     def unusual_scoring(self) -> list[str]:
         """What is to be said beside scores: how estimates are made, where that is not the usual."""
-        segments = f"in segments of {self.training.segment_length} samples"
         said = {
-            segments: self.evaluation.prediction == "segments",
+            f"in segments of {self.scored_segments} samples": self.scored_segments is not None,
             "levels fitted to the mixture": self.evaluation.fit_levels,
         }
         return [remark for remark, holds in said.items() if holds]

@@ -102,6 +102,17 @@ class Separator:
 
         return cls(separate)
 
+    @classmethod
+    def as_scored(
+        cls, model: SourceModel, segment_length: int | None, fit_levels: bool
+    ) -> Separator:
+        """`in_segments` of that many samples, or `of` where it is None; `fitted` if so asked."""
+        if segment_length is None:
+            separator = cls.of(model)
+        else:
+            separator = cls.in_segments(model, segment_length)
+        return separator.fitted() if fit_levels else separator
+
     def fitted(self) -> Separator:
         """The same, each estimate times a gain: together they are as near to the mixture as can be.
 

@@ -15,8 +15,10 @@ def main(configuration, places):
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     root = places.dataset(configuration.data)
     tracks = musdb.tracks(root, "test")
-    separator = make_separator(model, configuration)
     settings = configuration.evaluation
+    separator = estimates.Separator.as_scored(
+        model, configuration.scored_segments, settings.fit_levels
+    )
     title = f"{places.exp_dir.name} on test of {root.name}"
     found = assessment.assess(
         tracks,
@@ -38,16 +40,6 @@ def main(configuration, places):
     )
     if found.failures:
         raise ValueError(found.complaint)
-
-
-def make_separator(model, configuration):
-    """What the settings of scoring make of the model."""
-    settings = configuration.evaluation
-    if settings.prediction == "segments":
-        separator = estimates.Separator.in_segments(model, configuration.training.segment_length)
-    else:
-        separator = estimates.Separator.of(model)
-    return separator.fitted() if settings.fit_levels else separator
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ root=$(cd "$here/../.." && pwd)
 conf= data= stage=0 stop_stage=4 tag= storage=$here id= resume=false accept=false python_path=
 settings=()
 
-fail() { echo "error: $*" >&2; exit 1; }
+. "$here/shared.sh"
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -78,35 +78,15 @@ if [ -n "$commas" ] && [[ " ${settings[*]-} " != *" --devices "* ]]; then
     settings+=(--devices $((${#commas} + 1)))
 fi
 export RESUME=$resume ACCEPT_LICENSE=$accept PYTHONUNBUFFERED=1
-# Of a loss and a library that no stage uses, and of Lightning's to itself.
-export PYTHONWARNINGS="ignore:Asteroid's STOI loss is off,ignore:pkg_resources is deprecated"
-PYTHONWARNINGS+=',ignore:`isinstance(treespec'
 
 exp_dir=$storage/exp/$tag
 places=(--exp_dir "$exp_dir" --data_dir "$storage/data")
 "$python_path" "$here/configure.py" "${places[@]}" --conf "$conf" ${settings[@]+"${settings[@]}"}
 
-# Runs a stage in the background, so that a signal to this shell alone reaches it at once: bash
-# would keep it until a command in the foreground is over. Ctrl-C reaches both.
-run_stage() {
-    (trap - INT && exec "$python_path" "$here/$1.py" "${places[@]}") &
-    local child=$! status=0
-    trap "kill -TERM $child" TERM
-    trap "kill -USR1 $child" USR1
-    trap : INT
-    while true; do
-        status=0
-        wait "$child" || status=$?
-        kill -0 "$child" 2>/dev/null || break  # or else it was a signal that ended the wait
-    done
-    trap - TERM USR1 INT
-    return "$status"
-}
-
 names=(data prepare train evaluate publish)
 for ((n = stage; n <= stop_stage; n++)); do
     echo "== stage $n: ${names[n]}"
-    run_stage "${names[n]}" || {
+    relay "$python_path" "$here/${names[n]}.py" "${places[@]}" || {
         status=$?
         [ "$status" -lt 128 ] || exit "$status"  # it was asked to end, and said how to go on
         fail "stage $n (${names[n]}) stopped; once that is mended, the same command goes on there"

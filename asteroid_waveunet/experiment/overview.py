@@ -1,0 +1,193 @@
+"""Experiments on one data set as one table: scores, what they were trained on, what they cost."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import assessment
+from .aggregation import Summary, summarise
+from .assessment import Assessment
+from .configuration import Configuration
+from .costs import Costs
+from .stage import Places
+from .standings import decibels
+
+__all__ = ["Entry", "epoch_length", "read", "table"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One system of the table.
+
+    Attributes:
+        name: as the table calls it.
+        sample_rate: of its estimates, in Hz.
+        channels: of its estimates.
+        minutes: of music that it was trained on, what was heard several times as often as heard.
+        found: its scores, and the baselines'.
+        costs: None if they are not known.
+    """
+
+    name: str
+    sample_rate: float
+    channels: int
+    minutes: float
+    found: Assessment
+    costs: Costs | None = None
+
+
+def epoch_length(configuration: Configuration, minutes: float) -> int:
+    """Segments of an epoch, whole batches, so that `max_epochs` of them are so much music.
+
+    It is as many as are needed, and at most a batch an epoch more.
+    """
+    training = configuration.training
+    segments = 60 * minutes / _segment_seconds(configuration) / training.max_epochs
+    batch = training.batch_size * training.accumulate * training.devices * training.num_nodes
+    return max(1, math.ceil(segments / batch - 1e-9)) * batch
+
+
+def _segment_seconds(configuration: Configuration) -> float:
+    """Of music that is estimated, without context."""
+    model = configuration.make_model()
+    return model.geometry.fit(configuration.training.segment_length).output / model.sample_rate
+
+
+def read(name: str, configuration: Configuration, places: Places) -> Entry:
+    """A system's entry, from the experiment that it is; without its costs.
+
+    Raises:
+        FileNotFoundError: if it was not scored yet.
+        ValueError: if its scores are of another model, or not of all tracks.
+    """
+    model = configuration.make_model()
+    segments = _epochs(places.curves) * configuration.training.epoch_length
+    return Entry(
+        name,
+        model.sample_rate,
+        model.in_channels,
+        segments * _segment_seconds(configuration) / 60,
+        assessment.read(places.scores, places.fingerprint(configuration)),
+    )
+
+
+def _epochs(curves: Path) -> int:
+    """How many were trained, by Lightning's table; 0 without one."""
+    if not curves.is_file():
+        return 0
+    with open(curves, newline="") as file:
+        epochs = [row["epoch"] for row in csv.DictReader(file)]
+    return max((int(epoch) + 1 for epoch in epochs if epoch), default=0)
+
+
+AGGREGATIONS = {"pooled": "median", "by track": "median_of_medians"}
+
+COST_COLUMNS = (
+    "weights, M",
+    "multiply-adds, G / s",
+    "compute, s / s",
+    "memory, GB",
+    "of it for the track",
+)
+
+LEGEND = (
+    "SDR in dB, pooled: median over the windows of all tracks (the paper's aggregation); by track: "
+    "median over tracks of each track's median (SiSEC's). Audio: what the system estimates; all "
+    "are scored at the tracks' own rate and channels, so that of two rates or channels figures "
+    "cannot be compared as systems. Music: what it was trained on. Multiply-adds, of convolutions "
+    "and matrix products, and compute: per second of audio. Memory, at the peak: the GPU's "
+    "if there is one, or else of a process that only separates a track."
+)
+
+
+def table(entries: Sequence[Entry]) -> str:
+    """A page in Markdown: a row a system, two for the baselines, and what the figures are.
+
+    Raises:
+        ValueError: if there are no entries, or they were not scored alike on the same tracks.
+    """
+    _check(entries)
+    first = entries[0].found
+    headings = ["system", "audio", "music, min"]
+    headings += [f"{source}, {how}" for how in AGGREGATIONS for source in first.targets]
+    lines = [
+        [*headings, *COST_COLUMNS],
+        ["---"] * 2 + ["---:"] * (len(headings) - 2 + len(COST_COLUMNS)),
+    ]
+    lines += [[*_described(entry), *_figures(entry), *_costs(entry.costs)] for entry in entries]
+    for name, scores in first.baselines.items():
+        figures = _scores(summarise(scores), first.targets)
+        lines.append([name, "", "", *figures, *_costs(None, lacking="")])
+    rows = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    said = "".join(f"- {remark}\n" for remark in _remarks(entries))
+    return f"{first.protocol}.\n\n{rows}\n{LEGEND} {_devices(entries)}\n" + (said and f"\n{said}")
+
+
+def _check(entries: Sequence[Entry]) -> None:
+    if not entries:
+        raise ValueError("There is nothing to compare: no system has scores yet.")
+    first = entries[0]
+    for entry in entries[1:]:
+        if _scored(entry.found) != _scored(first.found):
+            raise ValueError(
+                f"{entry.name} and {first.name} were not scored on the same tracks, sources and "
+                "metrics; expected one --storage for each data set."
+            )
+
+
+def _scored(found: Assessment) -> tuple[object, ...]:
+    tracks = [track["track"] for track in found.scores]
+    return tracks, found.protocol, found.targets
+
+
+def _described(entry: Entry) -> list[str]:
+    channels = {1: "mono", 2: "stereo"}.get(entry.channels, f"{entry.channels} channels")
+    return [entry.name, f"{entry.sample_rate:g} Hz {channels}", f"{entry.minutes:.1f}"]
+
+
+def _figures(entry: Entry) -> list[str]:
+    return _scores(summarise(entry.found.scores), entry.found.targets)
+
+
+def _scores(summary: Summary, sources: Sequence[str]) -> list[str]:
+    return [
+        decibels(summary[source]["SDR"][figure])
+        for figure in AGGREGATIONS.values()
+        for source in sources
+    ]
+
+
+def _costs(costs: Costs | None, lacking: str = "–") -> list[str]:
+    if costs is None:
+        return [lacking] * len(COST_COLUMNS)
+    return [
+        f"{costs.weights / 1e6:.2f}",
+        f"{costs.multiply_adds / 1e9:.2f}",
+        f"{costs.seconds:.3g}",
+        *(
+            "–" if gigabytes != gigabytes else f"{gigabytes:.2f}"
+            for gigabytes in (costs.peak, costs.beyond)
+        ),
+    ]
+
+
+def _devices(entries: Sequence[Entry]) -> str:
+    """What computed, in words."""
+    devices = sorted({entry.costs.device for entry in entries if entry.costs is not None})
+    return f"Measured on {', '.join(devices)}." if devices else "Costs were not measured."
+
+
+def _remarks(entries: Sequence[Entry]) -> list[str]:
+    """Those of all systems once, the others with the system's name."""
+    shared = [r for r in entries[0].found.remarks if all(r in e.found.remarks for e in entries)]
+    own = [
+        f"{entry.name}: {remark}"
+        for entry in entries
+        for remark in entry.found.remarks
+        if remark not in shared
+    ]
+    return [*shared, *own]

@@ -1,0 +1,142 @@
+#!/usr/bin/env bash
+# The paper's comparison: trains each system on equally much music, scores it, makes one table.
+#
+#   bash recipes/musdb18/compare.sh                              small systems on generated songs
+#   bash recipes/musdb18/compare.sh --data DIR                   on songs of your own
+#   bash recipes/musdb18/compare.sh --data musdb18hq --full      as large as in the paper, for a GPU
+#
+# Each system is an experiment of run.sh, exp/compare_NAME; the table is exp/compare/table.md. What
+# is done is skipped when the command is run again; a training that was killed goes on. A system
+# that fails is named at the end, and the others are done. All systems that have scores are in the
+# table, also those of earlier commands; their costs are measured anew, one after another.
+#
+#   --data NAME|DIR      demo, musdb18, musdb18hq, or a folder in MUSDB18's layout (demo)
+#   --systems "A B"      only these; all are listed below in this file
+#   --minutes M          of music that each system is trained on (12; 6000 with --full)
+#   --full               the configurations' own sizes, segments, batches and step sizes
+#   --storage DIR        where data/ and exp/ are written (beside this script)
+#   --accept_license, --id N[,N...], --devices N, --python_path FILE     as in run.sh
+#   --SETTING VALUE      any setting of the configuration, for every system
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+data=demo storage=$here python_path= chosen= minutes= full=false
+options=() settings=()
+
+. "$here/shared.sh"
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --help | -h) sed -n -e '/^set/q' -e 's/^# \{0,1\}//p' "$0" | sed 1d; exit 0 ;;
+        --full) full=true; shift; continue ;;
+        --accept_license) options+=("$1"); shift; continue ;;
+        --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+        --*) [ $# -gt 1 ] || fail "$1 lacks its value" ;;
+        *) fail "'$1' is no option; --help lists them" ;;
+    esac
+    case ${1#--} in
+        data | storage | python_path | minutes) printf -v "${1#--}" %s "$2" ;;
+        systems) chosen=${2//,/ } ;;
+        id) options+=("$1" "$2") ;;
+        conf | tag | stage | stop_stage) fail "$1 is run.sh's; a comparison has its own" ;;
+        *) settings+=("$1" "$2") ;;
+    esac
+    shift 2
+done
+
+# What all have in common. The learning rate's schedule has an end, so that nothing stops early.
+if [ "$full" = true ]; then
+    epochs=20 minutes=${minutes:-6000}
+    small= stereo= mono= wave= spectrogram= tasnet= mrcae=
+else
+    epochs=3 minutes=${minutes:-12}
+    small="--lr 7.0e-4 --clip 5 --num_workers 0 --logger csv --listen_every 0"
+    # 2.2 s at 22050 Hz, and the paper's excerpts of 12 s at 8192 Hz: lengths that fit all systems.
+    stereo="--segment_length 48896 --batch_size 2"
+    mono="--segment_length 98048 --batch_size 1"
+    # About half a million weights each, but for the MRCAE: it decimates nothing, so that every
+    # weight costs a multiply-add a sample (an eighth as many weights: four times the Wave-U-Net's
+    # arithmetic).
+    wave="--levels 8 --initial_filters 16 --filter_growth 8"
+    spectrogram="--initial_filters 3"
+    tasnet="--n_filters 128 --kernel_size 32 --bn_chan 64 --hid_chan 128 --skip_chan 64 --n_repeats 2"
+    mrcae="--filters 2"
+fi
+common="--schedule one_cycle --fine_tuning false --max_epochs $epochs --patience $epochs --remix 0.5"
+common+=" --augmentation [wide_gains,swap_channels,flip_signs] --fast true $small"
+
+# Name, configuration, and what else than `common`. NAME_seamless is not trained: it is NAME's
+# weights, scored in one pass over each track instead of segments one beside the other.
+systems=(
+    "m4               m4            $common $stereo $wave"
+    "m5               m5            $common $stereo $wave"
+    "m4_transposed    m4_transposed $common $stereo $wave"
+    "m4_direct        m4            $common $stereo $wave --output direct"
+    "m4_same          m4_same       $common $stereo $wave"
+    "m4_same_seamless m4_same       $common $stereo $wave --prediction seamless"
+    "tasnet           tasnet        $common $stereo $tasnet"
+    "tasnet_mse       tasnet_mse    $common $stereo $tasnet"
+    "mrcae            mrcae         $common $stereo $mrcae"
+    "m7               m7            $common $mono $wave"
+    "u7               u7            $common $mono $spectrogram"
+    "u7a              u7a           $common $mono $spectrogram"
+)
+
+names=$(printf '%s\n' "${systems[@]}" | cut -d ' ' -f 1)
+for name in $chosen; do
+    grep -qxF -e "$name" <<< "$names" || fail "there is no system '$name'; known are" $names
+done
+is_chosen() { [ -z "$chosen" ] || [[ " $chosen " == *" $1 "* ]]; }
+
+if [ -z "$python_path" ]; then
+    bash "$root/tools/make_env.sh" "$root/.venv" experiment
+    python_path=$root/.venv/bin/python
+fi
+
+# An experiment of the same weights, and of the same settings to begin with.
+share() {
+    [ -f "$storage/exp/$1/best_model.pth" ] || fail "it needs the weights of $1, which has none yet"
+    mkdir -p "$storage/exp/$2" || exit
+    for part in conf.yml best_model.pth logs; do
+        ln -sfn "../$1/$part" "$storage/exp/$2/$part" || exit
+    done
+}
+
+run_system() {
+    local name=$1 conf=$2 tag=compare_$1 first=0
+    shift 2
+    if [[ $name == *_seamless ]]; then
+        first=3
+        (share "${tag%_seamless}" "$tag") || return
+    fi
+    relay bash "$here/run.sh" --conf "$conf" --data "$data" --tag "$tag" --storage "$storage" \
+        --python_path "$python_path" --stage "$first" --stop_stage 3 \
+        ${options[@]+"${options[@]}"} "$@" ${settings[@]+"${settings[@]}"}
+}
+
+rows=$(for row in "${systems[@]}"; do ! is_chosen "${row%% *}" || echo "$row"; done)
+planned=$("$python_path" "$here/compare.py" plan --minutes "$minutes" \
+    ${settings[@]+"${settings[@]}"} <<< "$rows")
+
+failed=
+while read -r -a row <&3; do
+    echo "=== ${row[0]}"
+    status=0
+    run_system "${row[@]}" || status=$?
+    [ "$status" -lt 128 ] || exit "$status"  # it was asked to end, and said how to go on
+    [ "$status" -eq 0 ] || failed+=" ${row[0]}"
+done 3<<< "$planned"
+
+scored=()
+for name in $names; do
+    [[ " $failed " == *" $name "* ]] || [ ! -f "$storage/exp/compare_$name/scores/summary.json" ] ||
+        scored+=("$name")
+done
+status=0
+relay "$python_path" "$here/compare.py" table --storage "$storage" ${scored[@]+"${scored[@]}"} ||
+    status=$?
+[ -z "$failed" ] || fail "these systems failed, see above, and are not in the table:$failed;" \
+    "once that is mended, the same command goes on there"
+exit "$status"
