@@ -58,7 +58,8 @@ def multiply_adds(model: SourceModel) -> float:
     """
     # With context, a Wave-U-Net leaves out what is cropped and pads kernels, see `DownBlock`.
     drawn = {"context": False} if "context" in model.replaceable else {}
-    twin = type(model).from_pretrained(model.serialize(), **drawn)
+    # On the device where nothing is computed but shapes.
+    twin = type(model)(**{**model.get_model_args(), **drawn}).to("meta").eval()
     shorter = twin.geometry.fit(1)
     longer = twin.geometry.fit(shorter.output + 1)
     more = _operations(twin, longer.input) - _operations(twin, shorter.input)
@@ -68,7 +69,7 @@ def multiply_adds(model: SourceModel) -> float:
 def _operations(model: SourceModel, n_samples: int) -> int:
     """Multiplications and additions for a mixture of exactly that length."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.forward_context(torch.zeros(1, model.in_channels, n_samples))
+        model.forward_context(torch.zeros(1, model.in_channels, n_samples, device="meta"))
     return counter.get_total_flops()
 
 

@@ -56,13 +56,11 @@ else
     # 2.2 s at 22050 Hz, and the paper's excerpts of 12 s at 8192 Hz: lengths that fit all systems.
     stereo="--segment_length 48896 --batch_size 2"
     mono="--segment_length 98048 --batch_size 1"
-    # About half a million weights each, but for the MRCAE: it decimates nothing, so that every
-    # weight costs a multiply-add a sample (an eighth as many weights: four times the Wave-U-Net's
-    # arithmetic).
+    # About half a million weights each.
     wave="--levels 8 --initial_filters 16 --filter_growth 8"
     spectrogram="--initial_filters 3"
     tasnet="--n_filters 128 --kernel_size 32 --bn_chan 64 --hid_chan 128 --skip_chan 64 --n_repeats 2"
-    mrcae="--filters 2"
+    mrcae="--filters 4"
 fi
 common="--schedule one_cycle --fine_tuning false --max_epochs $epochs --patience $epochs --remix 0.5"
 common+=" --augmentation [wide_gains,swap_channels,flip_signs] --fast true $small"
