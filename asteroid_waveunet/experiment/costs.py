@@ -16,12 +16,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..source_model import SourceModel
+from .aggregation import count
 from .estimates import Separator
 
 __all__ = ["Costs", "held", "measure", "multiply_adds", "noise"]
 
 REPEATS = 3
 """Times that a track is separated, after one that warms up."""
+
+LONG = 60.0
+"""Seconds after which a track is not separated again: that one time counts."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Costs:
     Attributes:
         weights: that are trained.
         multiply_adds: per second of audio, all channels; see `multiply_adds`.
-        seconds: of compute per second of audio, the median of `REPEATS` times.
+        seconds: of compute per second of audio, the median of `REPEATS` times; see `LONG`.
         peak: GB (1e9 bytes) that a process which does nothing else holds at most, NaN where the
             system does not tell; on a GPU, of its memory.
         beyond: of these, what comes on top of the libraries, the model and the track.
@@ -129,8 +133,8 @@ def _measure(args: argparse.Namespace) -> Costs:
     separator = Separator.as_scored(model, args.segment_length, args.fit_levels)
     track = noise(args.channels, args.seconds, args.sample_rate)
     before = torch.cuda.memory_allocated() / 1e9 if on_gpu else held("VmRSS")
-    durations = []
-    for _ in range(1 + REPEATS):
+    durations: list[float] = []
+    while len(durations) < 1 + REPEATS and max(durations, default=0.0) < LONG:
         start = time.perf_counter()
         separator.separate(track, args.sample_rate)  # whose estimates are on the processor
         durations.append(time.perf_counter() - start)
@@ -138,10 +142,10 @@ def _measure(args: argparse.Namespace) -> Costs:
     return Costs(
         weights=sum(weight.numel() for weight in model.parameters()),
         multiply_adds=multiply_adds(model),
-        seconds=statistics.median(durations[1:]) / args.seconds,
+        seconds=statistics.median(durations[1:] or durations) / args.seconds,
         peak=peak,
         beyond=peak - before,
-        device=torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} threads",
+        device=torch.cuda.get_device_name() if on_gpu else count(torch.get_num_threads(), "thread"),
     )
 
 

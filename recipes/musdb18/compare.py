@@ -5,11 +5,13 @@ import interrupted  # noqa: F401  # isort: skip
 import argparse
 import dataclasses
 import shlex
+import signal
 import sys
 from pathlib import Path
 
 from asteroid_waveunet.experiment import costs, musdb, overview
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
+from asteroid_waveunet.experiment.interruption import Interrupted
 from asteroid_waveunet.experiment.stage import Places, plainly
 from asteroid_waveunet.files import replacing
 
@@ -33,6 +35,7 @@ def plan(minutes, overrides):
 
 def tabulate(storage, names):
     """Measures what the systems cost, prints the table and writes it."""
+    signal.signal(signal.SIGTERM, end)
     entries, problems = [], []
     for name in names:
         places = Places.of(storage / "exp" / f"compare_{name}", storage / "data")
@@ -50,6 +53,11 @@ def tabulate(storage, names):
         raise ValueError(f"The table lacks figures:{''.join(problems)}")
     if not entries:
         raise ValueError("There is no table: no system has scores yet.")
+
+
+def end(number, frame):
+    """Ends the process that measures as well."""
+    raise Interrupted(number, "there is no new table")
 
 
 def measure(configuration, places):
