@@ -93,6 +93,7 @@ def test_one_that_is_asked_to_end_does_not_begin_the_next_system(done):
         (["--systems", "tasnet"], "tasnet: A TasNet has no .*initial_filters"),
         (["--minutes", "0"], "minutes is 0; expected a number above 0"),
         (["m4"], "'m4' is no option"),
+        (["--data", "nowhere"], "there is no data folder nowhere"),
     ],
 )
 def test_what_is_wrong_on_the_command_line_is_said_before_anything_is_written(

@@ -100,12 +100,13 @@ def test_commands_run(line, tmp_path):
     words = [word for word in words if word != "--accept_license"]  # nothing of 22 GB
     smallest = {
         "bash recipes/musdb18/run.sh": ["--python_path", sys.executable, "--stop_stage", "0"],
+        "bash recipes/musdb18/compare.sh": ["--python_path", sys.executable],
         "make": ["--dry-run"],
         "pip install": ["--dry-run", "--no-deps", "--no-build-isolation", "--quiet"],
     }
     start = next(s for s in smallest if line.startswith(s))
     words += smallest[start]
-    if "run.sh" in line:
+    if start.startswith("bash"):
         words += ["--storage", str(tmp_path), "--demo_seconds", "2", "--demo_sample_rate", "8000"]
     if start == "pip install":
         words[:1] = [sys.executable, "-m", "pip"]

@@ -4,25 +4,33 @@ import interrupted  # noqa: F401  # isort: skip
 
 import argparse
 import dataclasses
+import os
 import shlex
 import signal
 import sys
 from pathlib import Path
 
+from configure import folder_of
+
 from asteroid_waveunet.experiment import costs, musdb, overview
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
 from asteroid_waveunet.experiment.interruption import Interrupted
-from asteroid_waveunet.experiment.stage import Places, plainly
+from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 from asteroid_waveunet.files import replacing
 
 CONFIGURATIONS = Path(__file__).with_name("conf")
 
 
-def plan(minutes, overrides):
-    """Prints rows "name configuration options", each with --epoch_length for so much music."""
+def plan(minutes, data, storage, overrides):
+    """Prints rows "name configuration options", each with --epoch_length for so much music.
+
+    What is wrong with settings or data is said here once, before any system begins.
+    """
     if not minutes > 0:
         raise ValueError(f"minutes is {minutes:g}; expected a number above 0.")
-    for row in map(str.strip, sys.stdin):
+    overrides = {**overrides, "dataset": folder_of(data)}
+    rows = [row.strip() for row in sys.stdin]
+    for row in rows:
         name, conf, *options = shlex.split(row)
         try:
             configuration = load(
@@ -30,6 +38,9 @@ def plan(minutes, overrides):
             )
         except ValueError as reason:
             raise ValueError(f"{name}: {reason}") from reason
+        if row == rows[0]:
+            places = Places.of(storage / "exp" / f"compare_{name}", storage / "data")
+            check_data(configuration, places, os.environ.get("ACCEPT_LICENSE") == "true")
         print(row, "--epoch_length", overview.epoch_length(configuration, minutes))
 
 
@@ -85,12 +96,14 @@ def main():
     parts = parser.add_subparsers(dest="part", required=True)
     planning = parts.add_parser("plan", help=plan.__doc__, allow_abbrev=False)
     planning.add_argument("--minutes", type=float, required=True)
+    planning.add_argument("--data", required=True)
+    planning.add_argument("--storage", type=Path, required=True)
     tabulating = parts.add_parser("table", help=tabulate.__doc__, allow_abbrev=False)
     tabulating.add_argument("--storage", type=Path, required=True)
     tabulating.add_argument("names", nargs="*")
     known, rest = parser.parse_known_args()
     if known.part == "plan":
-        plan(known.minutes, parse_overrides(rest))
+        plan(known.minutes, known.data, known.storage, parse_overrides(rest))
     else:
         tabulate(known.storage.resolve(), known.names)
 

@@ -22,7 +22,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
-data=demo storage=$here python_path= chosen= minutes= full=false
+data=demo storage=$here python_path= chosen= minutes= full=false accept=false
 options=() settings=()
 
 . "$here/shared.sh"
@@ -31,7 +31,7 @@ while [ $# -gt 0 ]; do
     case $1 in
         --help | -h) sed -n -e '/^set/q' -e 's/^# \{0,1\}//p' "$0" | sed 1d; exit 0 ;;
         --full) full=true; shift; continue ;;
-        --accept_license) options+=("$1"); shift; continue ;;
+        --accept_license) accept=true options+=("$1"); shift; continue ;;
         --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
         --*) [ $# -gt 1 ] || fail "$1 lacks its value" ;;
         *) fail "'$1' is no option; --help lists them" ;;
@@ -115,7 +115,8 @@ run_system() {
 }
 
 rows=$(for row in "${systems[@]}"; do ! is_chosen "${row%% *}" || echo "$row"; done)
-planned=$("$python_path" "$here/compare.py" plan --minutes "$minutes" \
+planned=$(ACCEPT_LICENSE=$accept "$python_path" "$here/compare.py" plan --minutes "$minutes" \
+    --data "$data" --storage "$storage" \
     ${settings[@]+"${settings[@]}"} <<< "$rows")
 
 failed=
