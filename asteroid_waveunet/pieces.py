@@ -75,6 +75,7 @@ class PieceStream(BlockStream):
         pending = self._pending
         return pending.new_zeros(self._batch_size, self._model.n_src, pending.shape[1], 0)
 
+    @torch.no_grad()
     def _estimates(self, batch: Tensor) -> Tensor:
         self._pending = torch.cat((self._pending, batch.to(self._pending)), dim=-1)
         parts = [self._none()]

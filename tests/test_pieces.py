@@ -49,6 +49,13 @@ def test_a_track_of_many_pieces_is_separated_in_a_bounded_memory(name):
     assert given > 10 * stream.latency > 0, "there were many pieces"
 
 
+def test_a_track_that_is_differentiated_elsewhere_is_not_held():
+    """The graph of what is pending would be that of the whole track."""
+    stream = PieceStream(SYSTEMS["mrcae"]().eval())
+    estimates = stream.feed(torch.randn(1, 500, requires_grad=True))
+    assert not stream._pending.requires_grad and not estimates.requires_grad
+
+
 def test_where_a_network_looks_at_all_of_its_input_pieces_fade_into_one_another():
     """Of noise, whose statistics are the same everywhere, the pieces come close to one pass."""
     model = drawn(SYSTEMS["tasnet"](norm_type="gLN")).double().eval()
