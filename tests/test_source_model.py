@@ -12,6 +12,7 @@ from conftest import SYSTEMS, assert_same_model, drawn, tiny
 from endless import Songs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from asteroid_waveunet import (
     TasNet,
@@ -76,6 +77,27 @@ def test_an_estimate_depends_on_the_mixture_within_reach_only(name):
     seen = (track.grad[0].abs() > 1e-12).nonzero()[:, 0]  # through spectra zeros are rounded
     assert at - model.reach <= seen.min() and seen.max() <= at + model.reach
     assert seen.max() - seen.min() > 0.4 * model.reach, "or pieces overlap for nothing"
+
+
+@every_system
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("length", [1, 90, 251, 500])
+def test_segments_of_a_track_are_each_predicted_by_itself(name, channels, length):
+    """Amid the context that the system has; the last of them ends with the track."""
+    model = drawn(SYSTEMS[name](in_channels=channels)).train()
+    lengths, left = model.geometry.fit(100), model.geometry.left_context
+    track = torch.randn(2, length)
+    estimates = model.predict_track(track, 100).reshape(2, channels, length)
+    heard = track if channels == 2 else track.mean(0, keepdim=True)
+    heard = F.pad(heard, (0, max(0, lengths.input - length)))
+    amid = F.pad(heard, (left, model.geometry.right_context))
+    model.eval()
+    last = heard.shape[-1] - lengths.output
+    expected = torch.zeros(2, channels, heard.shape[-1])
+    for start in [*range(0, last, lengths.output), last]:
+        segment = model.forward_context(amid[..., start : start + lengths.input]).detach()
+        expected[..., start : start + lengths.output] = segment.reshape(2, channels, -1)
+    torch.testing.assert_close(estimates, expected[..., :length], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["spectrogram", "tasnet"])
