@@ -50,6 +50,12 @@ def test_the_accompaniment_is_the_sum_of_its_stems():
     np.testing.assert_allclose(found["accompaniment"].levels, found["vocals"].levels, atol=1e-5)
 
 
+def test_a_window_without_a_score_is_left_out_however_it_is_written():
+    """JSON has no NaN: other programs write null."""
+    found = outliers.measure({"a": scores_of("a", [5.0, None])}, [Levels("a", [-10, -80])])
+    assert found["vocals"].sdrs.tolist() == [5.0]
+
+
 def test_one_outlier_moves_the_mean_and_not_the_median():
     sdrs = [3.0, 4.0, 5.0, 6.0, -96.0]
     scores = {"a": scores_of("a", sdrs)}

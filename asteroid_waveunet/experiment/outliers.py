@@ -86,7 +86,7 @@ def measure(scores: Mapping[str, Mapping[str, Any]], tracks: Iterable[Track]) ->
         )
         sources = musdb.sum_groups(samples, groups)
         for name, target in targets.items():
-            pairs = _pairs(target["frames"], sources[name], rate, f"{name} of {track.name}")
+            pairs = _pairs(target, sources[name], rate, f"{name} of {track.name}")
             found.setdefault(name, []).append(pairs)
     if missing:
         raise ValueError(
@@ -96,17 +96,14 @@ def measure(scores: Mapping[str, Mapping[str, Any]], tracks: Iterable[Track]) ->
     return {name: Windows(*np.concatenate(pairs, axis=1)) for name, pairs in found.items()}
 
 
-def _pairs(
-    frames: Iterable[Mapping[str, Any]], source: torch.Tensor, rate: int, what: str
-) -> np.ndarray:
+def _pairs(target: Mapping[str, Any], source: torch.Tensor, rate: int, what: str) -> np.ndarray:
     """Levels and SDRs of the windows that have a score: `(2, n)`."""
     pairs = []
-    for frame in frames:
+    for frame, sdr in zip(target["frames"], aggregation.windows(target, "SDR"), strict=True):
         start, end = (round(rate * t) for t in (frame["time"], frame["time"] + frame["duration"]))
         window = source[:, start:end].double()
         if not window.numel():
             raise ValueError(f"The {what} has a score at {frame['time']:g} s, after its end.")
-        sdr = frame["metrics"]["SDR"]
         if np.isfinite(sdr):
             pairs.append((figures.decibels(float(window.square().mean())), sdr))
     return np.array(pairs, np.float64).reshape(-1, 2).T
