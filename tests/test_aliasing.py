@@ -100,6 +100,12 @@ def test_draws_are_the_same_each_time_and_leave_torchs_alone():
     assert not (aliasing.initial("learned", seed=1, levels=2).alone == first.alone).all()
 
 
+def test_models_of_one_kind_are_drawn_by_lines_of_their_own():
+    both = [response_of(upsampling="learned"), response_of(upsampling="learned")]
+    for axes in aliasing.draw(both).axes[1:]:
+        assert len({line.get_linestyle() for line in axes.lines[:2]}) == 2
+
+
 def test_the_table_has_the_known_figures():
     found = aliasing.table([response_of(upsampling="linear")])
     assert "| zeros between samples | 0.0 | 0.0 |  |  |" in found

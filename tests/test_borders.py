@@ -99,6 +99,14 @@ def test_tracks_without_a_joint_are_refused(context):
         borders.measure(model, [Song("song")], "short", 40)
 
 
+def test_where_there_is_only_silence_there_are_no_levels():
+    found, silence = Borders("silent", 1000, OUTPUT), torch.zeros(2, 1, END)
+    found.add(dict.fromkeys(borders.WAYS, silence), silence, JOINTS)
+    text = borders.table([found])
+    assert "| silent, concatenated | 14 | – | – | – | – | – | – | – |" in text
+    borders.draw([found])
+
+
 def test_the_table_has_a_row_a_way():
     text = borders.table([made_up(1 + 2 * at_joints(0))])
     # 31 samples of 1 and one of 9, and 9 beside 1.

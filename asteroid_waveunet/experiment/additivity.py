@@ -31,7 +31,12 @@ SECONDS = 0.25
 """Of a window."""
 
 SILENT = -90.0  # dBFS; windows whose mixture is below have no level beside it
-LOWEST = -180.0  # dB, the figure's lower edge: rounding in float32 is at some -150
+LOWEST = -200.0
+"""In dB, of the figure: rounding in float32 is at some -150, and some windows lack nothing."""
+
+TICKS = (LOWEST, -160, -120, -80, -40, 0)
+LABELS = [f"{tick:g}".replace("-", "−") for tick in TICKS]
+LABELS[0] = f"≤ {LABELS[0]}"
 
 
 class Sums:
@@ -45,7 +50,8 @@ class Sums:
             `(2, n_windows)`.
         energies: of all samples, the same two.
         largest: sample of what is missing.
-        clipped: samples of a difference model's last source that are at full scale.
+        clipped: samples of the last source at full scale, where a difference model's are cut, or
+            beyond.
         n_samples: of that source.
     """
 
@@ -73,7 +79,7 @@ class Sums:
         """What is missing of each window, in dB of the mixture there, where there is a mixture."""
         mixture, missing = np.concatenate([*self.tracks.values()], axis=1)
         is_heard = figures.decibels(mixture) > SILENT
-        return figures.decibels(missing[is_heard] / mixture[is_heard])
+        return figures.decibels(missing[is_heard], mixture[is_heard])
 
 
 def measure(
@@ -102,14 +108,14 @@ HEADINGS = (
     "estimates",
     "missing, dB of the mixture",
     "median window",
-    "loudest window",
+    "worst window",
     "largest sample",
     "last source at full scale",
 )
 LEGEND = (
     "Missing: the mixture less the sum of its estimates, as energy over all tracks, and in windows "
     f"of {SECONDS:g} s. Largest sample: of what is missing, 1 being full scale. Last source at "
-    "full scale: how many of its samples are at -1 or 1, or cut to it, in evaluation.\n"
+    "full scale: its samples at -1 or 1, where evaluation cuts a difference model's, or beyond.\n"
 )
 
 
@@ -122,7 +128,7 @@ def table(found: Sequence[Sums]) -> str:
         rows.append(
             [
                 sums.name,
-                figures.number(figures.decibels(missing / mixture)),
+                figures.number(figures.decibels(missing, mixture)),
                 *map(figures.number, ends),
                 f"{sums.largest:.2g}",
                 f"{sums.clipped} of {sums.n_samples}",
@@ -139,7 +145,7 @@ def draw(found: Sequence[Sums]) -> Figure:
     figure = figures.sheet(640)
     over_time, spread = figure.subplots(2, 1)
     track = next(iter(found[0].tracks))
-    over_time.set_title(track)
+    over_time.set_title(f"Over time: {track}")
     mixture = found[0].tracks[track][0]
     _over_time(over_time, mixture, color=INK, linewidth=1, label="the mixture")
     for sums, (colour, line) in zip(found, LOOKS, strict=False):
@@ -148,10 +154,12 @@ def draw(found: Sequence[Sums]) -> Figure:
         _over_time(over_time, sums.tracks[track][1], label=label, **look)
         levels = np.sort(np.maximum(sums.relative, LOWEST))
         spread.plot(levels, np.arange(1, len(levels) + 1) / len(levels), **look)
-    over_time.set(ylim=(LOWEST, 0), ylabel="RMS, dB of full scale")
+    over_time.set(ylim=(LOWEST - 5, 0), ylabel="RMS, dB of full scale")
+    over_time.set_yticks(TICKS, LABELS)
     n_tracks = len(found[0].tracks)
     spread.set_title(f"Windows of {SECONDS:g} s, of {count(n_tracks, 'track')}")
-    spread.set(xlim=(LOWEST, 20), ylim=(0, 1), ylabel="share of windows below")
+    spread.set(xlim=(LOWEST - 5, 20), ylim=(0, 1.02), ylabel="share of windows below")
+    spread.set_xticks(TICKS, LABELS)
     spread.set_xlabel("missing, dB of the mixture")
     for axes in (over_time, spread):
         axes.grid()

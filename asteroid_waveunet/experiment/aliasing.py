@@ -16,8 +16,9 @@ alike in level and have nothing else in common.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,13 @@ REPEATED = torch.tensor([[[0.0, 1.0, 1.0]]]).double()
 
 BANDS = {"lower half of the band": 0.5, "all of the band": 1.0}
 INITIAL = "as initialised"
-COLOUR = {"linear": "blue", "learned": "orange", "transposed": "red"}
+# Linear and learned are all but one line, of which the thinner one is above.
+LOOKS: dict[str, dict[str, Any]] = {
+    "linear": dict(color=COLOURS["blue"], linewidth=3),
+    "learned": dict(color=COLOURS["orange"], linewidth=1.5),
+    "transposed": dict(color=COLOURS["red"], linewidth=1.5),
+}
+LINES = ("-", "--", "-.", ":")  # of those of one kind
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def energies(impulses: Tensor) -> np.ndarray:
 
 def images(energy: np.ndarray) -> np.ndarray:
     """`(n, 2 * WANTED)` energies -> `(n, WANTED)`: each tone's image, in dB of the tone."""
-    return figures.decibels(energy[:, : WANTED - 1 : -1] / energy[:, :WANTED])
+    return figures.decibels(energy[:, : WANTED - 1 : -1], energy[:, :WANTED])
 
 
 def images_of_band(energy: np.ndarray, band: float) -> np.ndarray:
@@ -101,7 +108,7 @@ def images_of_band(energy: np.ndarray, band: float) -> np.ndarray:
         band: its upper edge, 1 being the lower rate's highest frequency.
     """
     most = round(band * WANTED)
-    return figures.decibels(energy[:, -most:].sum(axis=1) / energy[:, :most].sum(axis=1))
+    return figures.decibels(energy[:, -most:].sum(axis=1), energy[:, :most].sum(axis=1))
 
 
 def of_model(model: WaveUNet, name: str = "") -> Response:
@@ -168,9 +175,15 @@ def table(responses: Sequence[Response]) -> str:
 
 def draw(responses: Sequence[Response]) -> Figure:
     """The spectrum that is made of half a band of features, and images against frequency."""
+    kinds = [response.kind for response in responses]
+    looks = [
+        dict(LOOKS[kind], linestyle=LINES[kinds[:i].count(kind) % len(LINES)])
+        for i, kind in enumerate(kinds)
+    ]
+    drawn = [*zip(responses, looks, strict=True)]
     figure = figures.sheet(720)
     grid = figure.add_gridspec(2, 2, height_ratios=(1, 1.25))
-    _draw_spectrum(figure.add_subplot(grid[0, :]), responses)
+    _draw_spectrum(figure.add_subplot(grid[0, :]), drawn)
     left = figure.add_subplot(grid[1, 0])
     right = figure.add_subplot(grid[1, 1], sharey=left)
     for axes, what, title in (
@@ -179,8 +192,9 @@ def draw(responses: Sequence[Response]) -> Figure:
     ):
         axes.set_title(title)
         axes.grid()
-        for response in responses:
-            _band(axes, 4 * FREQUENCIES[:WANTED], images(getattr(response, what)), response)
+        for response, look in drawn:
+            levels = images(getattr(response, what))
+            _band(axes, 4 * FREQUENCIES[:WANTED], levels, label=response.label, **look)
         axes.set(xlim=(0, 1), ylim=(-72, 12), xlabel="tone's frequency / highest of the lower rate")
     worst = images(energies(REPEATED))[0]
     label = "learned at its worst: samples repeated"
@@ -190,25 +204,24 @@ def draw(responses: Sequence[Response]) -> Figure:
     return figure
 
 
-def _draw_spectrum(axes: Axes, responses: Sequence[Response]) -> None:
+def _draw_spectrum(axes: Axes, drawn: Sequence[tuple[Response, Mapping[str, Any]]]) -> None:
     """Features that fill the lower half of their band: their energy, and their images'."""
     axes.set_title("What becomes of features that fill the lower half of their band")
     axes.grid()
     half = WANTED // 2
-    for response in responses:
-        level = response.alone / response.alone[:, :half].mean(axis=1, keepdims=True)
+    for response, look in drawn:
+        features = response.alone[:, :half].mean(axis=1, keepdims=True)
         for part in (slice(None, half), slice(-half, None)):
-            _band(axes, 2 * FREQUENCIES[part], figures.decibels(level[:, part]), response)
+            levels = figures.decibels(response.alone[:, part], features)
+            _band(axes, 2 * FREQUENCIES[part], levels, **look)
     for x, text in ((0.125, "features"), (0.875, "their images")):
         axes.text(x, 5, text, ha="center")
     axes.set(xlim=(0, 1), ylim=(-72, 12), ylabel="energy, dB of the features'")
     axes.set_xlabel("frequency / highest of the doubled rate")
 
 
-def _band(axes: Axes, x: np.ndarray, levels: np.ndarray, response: Response) -> None:
+def _band(axes: Axes, x: np.ndarray, levels: np.ndarray, color: str, **look: Any) -> None:
     """The median of `(n, len(x))` levels, and the middle four fifths."""
     low, median, high = np.quantile(levels, (0.1, 0.5, 0.9), axis=0)
-    colour = COLOURS[COLOUR[response.kind]]
-    is_trained = response.name not in ("", INITIAL)
-    axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.plot(x, median, color=colour, linestyle="--" if is_trained else "-", label=response.label)
+    axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    axes.plot(x, median, color=color, **look)

@@ -30,7 +30,7 @@ from .figures import COLOURS, INK, Track
 __all__ = ["WAYS", "Around", "Borders", "draw", "edges", "joints", "measure", "table"]
 
 WAYS = ("concatenated", "seamless")
-LOWEST = -80.0  # dB, where the figure of differences ends
+LOWEST = -80.0  # dB, below which the figure shows no difference
 NEAR = 16  # samples on either side of a joint that the table says are near it
 
 
@@ -118,7 +118,7 @@ class Borders:
 
     def levels(self, of: Mapping[str, Around], way: str, places: np.ndarray) -> np.ndarray:
         """Errors or steps between edges, in dB of the seamless pass's far from joints."""
-        return figures.decibels(of[way].binned(places) / of["seamless"].far())
+        return figures.decibels(of[way].binned(places), of["seamless"].far())
 
 
 def joints(n_samples: int, output: int) -> tuple[list[int], int]:
@@ -213,19 +213,18 @@ def table(found: Sequence[Borders]) -> str:
 
 def _row(found: Borders, way: str) -> list[str]:
     errors, steps = found.errors, found.steps
-    ratios = [
-        errors[way].near() / errors["seamless"].far(),
-        errors[way].near() / errors["seamless"].near(),
-        errors[way].far() / errors["seamless"].far(),
-        steps[way].between(0, 1) / steps["seamless"].far(),
-        steps[way].far() / steps["seamless"].far(),
+    pairs = [
+        (errors[way].near(), errors["seamless"].far()),
+        (errors[way].near(), errors["seamless"].near()),
+        (errors[way].far(), errors["seamless"].far()),
+        (steps[way].between(0, 1), steps["seamless"].far()),
+        (steps[way].far(), steps["seamless"].far()),
     ]
-    cells = [figures.number(figures.decibels(ratio), "+.1f") for ratio in ratios]
+    cells = [figures.number(figures.decibels(*pair), "+.1f") for pair in pairs]
     if way == "concatenated":
-        differences = (found.difference.near(), found.difference.far())
-        scales = (found.estimates.near(), found.estimates.far())
-        pairs = zip(differences, scales, strict=True)
-        cells += [figures.number(figures.decibels(one / scale)) for one, scale in pairs]
+        difference, estimates = found.difference, found.estimates
+        pairs = [(difference.near(), estimates.near()), (difference.far(), estimates.far())]
+        cells += [figures.number(figures.decibels(*pair)) for pair in pairs]
     else:
         cells += ["", ""]
     return [f"{found.name}, {way}", str(found.n_joints), *cells]
@@ -239,7 +238,7 @@ def draw(found: Sequence[Borders]) -> Figure:
     """Error, step and difference against the distance from a joint."""
     figure = figures.sheet(760)
     errors, steps, difference = figure.subplots(3, 1, sharex=True)
-    scale = "dB of seamless, far away"
+    scale = "dB of its seamless pass, far off"
     errors.set(title="Error against the true sources", ylabel=scale)
     steps.set(title="Step from one sample of the estimates to the next", ylabel=scale)
     difference.set(title="Difference from the seamless pass", ylabel="dB of its estimates")
@@ -249,11 +248,12 @@ def draw(found: Sequence[Borders]) -> Figure:
             look = dict(color=COLOURS[colour], linestyle=LINE[way], label=f"{borders.name}, {way}")
             _stairs(errors, borders.levels(borders.errors, way, places), places, **look)
             _stairs(steps, borders.levels(borders.steps, way, places), places, **look)
-        share = borders.difference.binned(places) / borders.estimates.binned(places)
-        _stairs(difference, figures.decibels(share, LOWEST), places, color=COLOURS[colour])
+        energies = (borders.difference.binned(places), borders.estimates.binned(places))
+        _stairs(difference, figures.decibels(*energies), places, color=COLOURS[colour])
     for axes in (errors, steps, difference):
         axes.grid()
         axes.axvline(0, color=INK, linewidth=0.8)
+    difference.set_ylim(LOWEST, 6)
     _scale(difference, found)
     figure.legend(*errors.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure

@@ -42,8 +42,6 @@ COLOURS = {
     "orange": "#e69f00",
     "green": "#009e73",
     "red": "#d55e00",
-    "sky": "#56b4e9",
-    "purple": "#cc79a7",
 }
 INK = THEMES["light"].ink
 
@@ -84,14 +82,17 @@ def heard(track: Track, model: SourceModel, complete: bool = False) -> tuple[Ten
     return parts[0], parts[1:]
 
 
-def decibels(ratio: np.ndarray | float, floor: float = -200.0) -> np.ndarray:
-    """A ratio of energies in dB, no less than the floor; NaN of what is none.
+def decibels(
+    energy: np.ndarray | float, of: np.ndarray | float = 1.0, floor: float = -200.0
+) -> np.ndarray:
+    """An energy in dB of another, no less than the floor; NaN where there is neither.
 
-    >>> decibels(np.array([10.0, 0.0]))
-    array([  10., -200.])
+    >>> decibels(np.array([10.0, 0.0, 0.0]), np.array([1.0, 1.0, 0.0]))
+    array([  10., -200.,   nan])
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.maximum(10 * np.log10(np.asarray(ratio, np.float64)), floor)
+        ratio = np.divide(energy, of, dtype=np.float64)
+        return np.maximum(10 * np.log10(ratio), floor)
 
 
 def number(value: Any, form: str = ".1f") -> str:
