@@ -122,6 +122,27 @@ def test_each_figure_is_drawn_and_its_table_printed(name, recipe, capsys):
     assert pixels.shape[1] == 1800 and 0.01 < (pixels < 200).mean() < 0.5
 
 
+@pytest.mark.parametrize("name", ["borders", "additivity"])
+def test_models_that_cannot_be_compared_are_refused_before_anything_is_measured(name, recipe):
+    arguments = COMMANDS[name]
+    other = tiny(sources=("drums", "vocals"), in_channels=2, context=True)
+    weights.write(other.serialize(), "other.pth")
+    for second, says in {
+        MODEL("same" if name == "borders" else "direct"): "is a model with .* expected one with",
+        "other.pth": "separates accompaniment, vocals, the other drums, vocals; name two of the",
+    }.items():
+        with pytest.raises(ValueError, match=says):
+            recipe.main(
+                recipe.parser().parse_args([name, *arguments[:3], second, "--data", "none"])
+            )
+
+
+def test_a_trained_model_is_called_by_its_experiment(recipe, laid_out, monkeypatch):
+    monkeypatch.chdir(laid_out / "direct")
+    for path in (MODEL("../direct"), "best_model.pth", "user/direct"):
+        assert recipe.tag_of(path) == "direct"
+
+
 def test_a_model_of_the_other_kind_is_refused_in_one_line(laid_out):
     arguments = ["borders", "--same", MODEL("context"), *COMMANDS["borders"][2:], "--out", "none"]
     done = subprocess.run(

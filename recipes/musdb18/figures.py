@@ -33,18 +33,23 @@ HERE = Path(__file__).resolve().parent
 
 def draw_aliasing(options):
     """Images that each upsampling leaves of features, as initialised and as trained."""
-    found = [aliasing.initial(kind) for kind in ("linear", "learned", "transposed")]
-    for path in options.model:
-        found.append(aliasing.of_model(WaveUNet.from_pretrained(path), f"trained ({tag_of(path)})"))
+    trained = [
+        aliasing.of_model(WaveUNet.from_pretrained(path), f"trained ({tag_of(path)})")
+        for path in options.model
+    ]
+    found = [*map(aliasing.initial, ("linear", "learned", "transposed")), *trained]
     return aliasing.table(found), lambda: aliasing.draw(found)
 
 
 def draw_borders(options):
     """Errors and clicks around the joints of segments, with same padding and with context."""
+    models = loaded(
+        WaveUNet,
+        "context",
+        {"same padding": (options.same, False), "context": (options.context, True)},
+    )
     found = []
-    for path, name in ((options.same, "same padding"), (options.context, "context")):
-        model = WaveUNet.from_pretrained(path)
-        check(model, path, "context", name == "context")
+    for name, model in models.items():
         tracks = tracks_of(options, f"borders, {name}")
         found.append(borders.measure(model, tracks, name, options.output_length))
     return borders.table(found), lambda: borders.draw(found)
@@ -52,16 +57,19 @@ def draw_borders(options):
 
 def draw_additivity(options):
     """What estimates lack of the mixture: direct, difference, with mixture consistency."""
+    models = loaded(
+        SourceModel,
+        "output",
+        {"direct": (options.direct, "direct"), "difference": (options.difference, "difference")},
+    )
     found = []
-    for path, output, names in (
-        (options.direct, "direct", {"direct": False, "direct, mixture consistency": True}),
-        (options.difference, "difference", {"difference": False}),
+    for name, output, consistent in (
+        ("direct", "direct", False),
+        ("direct, mixture consistency", "direct", True),
+        ("difference", "difference", False),
     ):
-        model = SourceModel.from_pretrained(path)
-        check(model, path, "output", output)
-        for name, consistent in names.items():
-            tracks = tracks_of(options, f"additivity, {name}")
-            found.append(additivity.measure(model, tracks, name, consistent))
+        tracks = tracks_of(options, f"additivity, {name}")
+        found.append(additivity.measure(models[output], tracks, name, consistent))
     return additivity.table(found), lambda: additivity.draw(found)
 
 
@@ -77,18 +85,32 @@ def tracks_of(options, what):
     return tqdm(musdb.tracks(options.data, "test"), desc=what, unit="track")
 
 
-def check(model, path, argument, expected):
-    """Raises ValueError unless a model is what it is named for."""
-    found = model.get_model_args().get(argument, "direct" if argument == "output" else None)
-    if found != expected:
+def loaded(kind, argument, wanted):
+    """Name -> model, of name -> (path, what it has to have for an argument).
+
+    Raises:
+        ValueError: if a model is not what it is named for, or they separate other sources.
+    """
+    models = {}
+    for name, (path, expected) in wanted.items():
+        model = models[name] = kind.from_pretrained(path)
+        found = model.get_model_args().get(argument, "direct")  # systems without an `output`
+        if found != expected:
+            raise ValueError(
+                f"{path} is a model with {argument}={found!r}; expected one with {expected!r}."
+            )
+    one, other = (model.sources for model in models.values())
+    if one != other:
         raise ValueError(
-            f"{path} is a model with {argument}={found!r}; expected one with {expected!r}."
+            f"One model separates {', '.join(one)}, the other {', '.join(other)}; name two of the "
+            "same sources."
         )
+    return models
 
 
 def tag_of(path):
     """What a model is called: its experiment's name, or its file's."""
-    path = Path(path)
+    path = Path(path).absolute()
     return path.parent.name if path.name == "best_model.pth" else path.stem
 
 
