@@ -72,6 +72,43 @@ def test_a_mask_of_one_gives_the_mixture_but_for_half_of_the_last_frequency(leng
             torch.testing.assert_close(estimate, expected, atol=1e-5, rtol=0)
 
 
+def normalised(x, norm):
+    mean, var, scale, shift = (
+        t[:, None, None] for t in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    )
+    return (x - mean) / (var + 1e-5).sqrt() * scale + shift
+
+
+def doubled(x, conv):
+    """TensorFlow's: of the 2n + 3 that n make, one is cut off before and two behind."""
+    return F.conv_transpose2d(x, conv.weight, conv.bias, stride=2)[..., 1:-2, 1:-2]
+
+
+@torch.no_grad()
+def test_the_network_is_wired_as_the_papers():
+    network = drawn(MaskUNet(levels=4, initial_filters=2)).double().eval()
+    for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.running_mean.normal_(std=0.3)
+        norm.running_var.uniform_(0.5, 2)
+    x = y = torch.rand(2, 1, 32, 48, dtype=torch.float64)
+    skips = []
+    for down in network.down:
+        y = normalised(F.conv2d(F.pad(y, (1, 2, 1, 2)), down.conv.weight, stride=2), down.norm)
+        y = torch.maximum(0.2 * y, y)
+        skips.append(y)
+    for (doubling, norm, _), skip in zip(network.up, skips[-2::-1], strict=True):
+        y = torch.cat([skip, normalised(doubled(y, doubling.conv), norm).relu()], dim=1)
+    expected = 1 / (1 + torch.exp(-doubled(y, network.mask.conv)))
+    torch.testing.assert_close(network(x), expected)
+
+
+def test_the_three_lowest_results_are_dropped_by_half_with_their_skips(monkeypatch):
+    dropped = []
+    monkeypatch.setattr(F, "dropout", lambda x, *how: dropped.append((x.shape[1], *how)) or x)
+    MaskUNet(levels=6, initial_filters=2)(torch.randn(2, 1, 64, 64))
+    assert dropped == [(2 * filters, 0.5, True) for filters in (32, 16, 8)]
+
+
 def test_masks_are_between_nothing_and_all():
     network = drawn(MaskUNet(levels=3, initial_filters=2)).eval()
     mask = network(5 * torch.randn(2, 1, 16, 24))
