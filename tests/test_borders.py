@@ -103,12 +103,12 @@ def test_where_there_is_only_silence_there_are_no_levels():
     found, silence = Borders("silent", 1000, OUTPUT), torch.zeros(2, 1, END)
     found.add(dict.fromkeys(borders.WAYS, silence), silence, JOINTS)
     text = borders.table([found])
-    assert "| silent, concatenated | 14 | – | – | – | – | – | – | – |" in text
+    assert "| silent, segments of 64 | 14 | – | – | – | – | – | – | – |" in text
     borders.draw([found])
 
 
 def test_the_table_has_a_row_a_way():
     text = borders.table([made_up(1 + 2 * at_joints(0))])
     # 31 samples of 1 and one of 9, and 9 beside 1.
-    assert "| made up, concatenated | 14 | +1.0 | +1.0 | +0.0 |" in text
+    assert "| made up, segments of 64 | 14 | +1.0 | +1.0 | +0.0 |" in text
     assert "| made up, seamless | 14 | +0.0 | +0.0 | +0.0 |" in text

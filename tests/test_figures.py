@@ -106,7 +106,7 @@ COMMANDS = {
     "aliasing": ["--model", MODEL("direct")],
 }
 SAID = {
-    "borders": "| same padding, concatenated | 33 |",
+    "borders": "| same padding, segments of 800 | 33 |",
     "additivity": "| direct, mixture consistency | -14",
     "outliers": "| vocals | 3 |",
     "aliasing": "| learned, trained (direct) |",

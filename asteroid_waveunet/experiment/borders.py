@@ -116,6 +116,10 @@ class Borders:
         self.difference.add(estimates["concatenated"] - estimates["seamless"], places)
         self.estimates.add(estimates["seamless"], places)
 
+    def title(self, way: str) -> str:
+        """What a way is called in tables and figures."""
+        return f"{self.name}, " + (way if way == "seamless" else f"segments of {self.output}")
+
     def levels(self, of: Mapping[str, Around], way: str, places: np.ndarray) -> np.ndarray:
         """Errors or steps between edges, in dB of the seamless pass's far from joints."""
         return figures.decibels(of[way].binned(places), of["seamless"].far())
@@ -193,7 +197,7 @@ LEGEND = (
     "nearer to the middle of a segment than to a joint.\n"
 )
 HEADINGS = (
-    "segments",
+    "model",
     "joints",
     "error near",
     "there, of the seamless pass's",
@@ -227,7 +231,7 @@ def _row(found: Borders, way: str) -> list[str]:
         cells += [figures.number(figures.decibels(*pair)) for pair in pairs]
     else:
         cells += ["", ""]
-    return [f"{found.name}, {way}", str(found.n_joints), *cells]
+    return [found.title(way), str(found.n_joints), *cells]
 
 
 COLOUR = ("red", "blue")  # of the models
@@ -245,7 +249,7 @@ def draw(found: Sequence[Borders]) -> Figure:
     for borders, colour in zip(found, COLOUR, strict=False):
         places = edges(borders.output // 2)
         for way in WAYS:
-            look = dict(color=COLOURS[colour], linestyle=LINE[way], label=f"{borders.name}, {way}")
+            look = dict(color=COLOURS[colour], linestyle=LINE[way], label=borders.title(way))
             _stairs(errors, borders.levels(borders.errors, way, places), places, **look)
             _stairs(steps, borders.levels(borders.steps, way, places), places, **look)
         energies = (borders.difference.binned(places), borders.estimates.binned(places))
@@ -273,4 +277,5 @@ def _scale(axes: Axes, found: Sequence[Borders]) -> None:
     axes.minorticks_off()
     axes.set_xlim(-most, most)
     rates = " or ".join(f"{rate:g}" for rate in sorted({b.sample_rate for b in found}))
-    axes.set_xlabel(f"samples after the joint, at {rates} Hz")
+    n_joints = " or ".join(str(n) for n in sorted({b.n_joints for b in found}))
+    axes.set_xlabel(f"samples after the joint, at {rates} Hz; RMS over {n_joints} joints")
