@@ -257,7 +257,7 @@ def draw(found: Sequence[Borders]) -> Figure:
     for axes in (errors, steps, difference):
         axes.grid()
         axes.axvline(0, color=INK, linewidth=0.8)
-    difference.set_ylim(LOWEST, 6)
+    difference.set_ylim(LOWEST, max(6, difference.get_ylim()[1]))
     _scale(difference, found)
     figure.legend(*errors.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
