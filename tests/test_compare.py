@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import io
 import math
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,35 +16,86 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from asteroid_waveunet.experiment.configuration import load
-from asteroid_waveunet.experiment.stage import Places
+from asteroid_waveunet import weights
+from asteroid_waveunet.experiment import assessment, musdb, overview, stage
+from asteroid_waveunet.experiment.configuration import load, parse_overrides
+from asteroid_waveunet.experiment.estimates import Separator
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "musdb18"
 SETTINGS = {
     "demo_train_songs": 2, "demo_test_songs": 1, "demo_seconds": 3, "demo_sample_rate": 8000,
     "valid": 0.5, "levels": 3, "initial_filters": 4, "segment_length": 2048, "max_epochs": 1,
-    "minutes": 0.06, "jobs": 1,
+    "jobs": 1,
 }  # fmt: skip
+MINUTES = 0.06
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the recipe is a bash script")
 
 
 def start(storage, systems, *arguments):
     command = ["bash", str(RECIPE / "compare.sh"), "--storage", str(storage), "--systems", systems]
-    command += ["--python_path", sys.executable, *(f"--{k}={v}" for k, v in SETTINGS.items())]
+    command += ["--python_path", sys.executable, f"--minutes={MINUTES}"]
+    command += [f"--{name}={value}" for name, value in SETTINGS.items()]
     return subprocess.Popen(
         [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def rows_of(folder, *arguments):
+    """The rows "name configuration options" of compare.sh, as its plan gets them."""
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\ncat > "{folder}/rows"\nexit 1\n')
+    python.chmod(0o755)
+    command = ["bash", str(RECIPE / "compare.sh"), "--python_path", str(python), *arguments]
+    assert subprocess.run(command, check=False).returncode == 1, "no plan, no comparison"
+    return (folder / "rows").read_text().splitlines()
+
+
+def configured(row, **overrides):
+    """A row's name, and the configuration that it is."""
+    name, conf, *options = shlex.split(row)
+    return name, load(RECIPE / "conf" / f"{conf}.yml", {**parse_overrides(options), **overrides})
+
+
+def scored_earlier(row, exp_dir, data_dir):
+    """Leaves what an earlier command would have: an experiment that is trained and scored."""
+    _, configuration = configured(row, dataset="demo", **SETTINGS)
+    training = dataclasses.replace(
+        configuration.training, epoch_length=overview.epoch_length(configuration, MINUTES)
+    )
+    configuration = dataclasses.replace(configuration, training=training)
+    places = stage.Places.of(exp_dir, data_dir)
+    stage.obtain(configuration, places)
+    model = configuration.make_model().eval()
+    weights.write(model.serialize(), places.best_model)
+    configuration.save(places.conf)
+    places.curves.parent.mkdir(parents=True)
+    places.curves.write_text("epoch,step,loss\n0,20,0.5\n")
+    assessment.assess(
+        musdb.tracks(places.dataset(configuration.data), "test"),
+        Separator.as_scored(model, configuration.scored_segments, False),
+        model.sources,
+        places.scores,
+        title="joined",
+        fingerprint=places.fingerprint(configuration),
+        fast=True,
+        jobs=0,
+        progress=False,
     )
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """A comparison in which one system has no way to go on, and what it printed."""
-    storage = tmp_path_factory.mktemp("comparison") / "a storage"
+    folder = tmp_path_factory.mktemp("comparison")
+    storage = folder / "a storage"
+    (row,) = rows_of(folder, "--systems", "m4_same")
+    scored_earlier(row, storage / "exp" / "a tag_m4_same", storage / "data")
     (storage / "exp" / "a tag_m4").mkdir(parents=True)
     (storage / "exp" / "a tag_m4" / "best_model.pth").touch()  # whose settings are lost
-    process = start(storage, "m4, m4_same, m4_same_seamless", "--tag", "a tag")
+    process = start(storage, "m4, m4_same_seamless", "--tag", "a tag")
     said, complaints = process.communicate()
     return storage, process.returncode, said, complaints
 
@@ -82,7 +135,7 @@ def test_the_same_weights_are_scored_both_ways_and_all_costs_are_there(done):
 
 
 def test_one_that_is_asked_to_end_does_not_begin_the_next_system(done):
-    process = start(done[0], "m4_same m4_same_seamless", "--tag", "a tag")
+    process = start(done[0], "m4_transposed m5", "--tag", "a tag")  # m5 is the first
     for line in process.stdout:
         if "== stage 0" in line:
             break
@@ -90,6 +143,10 @@ def test_one_that_is_asked_to_end_does_not_begin_the_next_system(done):
     said, complaints = process.communicate(timeout=60)
     assert process.returncode == 143, complaints[-3000:]
     assert "===" not in said and "not in the table" not in complaints
+    begun = load(done[0] / "exp" / "a tag_m5" / "conf.yml")
+    assert begun.model["preset"] == "M5" and begun.model["filter_growth"] == 8
+    assert begun.training.augmentation == ["wide_gains", "swap_channels", "flip_signs"]
+    assert begun.training.epoch_length == overview.epoch_length(begun, MINUTES)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +157,6 @@ def test_one_that_is_asked_to_end_does_not_begin_the_next_system(done):
         (["--stage", "2"], r"--stage is run\.sh's"),
         (["--tag", "a/b"], "the tag 'a/b' is no name for a folder"),
         (["m4"], "'m4' is no option"),
-        (["--data", "nowhere"], "there is no data folder nowhere"),
     ],
 )
 def test_what_is_wrong_on_the_command_line_is_said_before_anything_is_written(
@@ -112,6 +168,20 @@ def test_what_is_wrong_on_the_command_line_is_said_before_anything_is_written(
     assert re.search(f"^error: {says}", complaints, re.MULTILINE), complaints
     assert "Traceback" not in complaints
     assert not (tmp_path / "storage").exists()
+
+
+@pytest.mark.parametrize("size", [[], ["--full"]], ids=["small", "full"])
+def test_every_system_has_a_size_and_segments_that_fit_it(tmp_path, size):
+    rows = rows_of(tmp_path, *size)
+    assert len(rows) == 12
+    for row in rows:
+        with torch.device("meta"):
+            name, configuration = configured(row)
+            model = configuration.make_model()
+        length = configuration.training.segment_length
+        assert length <= model.geometry.fit(length).output <= 1.05 * length, name
+        n_weights = sum(p.numel() for p in model.parameters())
+        assert bool(size) or 0.4e6 < n_weights < 0.7e6, name
 
 
 def shell(script):
@@ -156,10 +226,10 @@ def plan(monkeypatch, tmp_path):
 
     def made(minutes=5.0, rows=ROWS, **overrides):
         monkeypatch.setattr(sys, "stdin", io.StringIO(rows))
-        places = Places.of(tmp_path / "exp", tmp_path / "data")
+        places = stage.Places.of(tmp_path / "exp", tmp_path / "data")
         compare.plan(
             minutes,
-            lambda name: Places.of(places.exp_dir / name, places.data_dir),
+            lambda name: stage.Places.of(places.exp_dir / name, places.data_dir),
             {"dataset": "demo", **overrides},
         )
 
