@@ -131,7 +131,7 @@ def test_the_same_weights_are_scored_both_ways_and_all_costs_are_there(done):
     ]
     assert scores[0] != scores[1], "borders make a difference"
     assert joined[7:9] == seamless[7:9] and "–" not in joined[:10]
-    assert "- m4_same: scored in segments of 2048 samples\n" in table
+    assert "- m4_same: scored otherwise: in segments of 2048 samples\n" in table
 
 
 def test_one_that_is_asked_to_end_does_not_begin_the_next_system(done):

@@ -69,7 +69,7 @@ def test_what_holds_of_all_systems_is_said_once_and_the_rest_by_name():
     entries = [entry("m4", plain), entry("m5", odd, unusual=["in segments", "levels fitted"])]
     said = overview.table(entries).splitlines()[-3:]
     assert said[0].startswith("- vocals is silent in 2 windows")
-    assert said[1] == "- m5: scored in segments, levels fitted"
+    assert said[1] == "- m5: scored otherwise: in segments, levels fitted"
     assert said[2].startswith("- m5: the estimate of vocals is silent throughout 1 track")
 
 

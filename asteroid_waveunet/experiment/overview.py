@@ -200,5 +200,5 @@ def _remarks(entries: Sequence[Entry]) -> list[str]:
 
 
 def _remarks_of(entry: Entry) -> list[str]:
-    unusual = [f"scored {', '.join(entry.unusual)}"] if entry.unusual else []
+    unusual = [f"scored otherwise: {', '.join(entry.unusual)}"] if entry.unusual else []
     return [*unusual, *entry.found.remarks]
