@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import audio
+from .geometry import Geometry
 from .step import Step
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Stream(BlockStream):
             computes float32 convolutions in TF32 unless `torch.backends.cudnn.allow_tf32` is
             False.
     Raises:
-        ValueError: if `batch_size` is below 1.
+        ValueError: if the model is no `WaveUNet`, or `batch_size` is below 1.
 
     >>> from asteroid_waveunet import presets
     >>> track = torch.randn(2, 10000)
@@ -146,6 +147,10 @@ class Stream(BlockStream):
     """
 
     def __init__(self, model: WaveUNet, batch_size: int = 1, dtype: torch.dtype | None = None):
+        if not isinstance(model.geometry, Geometry):
+            raise ValueError(
+                f"A {type(model).__name__} is not fed hop by hop; its stream is model.stream()."
+            )
         super().__init__(model, batch_size)
         step = Step(model, dtype)
         # With context, hops end where an input that fits does. So there are zeros between the

@@ -70,7 +70,8 @@ def test_every_file_of_the_recipe_trains_on_segments_that_fit(path):
     ("text", "message"),
     [
         ("{architecture: TasNet, levels: 3}", "A TasNet has no levels; its settings are sources"),
-        ("{architecture: TasNet, preset: M4}", "expected one of the two settings"),
+        ("{architecture: TasNet, preset: M4}", "one of the two settings, and --preset null"),
+        ("{architecture: [TasNet]}", "expected one of WaveUNet, SpectrogramUNet"),
         ("{architecture: Demucs}", "expected one of WaveUNet, SpectrogramUNet, TasNet, MRCAE"),
         ("{architecture: MRCAE, filters: 0}", "filters is 0"),
     ],

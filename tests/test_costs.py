@@ -65,6 +65,26 @@ def test_frames_cost_once_a_hop():
     assert costs.multiply_adds(model) == per_frame / 3 * model.sample_rate
 
 
+def test_a_mask_costs_the_transforms_and_each_level_once_a_frame():
+    """A U-Net a source: kernels that halve count where they end, others where they begin."""
+    model = SYSTEMS["spectrogram"]()
+    window, hop, levels = 16, 12, 2
+    frames = 2**levels
+    total = frames * (window + 2) * window * (1 + model.n_src)
+    for network in model.networks:
+        ups = [up[0] for up in network.up] + [network.mask]
+        for level, (down, up) in enumerate(zip(network.down, reversed(ups), strict=True), 1):
+            places = window // 2 * frames // 4**level
+            total += places * (down.conv.weight.numel() + up.conv.weight.numel())
+    assert costs.multiply_adds(model) == total / (frames * hop) * model.sample_rate
+
+
+def test_memory_of_which_the_system_tells_nothing_is_no_number(monkeypatch, tmp_path):
+    assert math.isnan(costs.held(process="nobody's"))
+    monkeypatch.setattr(costs.Path, "read_text", lambda path: "Name: python\nThreads: 2\n")
+    assert math.isnan(costs.held("VmHWM"))
+
+
 def test_a_model_is_measured_in_a_process_of_its_own(tmp_path):
     model = tiny(in_channels=2, sample_rate=8000)
     weights.write(model.serialize(), tmp_path / "best_model.pth")

@@ -17,7 +17,7 @@ from asteroid_waveunet.experiment.estimates import (
     Separator,
     for_targets,
 )
-from asteroid_waveunet.experiment.evaluation import window_sdr
+from asteroid_waveunet.experiment.evaluation import score_track, window_sdr
 
 SONG = SONGS[0]
 
@@ -126,6 +126,17 @@ def test_fitted_levels_are_nearest_to_the_mixture_also_of_silence_and_mono_estim
     # Of one estimate the gain is its projection's.
     gain = (mono * mixture).sum() / (mono * mono).sum() / len(mixture)
     torch.testing.assert_close(found["a"], gain * mono, atol=1e-5, rtol=1e-4)
+
+
+def test_levels_are_fitted_to_silence_and_not_to_what_is_no_number():
+    whole = parts(TWO)
+    silent = torch.zeros_like(whole.mixture)
+    found = Separator(lambda mixture, rate: dict.fromkeys(TWO, silent)).fitted()(SONG, whole)
+    assert all((samples == 0).all() for samples in found.values())
+    broken = {TWO[0]: whole.mixture, TWO[1]: torch.full_like(silent, torch.nan)}
+    found = Separator(lambda mixture, rate: broken).fitted()(SONG, whole)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        score_track(whole.references, found, RATE, "song", fast=True)
 
 
 def test_what_is_asked_of_a_model_reaches_it():

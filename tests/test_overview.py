@@ -66,9 +66,11 @@ def test_what_holds_of_all_systems_is_said_once_and_the_rest_by_name():
     silent = {"unscored": {"vocals": {"silent_reference": 2}}}
     own = {"unscored": {"vocals": {"silent_reference": 2, "silent_throughout": 1}}}
     plain, odd = {**scores([1], [1]), **silent}, {**scores([1], [1]), **own}
-    said = overview.table([entry("m4", plain), entry("m5", odd)]).splitlines()[-2:]
+    entries = [entry("m4", plain), entry("m5", odd, unusual=["in segments", "levels fitted"])]
+    said = overview.table(entries).splitlines()[-3:]
     assert said[0].startswith("- vocals is silent in 2 windows")
-    assert said[1].startswith("- m5: the estimate of vocals is silent throughout 1 track")
+    assert said[1] == "- m5: scored otherwise: in segments, levels fitted"
+    assert said[2].startswith("- m5: the estimate of vocals is silent throughout 1 track")
 
 
 def test_scores_of_other_tracks_make_no_table():
@@ -107,6 +109,7 @@ def test_an_entry_is_read_from_the_experiments_files(tmp_path):
     places.curves.write_text("epoch,step,loss\n0,1,0.5\n1,3,0.4\n,3,\n")
     shorter = Training(segment_length=4096, epoch_length=6)
     read = overview.read("demo", dataclasses.replace(configuration, training=shorter), places)
+    assert read.unusual == []
     model = configuration.make_model()
     output = model.geometry.fit(4096).output
     assert read.minutes == pytest.approx(2 * 6 * output / model.sample_rate / 60)

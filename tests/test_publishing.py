@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,11 @@ from conftest import SYSTEMS, assert_same_model, tiny
 from huggingface_hub import ModelCard
 from scores import RATE, STEMS, TWO
 from songs import write_song
-from trained import experiment
+from trained import experiment, score
 
 from asteroid_waveunet import WaveUNet, cli, weights
 from asteroid_waveunet.experiment import publishing, splits
+from asteroid_waveunet.experiment.configuration import Evaluation
 from asteroid_waveunet.source_model import SourceModel
 
 
@@ -214,6 +217,32 @@ def test_scores_that_are_not_the_models_are_not_published(tmp_path):
     places.best_model.unlink()
     with pytest.raises(FileNotFoundError, match="run stage 2"):
         publishing.publish(configuration, places)
+
+
+def test_how_estimates_were_scored_is_said_where_it_is_not_how_they_are_made(tmp_path):
+    configuration, places = pack(tmp_path)
+    assert "lines above give" not in card_of(places).content
+    odd = replace(
+        configuration,
+        training=replace(configuration.training, loss="neg_sisdr"),
+        evaluation=Evaluation(prediction="segments", fit_levels=True),
+    )
+    with pytest.raises(ValueError, match=r"estimates that were made otherwise \(.*, not .*fitted"):
+        publishing.publish(odd, places)
+    shutil.rmtree(places.scores)
+    score(odd, places, WaveUNet.from_pretrained(places.best_model))
+    publishing.publish(odd, places)
+    card = card_of(places)
+    how = "in segments of 16384 samples, levels fitted to the mixture"
+    assert f"not what the lines above give: {how}." in card.content
+    assert how.replace(",", ";") in card.data.eval_results[0].metric_name
+    assert "leaves levels and signs open" in card.content
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_mono_models_are_scored_as_the_papers_and_that_is_said(tmp_path, channels):
+    _, places = pack(tmp_path, build=lambda **of: tiny(**{**of, "in_channels": channels}))
+    assert ("the mean of a song's channels" in card_of(places).content) == (channels == 1)
 
 
 def test_scores_of_some_tracks_only_are_not_published(tmp_path):

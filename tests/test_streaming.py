@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import configurations, drawn, in_blocks, streamed, tiny
+from conftest import SYSTEMS, configurations, drawn, in_blocks, streamed, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -136,6 +136,9 @@ def test_blocks_that_fit_no_stream_are_refused():
         stream.feed(torch.full((2, 2, 10), float("nan")))
     with pytest.raises(ValueError, match="A ndarray is no block; expected a tensor"):
         stream.feed(torch.zeros(2, 2, 10).numpy())
+    for build in SYSTEMS.values():
+        with pytest.raises(ValueError, match=r"not fed hop by hop; its stream is model\.stream"):
+            Stream(build())
     with pytest.raises(ValueError, match="batch_size is 0"):
         Stream(tiny(), batch_size=0)
     assert streamed(stream, [torch.zeros(2, 2, 50)]).shape[-1] == 50  # nothing of them was taken

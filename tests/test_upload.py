@@ -92,7 +92,7 @@ def test_created_tagged_loaded_by_the_lines_it_prints_and_by_its_card(hub, run, 
     (result,) = run(["--repo_id", "user/model", "--revision", "v1.0"])
     said = done(result)
     repo = hub.repos["user/model"]
-    assert repo.messages == ["initial commit", "Wave-U-Net"] and not repo.private
+    assert repo.messages == ["initial commit", "asteroid-waveunet"] and not repo.private
     assert repo.tags == {"v1.0": repo.branches["main"]}
     files = {path: (exp / "published" / path) for path in head(hub)}
     del files[".gitattributes"]
@@ -225,7 +225,7 @@ def test_a_commit_of_somebody_else_meanwhile_is_not_undone(hub, run):
     assert "new or changed files" in done(again)
     repo = hub.repos["user/model"]
     assert {"README.md": b"somebody's"} in repo.commits.values()
-    assert repo.messages == ["files", "files", "Wave-U-Net"]
+    assert repo.messages == ["files", "files", "asteroid-waveunet"]
 
 
 def broken_off(hub) -> set[str]:
@@ -242,7 +242,7 @@ def assert_the_rest_was_sent(hub, there: set[str]) -> None:
     assert len(there) == 2 and len(sent) == len(large) - 2 and set(sent) == large - there
     repo = hub.repos["user/model"]
     assert repo.tags == {"v1": repo.branches["main"]}
-    assert repo.messages == ["initial commit", "Wave-U-Net"]
+    assert repo.messages == ["initial commit", "asteroid-waveunet"]
 
 
 def test_an_upload_that_was_killed_goes_on(hub, run, start, exp):

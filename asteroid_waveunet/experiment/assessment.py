@@ -160,7 +160,8 @@ def read(out: str | os.PathLike, fingerprint: str) -> Assessment:
 
     Raises:
         FileNotFoundError: if it left nothing yet.
-        ValueError: if these are the scores of another model or data set, or not of all tracks.
+        ValueError: if these are the scores of another model or data set, of estimates that were
+            made otherwise, or not of all tracks.
     """
     out = Path(out)
     if not (out / SUMMARY).is_file():
@@ -168,7 +169,8 @@ def read(out: str | os.PathLike, fingerprint: str) -> Assessment:
     result = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
     if result["fingerprint"] != fingerprint:
         raise ValueError(
-            f"{out} holds the scores of another model or data set; delete it, and score again "
+            f"{out} holds the scores of another model or data set, or of estimates that were made "
+            f"otherwise ({result['fingerprint']}, not {fingerprint}); delete it, and score again "
             "(stage 3)."
         )
     name, *baselines = result["systems"]

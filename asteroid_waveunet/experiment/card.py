@@ -17,6 +17,7 @@ from .assessment import Assessment
 from .configuration import Configuration
 from .evaluation import protocol_name
 from .licences import Terms
+from .objectives import WITHOUT_LEVEL
 
 __all__ = ["make"]
 
@@ -129,7 +130,7 @@ def make(
         pipeline_tag="audio-to-audio",
         inference=False,
         datasets=[terms.data.hub] if terms.data.hub else None,
-        eval_results=_results(found, terms) or None,
+        eval_results=_results(found, terms, configuration.unusual_scoring) or None,
         **_other_license(terms),
     )
     text = _environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
@@ -150,6 +151,8 @@ def make(
             examples=examples,
             scores=found.as_text(),
             fast=found.fast,
+            unusual=configuration.unusual_scoring,
+            levels_open=configuration.training.loss in WITHOUT_LEVEL,
             configuration=configuration.as_yaml(),
             notice=terms.notice(),
         )
@@ -203,9 +206,10 @@ def _of_waveunet(model: WaveUNet) -> dict[str, str]:
     }
 
 
-def _results(found: Assessment, terms: Terms) -> list[EvalResult]:
+def _results(found: Assessment, terms: Terms, unusual: Sequence[str]) -> list[EvalResult]:
     """One entry a source and aggregation, for the card's model-index."""
     summary = finite(found.summaries[found.name])
+    how = "; ".join([protocol_name(_together(found)), *unusual, "dB"])
     return [
         EvalResult(
             task_type="audio-to-audio",
@@ -214,7 +218,7 @@ def _results(found: Assessment, terms: Terms) -> list[EvalResult]:
             dataset_name=terms.data.name,
             dataset_split="test",
             metric_type="sdr",
-            metric_name=f"SDR {source} ({title}; {protocol_name(_together(found))}; dB)",
+            metric_name=f"SDR {source} ({title}; {how})",
             metric_value=round(value, 3),
             metric_args={
                 "aggregation": key,

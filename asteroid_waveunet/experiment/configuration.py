@@ -44,8 +44,8 @@ def _at_least(name: str, value: int, least: int) -> None:
         raise ValueError(f"{name} is {value}; expected a whole number, at least {least}.")
 
 
-def _one_of(name: str, value: str | int, known: Collection[Any]) -> None:
-    if value not in known:
+def _one_of(name: str, value: Any, known: Collection[Any]) -> None:
+    if value not in [*known]:  # which a list from a YAML can be compared with
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, known))}.")
 
 
@@ -315,7 +315,7 @@ class Configuration:
         if preset is not None and architecture != WaveUNet.__name__:
             raise ValueError(
                 f"preset is {preset!r}, a {WaveUNet.__name__}, and architecture {architecture!r}; "
-                "expected one of the two settings."
+                "expected one of the two settings, and --preset null to do without a file's."
             )
         others = sorted(arguments.keys() - set(ARGUMENTS[architecture]))
         if others:

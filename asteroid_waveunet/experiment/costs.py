@@ -33,7 +33,7 @@ class Costs:
     """Of a model, and of separating a track with it.
 
     Attributes:
-        weights: that are trained.
+        weights: how many; the statistics of normalisations are none.
         multiply_adds: per second of audio, all channels; see `multiply_adds`.
         seconds: of compute per second of audio, the median of `REPEATS` times; see `LONG`.
         peak: GB (1e9 bytes) that a process which does nothing else holds at most, NaN where the
@@ -92,7 +92,8 @@ def held(what: str = "VmHWM", process: int | str = "self") -> float:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
         return float("nan")
-    return next(int(line.split()[1]) for line in lines if line.startswith(what)) * 1024 / 1e9
+    kilobytes = (int(line.split()[1]) for line in lines if line.startswith(what))
+    return next(kilobytes, float("nan")) * 1024 / 1e9
 
 
 def measure(

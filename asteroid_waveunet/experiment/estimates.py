@@ -126,6 +126,8 @@ class Separator:
             wide = [torch.as_tensor(s).expand_as(mixture).flatten() for s in found.values()]
             columns = torch.stack(wide).double()
             products, wanted = columns @ columns.T, columns @ mixture.flatten().to(columns)
+            if not products.isfinite().all():
+                return found  # and no score, which says why
             gains = torch.linalg.pinv(products, hermitian=True) @ wanted  # zero for silence
             return {
                 name: torch.as_tensor(samples) * gain.to(torch.float32)

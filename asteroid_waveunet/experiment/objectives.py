@@ -26,7 +26,7 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from ..losses import ChannelsInTime, MagnitudeL1
 
-__all__ = ["LOSSES", "SCHEDULES", "make_schedule"]
+__all__ = ["LOSSES", "SCHEDULES", "WITHOUT_LEVEL", "make_schedule"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -86,6 +86,9 @@ LOSSES: dict[str, Loss] = {
     "spectral": spectral,
     "magnitude_l1": magnitude_l1,
 }
+
+WITHOUT_LEVEL = ("neg_sisdr",)
+"""Losses to which an estimate of any level, and of either sign, is as good."""
 
 
 def constant(optimizer: Optimizer, lr: float, steps: int, warmup: int = 0) -> Any:

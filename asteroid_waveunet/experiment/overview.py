@@ -16,7 +16,7 @@ from .costs import Costs
 from .stage import Places
 from .standings import decibels
 
-__all__ = ["Entry", "epoch_length", "read", "table"]
+__all__ = ["Entry", "check", "epoch_length", "read", "table"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Entry:
         channels: of its estimates.
         minutes: of music that it was trained on, what was heard several times as often as heard.
         found: its scores, and the baselines'.
+        unusual: how its estimates were made, where that is not the usual.
         costs: None if they are not known.
     """
 
@@ -37,6 +38,7 @@ class Entry:
     channels: int
     minutes: float
     found: Assessment
+    unusual: Sequence[str] = ()
     costs: Costs | None = None
 
 
@@ -72,6 +74,7 @@ def read(name: str, configuration: Configuration, places: Places) -> Entry:
         model.in_channels,
         segments * _segment_seconds(configuration) / 60,
         assessment.read(places.scores, places.fingerprint(configuration)),
+        configuration.unusual_scoring,
     )
 
 
@@ -95,12 +98,13 @@ COST_COLUMNS = (
 )
 
 LEGEND = (
-    "SDR in dB, pooled: median over the windows of all tracks (the paper's aggregation); by track: "
-    "median over tracks of each track's median (SiSEC's). Audio: what the system estimates; all "
-    "are scored at the tracks' own rate and channels, so that of two rates or channels figures "
-    "cannot be compared as systems. Music: what it was trained on. Multiply-adds, of convolutions "
-    "and matrix products, and compute: per second of audio. Memory, at the peak: the GPU's "
-    "if there is one, or else of a process that only separates a track."
+    "SDR in dB, pooled: median over the windows of all tracks (the paper's aggregation); by "
+    "track: median over tracks of each track's median (SiSEC's). Audio: what the system "
+    "estimates. All are scored at the tracks' own rate and channels, where a lower rate, or mono, "
+    "costs SDR by itself: only systems of the same audio can be compared. Music: what it was "
+    "trained on. Multiply-adds, of convolutions and matrix products, and compute: per second of "
+    "audio. Memory, at the peak: the GPU's if there is one, or else of a process that only "
+    "separates a track; of it for the track: beyond libraries, weights and the track as it is."
 )
 
 
@@ -108,9 +112,9 @@ def table(entries: Sequence[Entry]) -> str:
     """A page in Markdown: a row a system, two for the baselines, and what the figures are.
 
     Raises:
-        ValueError: if there are no entries, or they were not scored alike on the same tracks.
+        ValueError: as `check`.
     """
-    _check(entries)
+    check(entries)
     first = entries[0].found
     headings = ["system", "audio", "music, min"]
     headings += [f"{source}, {how}" for how in AGGREGATIONS for source in first.targets]
@@ -127,7 +131,12 @@ def table(entries: Sequence[Entry]) -> str:
     return f"{first.protocol}.\n\n{rows}\n{LEGEND} {_devices(entries)}\n" + (said and f"\n{said}")
 
 
-def _check(entries: Sequence[Entry]) -> None:
+def check(entries: Sequence[Entry]) -> None:
+    """Whether there are entries that make a table.
+
+    Raises:
+        ValueError: if there are none, or they were not scored alike on the same tracks.
+    """
     if not entries:
         raise ValueError("There is nothing to compare: no system has scores yet.")
     first = entries[0]
@@ -135,7 +144,7 @@ def _check(entries: Sequence[Entry]) -> None:
         if _scored(entry.found) != _scored(first.found):
             raise ValueError(
                 f"{entry.name} and {first.name} were not scored on the same tracks, sources and "
-                "metrics; expected one --storage for each data set."
+                "metrics; expected one comparison for each data set, with a --tag of its own."
             )
 
 
@@ -183,11 +192,13 @@ def _devices(entries: Sequence[Entry]) -> str:
 
 def _remarks(entries: Sequence[Entry]) -> list[str]:
     """Those of all systems once, the others with the system's name."""
-    shared = [r for r in entries[0].found.remarks if all(r in e.found.remarks for e in entries)]
-    own = [
-        f"{entry.name}: {remark}"
-        for entry in entries
-        for remark in entry.found.remarks
-        if remark not in shared
-    ]
+    said = {entry.name: _remarks_of(entry) for entry in entries}
+    first, *others = said.values()
+    shared = [remark for remark in first if all(remark in other for other in others)]
+    own = [f"{name}: {r}" for name, remarks in said.items() for r in remarks if r not in shared]
     return [*shared, *own]
+
+
+def _remarks_of(entry: Entry) -> list[str]:
+    unusual = [f"scored otherwise: {', '.join(entry.unusual)}"] if entry.unusual else []
+    return [*unusual, *entry.found.remarks]

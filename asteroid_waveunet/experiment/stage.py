@@ -15,7 +15,7 @@ import torch
 
 from ..files import replacing
 from ..source_model import SourceModel
-from . import datasets, demo_songs, errata, musdb, preparation, splits
+from . import datasets, errata, musdb, preparation, splits
 from .configuration import Configuration, Data, load
 from .interruption import Interrupted
 from .store import Prepared
@@ -192,6 +192,8 @@ def obtain(
     roots = places.roots(data)
     for name, root in zip((data.dataset, *data.extra), roots, strict=True):
         if name == "demo":
+            from . import demo_songs  # and its filters, which no other stage waits for
+
             demo_songs.generate(
                 root,
                 data.demo_train_songs,

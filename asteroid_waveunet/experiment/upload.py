@@ -29,12 +29,8 @@ __all__ = ["Destination", "send"]
 Tree = Mapping[str, str]  # path -> git's hash of a small file, sha256 of a large one
 
 NOT_OF_MODELS = {".gitattributes", "README.md"}  # what a repository has that was just made
-KEPT = (
-    "architecture",
-    "sources",
-    "in_channels",
-    "sample_rate",
-)  # what users of a model rely on by its name
+# What users of a model rely on by its name.
+KEPT = ("architecture", "sources", "in_channels", "sample_rate")
 
 # What the Hub answers -> what that means to its user.
 ANSWERS = {
@@ -140,7 +136,7 @@ def send(folder: Path, files: Sequence[str], owned: Collection[str], to: Destina
                 api.create_repo(repo, private=to.private)
                 head = api.model_info(repo).sha
             head = api.create_commit(
-                repo, operations, commit_message="Wave-U-Net", parent_commit=head
+                repo, operations, commit_message="asteroid-waveunet", parent_commit=head
             ).oid
     if to.tag and to.tagged is None:
         with _explained(api, repo):

@@ -4,13 +4,15 @@ import interrupted  # noqa: F401  # isort: skip
 
 import argparse
 import dataclasses
+import functools
+import math
 import os
 import shlex
 import signal
 import sys
 from pathlib import Path
 
-from configure import folder_of
+from configure import refuse_changes, settle
 
 from asteroid_waveunet.experiment import costs, musdb, overview
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
@@ -21,45 +23,53 @@ from asteroid_waveunet.files import replacing
 CONFIGURATIONS = Path(__file__).with_name("conf")
 
 
-def plan(minutes, data, storage, overrides):
+def plan(minutes, experiment, overrides):
     """Prints rows "name configuration options", each with --epoch_length for so much music.
 
     What is wrong with settings or data is said here once, before any system begins.
     """
-    if not minutes > 0:
+    if not 0 < minutes < math.inf:
         raise ValueError(f"minutes is {minutes:g}; expected a number above 0.")
-    overrides = {**overrides, "dataset": folder_of(data)}
+    if "epoch_length" in overrides:
+        raise ValueError("epoch_length follows from --minutes here; expected that one alone.")
     rows = [row.strip() for row in sys.stdin]
     for row in rows:
         name, conf, *options = shlex.split(row)
+        places = experiment(name)
+        given = {**parse_overrides(options), **overrides}
         try:
-            configuration = load(
-                CONFIGURATIONS / f"{conf}.yml", {**parse_overrides(options), **overrides}
-            )
+            configuration = settle(CONFIGURATIONS / f"{conf}.yml", given)
+            if row == rows[0]:
+                check_data(configuration, places, os.environ.get("ACCEPT_LICENSE") == "true")
+            length = overview.epoch_length(configuration, minutes)
+            training = dataclasses.replace(configuration.training, epoch_length=length)
+            if places.conf.is_file():
+                refuse_changes(dataclasses.replace(configuration, training=training), places)
         except ValueError as reason:
             raise ValueError(f"{name}: {reason}") from reason
-        if row == rows[0]:
-            places = Places.of(storage / "exp" / f"compare_{name}", storage / "data")
-            check_data(configuration, places, os.environ.get("ACCEPT_LICENSE") == "true")
-        print(row, "--epoch_length", overview.epoch_length(configuration, minutes))
+        print(row, "--epoch_length", length)
 
 
-def tabulate(storage, names):
+def tabulate(experiment, path, names):
     """Measures what the systems cost, prints the table and writes it."""
     signal.signal(signal.SIGTERM, end)
-    entries, problems = [], []
+    entries, problems = {}, []
     for name in names:
-        places = Places.of(storage / "exp" / f"compare_{name}", storage / "data")
-        print(f"measuring {name}", file=sys.stderr)
+        places = experiment(name)
         try:
-            configuration = load(places.conf)
-            entries.append(overview.read(name, configuration, places))
-            measured = measure(configuration, places)
-            entries[-1] = dataclasses.replace(entries[-1], costs=measured)
+            entries[name] = overview.read(name, load(places.conf), places)
         except (ValueError, OSError) as reason:
             problems.append(f"\n  {name}: {reason}")
     if entries:
-        write(overview.table(entries), storage / "exp" / "compare" / "table.md")
+        overview.check(list(entries.values()))  # before the minutes that it takes to measure
+    for name, entry in entries.items():
+        print(f"measuring {name}", file=sys.stderr)
+        try:
+            entries[name] = dataclasses.replace(entry, costs=measure(experiment(name)))
+        except (ValueError, OSError) as reason:
+            problems.append(f"\n  {name}: {reason}")
+    if entries:
+        write(overview.table(list(entries.values())), path)
     if problems:
         raise ValueError(f"The table lacks figures:{''.join(problems)}")
     if not entries:
@@ -71,13 +81,15 @@ def end(number, frame):
     raise Interrupted(number, "there is no new table")
 
 
-def measure(configuration, places):
+def measure(places):
     """What a system costs as it separates noise that is like one of the test tracks."""
+    configuration = load(places.conf)
     like = musdb.tracks(places.dataset(configuration.data), "test")[0].extent()
     return costs.measure(
         places.best_model,
         segment_length=configuration.scored_segments,
         fit_levels=configuration.evaluation.fit_levels,
+        seconds=min(30.0, like.frames / like.sample_rate),
         sample_rate=like.sample_rate,
         channels=like.channels,
     )
@@ -92,20 +104,26 @@ def write(text, path):
 
 def main():
     """The command line."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--storage", type=Path, required=True)
+    common.add_argument("--tag", required=True)
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parts = parser.add_subparsers(dest="part", required=True)
-    planning = parts.add_parser("plan", help=plan.__doc__, allow_abbrev=False)
+    add = functools.partial(parts.add_parser, parents=[common], allow_abbrev=False)
+    planning = add("plan", help=plan.__doc__)
     planning.add_argument("--minutes", type=float, required=True)
     planning.add_argument("--data", required=True)
-    planning.add_argument("--storage", type=Path, required=True)
-    tabulating = parts.add_parser("table", help=tabulate.__doc__, allow_abbrev=False)
-    tabulating.add_argument("--storage", type=Path, required=True)
-    tabulating.add_argument("names", nargs="*")
+    add("table", help=tabulate.__doc__).add_argument("names", nargs="*")
     known, rest = parser.parse_known_args()
+    storage = known.storage.resolve()
+
+    def experiment(name):
+        return Places.of(storage / "exp" / f"{known.tag}_{name}", storage / "data")
+
     if known.part == "plan":
-        plan(known.minutes, known.data, known.storage, parse_overrides(rest))
+        plan(known.minutes, experiment, {**parse_overrides(rest), "dataset": known.data})
     else:
-        tabulate(known.storage.resolve(), known.names)
+        tabulate(experiment, storage / "exp" / known.tag / "table.md", known.names)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,16 @@
 #   bash recipes/musdb18/compare.sh --data DIR                   on songs of your own
 #   bash recipes/musdb18/compare.sh --data musdb18hq --full      as large as in the paper, for a GPU
 #
-# Each system is an experiment of run.sh, exp/compare_NAME; the table is exp/compare/table.md. What
-# is done is skipped when the command is run again; a training that was killed goes on. A system
-# that fails is named at the end, and the others are done. All systems that have scores are in the
+# Each system is an experiment of run.sh, exp/TAG_SYSTEM; the table is exp/TAG/table.md. What is
+# done is skipped when the command is run again; a training that was killed goes on. A system that
+# fails is named at the end, and the others are done. All systems that have scores are in the
 # table, also those of earlier commands; their costs are measured anew, one after another.
 #
 #   --data NAME|DIR      demo, musdb18, musdb18hq, or a folder in MUSDB18's layout (demo)
 #   --systems "A B"      only these; all are listed below in this file
 #   --minutes M          of music that each system is trained on (12; 6000 with --full)
 #   --full               the configurations' own sizes, segments, batches and step sizes
+#   --tag NAME           the comparison's name, one for each data set and budget (compare)
 #   --storage DIR        where data/ and exp/ are written (beside this script)
 #   --accept_license, --id N[,N...], --devices N, --python_path FILE     as in run.sh
 #   --SETTING VALUE      any setting of the configuration, for every system
@@ -22,7 +23,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 
-data=demo storage=$here python_path= chosen= minutes= full=false accept=false
+data=demo storage=$here python_path= tag=compare id= chosen= minutes= full=false accept=false
 options=() settings=()
 
 . "$here/shared.sh"
@@ -37,14 +38,15 @@ while [ $# -gt 0 ]; do
         *) fail "'$1' is no option; --help lists them" ;;
     esac
     case ${1#--} in
-        data | storage | python_path | minutes) printf -v "${1#--}" %s "$2" ;;
+        data | storage | python_path | tag | id | minutes) printf -v "${1#--}" %s "$2" ;;
         systems) chosen=${2//,/ } ;;
-        id) options+=("$1" "$2") ;;
-        conf | tag | stage | stop_stage) fail "$1 is run.sh's; a comparison has its own" ;;
+        conf | stage | stop_stage) fail "$1 is run.sh's; a comparison has its own" ;;
         *) settings+=("$1" "$2") ;;
     esac
     shift 2
 done
+[[ $tag =~ ^[^./-][^/]*$ ]] || fail "the tag '$tag' is no name for a folder"
+use_gpus
 
 # What all have in common. The learning rate's schedule has an end, so that nothing stops early.
 if [ "$full" = true ]; then
@@ -62,7 +64,7 @@ else
     tasnet="--n_filters 128 --kernel_size 32 --bn_chan 64 --hid_chan 128 --skip_chan 64 --n_repeats 2"
     mrcae="--filters 4"
 fi
-common="--schedule one_cycle --fine_tuning false --max_epochs $epochs --patience $epochs --remix 0.5"
+common="--schedule one_cycle --fine_tuning false --max_epochs $epochs --patience 1000 --remix 0.5"
 common+=" --augmentation [wide_gains,swap_channels,flip_signs] --fast true $small"
 
 # Name, configuration, and what else than `common`. NAME_seamless is not trained: it is NAME's
@@ -103,20 +105,21 @@ share() {
 }
 
 run_system() {
-    local name=$1 conf=$2 tag=compare_$1 first=0
+    local name=$1 conf=$2 first=0
     shift 2
     if [[ $name == *_seamless ]]; then
         first=3
-        (share "${tag%_seamless}" "$tag") || return
+        (share "${tag}_${name%_seamless}" "${tag}_$name") || return
     fi
-    relay bash "$here/run.sh" --conf "$conf" --data "$data" --tag "$tag" --storage "$storage" \
+    relay bash "$here/run.sh" --conf "$conf" --data "$data" --tag "${tag}_$name" --storage "$storage" \
         --python_path "$python_path" --stage "$first" --stop_stage 3 \
         ${options[@]+"${options[@]}"} "$@" ${settings[@]+"${settings[@]}"}
 }
 
 rows=$(for row in "${systems[@]}"; do ! is_chosen "${row%% *}" || echo "$row"; done)
+[ -n "$rows" ] || fail "--systems names none; known are" $names
 planned=$(ACCEPT_LICENSE=$accept "$python_path" "$here/compare.py" plan --minutes "$minutes" \
-    --data "$data" --storage "$storage" \
+    --data "$data" --storage "$storage" --tag "$tag" \
     ${settings[@]+"${settings[@]}"} <<< "$rows")
 
 failed=
@@ -124,18 +127,18 @@ while read -r -a row <&3; do
     echo "=== ${row[0]}"
     status=0
     run_system "${row[@]}" || status=$?
-    [ "$status" -lt 128 ] || exit "$status"  # it was asked to end, and said how to go on
+    ! was_asked "$status" || exit "$status"  # and it said how to go on
     [ "$status" -eq 0 ] || failed+=" ${row[0]}"
 done 3<<< "$planned"
 
 scored=()
 for name in $names; do
-    [[ " $failed " == *" $name "* ]] || [ ! -f "$storage/exp/compare_$name/scores/summary.json" ] ||
+    [[ " $failed " == *" $name "* ]] || [ ! -f "$storage/exp/${tag}_$name/scores/summary.json" ] ||
         scored+=("$name")
 done
 status=0
-relay "$python_path" "$here/compare.py" table --storage "$storage" ${scored[@]+"${scored[@]}"} ||
-    status=$?
+relay "$python_path" "$here/compare.py" table --storage "$storage" --tag "$tag" \
+    ${scored[@]+"${scored[@]}"} || status=$?
 [ -z "$failed" ] || fail "these systems failed, see above, and are not in the table:$failed;" \
     "once that is mended, the same command goes on there"
 exit "$status"

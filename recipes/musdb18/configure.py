@@ -20,17 +20,20 @@ CHANGEABLE = {
 
 def configure(conf, places, overrides):
     """Settles an experiment's settings, or makes sure that they are what it was begun with."""
-    configuration = load(conf, overrides)
-    data = configuration.data
-    folders = {"dataset": folder_of(data.dataset), "extra": [folder_of(e) for e in data.extra]}
-    configuration = load(conf, {**overrides, **folders})
+    configuration = settle(conf, overrides)
     loggers.check(configuration.training.logger)
     check_data(configuration, places, os.environ.get("ACCEPT_LICENSE") == "true")
     if os.environ.get("RESUME") == "true" and not places.checkpoints.is_dir():
         raise FileNotFoundError(f"There is nothing to resume in {places.exp_dir}.")
-    if places.checkpoints.is_dir() or places.best_model.is_file():
-        refuse_changes(configuration, places)
+    refuse_changes(configuration, places)
     configuration.save(places.conf)
+
+
+def settle(conf, overrides):
+    """What a file and a command line say, with folders by their whole paths."""
+    data = load(conf, overrides).data
+    folders = {"dataset": folder_of(data.dataset), "extra": [folder_of(e) for e in data.extra]}
+    return load(conf, {**overrides, **folders})
 
 
 def folder_of(name):
@@ -41,6 +44,8 @@ def folder_of(name):
 
 def refuse_changes(configuration, places):
     """Raises ValueError where a training that has begun would go on as another one."""
+    if not (places.checkpoints.is_dir() or places.best_model.is_file()):
+        return
     # Longer training is the same training, unless the schedule is laid over all of it.
     constant = configuration.training.schedule == "constant"
     changeable = CHANGEABLE | ({"max_epochs"} if constant else set())

@@ -72,11 +72,7 @@ if [ -z "$python_path" ]; then
     bash "$root/tools/make_env.sh" "$root/.venv" experiment
     python_path=$root/.venv/bin/python
 fi
-[ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
-commas=${id//[!,]/}
-if [ -n "$commas" ] && [[ " ${settings[*]-} " != *" --devices "* ]]; then
-    settings+=(--devices $((${#commas} + 1)))
-fi
+use_gpus
 export RESUME=$resume ACCEPT_LICENSE=$accept PYTHONUNBUFFERED=1
 
 exp_dir=$storage/exp/$tag
@@ -88,7 +84,7 @@ for ((n = stage; n <= stop_stage; n++)); do
     echo "== stage $n: ${names[n]}"
     relay "$python_path" "$here/${names[n]}.py" "${places[@]}" || {
         status=$?
-        [ "$status" -lt 128 ] || exit "$status"  # it was asked to end, and said how to go on
+        ! was_asked "$status" || exit "$status"  # and it said how to go on
         fail "stage $n (${names[n]}) stopped; once that is mended, the same command goes on there"
     }
 done

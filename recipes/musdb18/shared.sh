@@ -6,6 +6,19 @@ PYTHONWARNINGS+=',ignore:`isinstance(treespec'
 
 fail() { echo "error: $*" >&2; exit 1; }
 
+# Makes the GPUs of --id those that there are; several train together.
+use_gpus() {
+    local commas=${id//[!,]/}
+    [ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
+    if [ -n "$commas" ] && [[ " ${settings[*]-} " != *" --devices "* ]]; then
+        settings+=(--devices $((${#commas} + 1)))
+    fi
+}
+
+# Whether a command that ended so was asked to, by SIGHUP, SIGINT, SIGUSR1 or SIGTERM. What others
+# end, such as a kernel without memory, has failed.
+was_asked() { [[ $1 =~ ^(129|130|138|143)$ ]]; }
+
 # Runs a command in the background, so that a signal to this shell alone reaches it at once: bash
 # would keep it until a command in the foreground is over. Ctrl-C reaches both.
 relay() {
