@@ -12,7 +12,7 @@
 #
 #   --data NAME|DIR      demo, musdb18, musdb18hq, or a folder in MUSDB18's layout (demo)
 #   --systems "A B"      only these; all are listed below in this file
-#   --minutes M          of music that each system is trained on (12; 6000 with --full)
+#   --minutes M          of music that each system is trained on (20; 6000 with --full)
 #   --full               the configurations' own sizes, segments, batches and step sizes
 #   --tag NAME           the comparison's name, one for each data set and budget (compare)
 #   --storage DIR        where data/ and exp/ are written (beside this script)
@@ -53,16 +53,17 @@ if [ "$full" = true ]; then
     epochs=20 minutes=${minutes:-6000}
     small= stereo= mono= wave= spectrogram= tasnet= mrcae=
 else
-    epochs=3 minutes=${minutes:-12}
-    small="--lr 7.0e-4 --clip 5 --num_workers 0 --logger csv --listen_every 0"
-    # 2.2 s at 22050 Hz, and the paper's excerpts of 12 s at 8192 Hz: lengths that fit all systems.
+    epochs=3 minutes=${minutes:-20}
+    small="--clip 5 --num_workers 0 --logger csv --listen_every 0"
+    # A length that fits all systems: 2.2 s at 22050 Hz, 6 s at 8192 Hz (half of the paper's excerpts
+    # of U7 and M7, for twice as many steps).
     stereo="--segment_length 48896 --batch_size 2"
-    mono="--segment_length 98048 --batch_size 1"
-    # About half a million weights each.
-    wave="--levels 8 --initial_filters 16 --filter_growth 8"
-    spectrogram="--initial_filters 3"
+    mono="--segment_length 48896 --batch_size 1"
+    # About half a million weights each, and the step size that did best of some (see RESULTS.md).
+    wave="--levels 8 --initial_filters 16 --filter_growth 8 --lr 7.0e-4"
+    spectrogram="--initial_filters 3 --lr 5.0e-3"
     tasnet="--n_filters 128 --kernel_size 32 --bn_chan 64 --hid_chan 128 --skip_chan 64 --n_repeats 2"
-    mrcae="--filters 4"
+    mrcae="--filters 4 --lr 5.0e-3"
 fi
 common="--schedule one_cycle --fine_tuning false --max_epochs $epochs --patience 1000 --remix 0.5"
 common+=" --augmentation [wide_gains,swap_channels,flip_signs] --fast true $small"
@@ -81,7 +82,7 @@ systems=(
     "mrcae            mrcae         $common $stereo $mrcae"
     "m7               m7            $common $mono $wave"
     "u7               u7            $common $mono $spectrogram"
-    "u7a              u7a           $common $mono $spectrogram"
+    "u7a              u7a           $common $mono $spectrogram --lr 7.0e-4"
 )
 
 names=$(printf '%s\n' "${systems[@]}" | cut -d ' ' -f 1)
