@@ -125,7 +125,7 @@ class Layer(nn.Module):
         return F.elu(torch.cat(parts, dim=1), inplace=True)
 
     def convolved_plainly(self, x: Tensor) -> list[Tensor]:
-        """Each set's convolution, as long as x: the definition, some 10 times slower.
+        """Each set's convolution, as long as x: the definition, which is slower (see bench/).
 
         Of what is padded or, transposed, cut off, one sample more is at the right.
         """

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import filters
 import loading
 import measure
 import torch
@@ -247,7 +248,12 @@ def timed(step: Callable[[], object], args: argparse.Namespace) -> float:
     return measure.duration(lambda: steps(args.steps), args.device)
 
 
-PARTS: dict[str, measure.Part] = {"step": step, "loader": loading.loader, "whole": whole}
+PARTS: dict[str, measure.Part] = {
+    "step": step,
+    "loader": loading.loader,
+    "filters": filters.long_filters,
+    "whole": whole,
+}
 
 
 def arguments() -> argparse.Namespace:
@@ -259,8 +265,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=8, help="of the whole's loaders")
     parser.add_argument("--steps", type=int, default=200, help="of the whole, that count")
     parser.add_argument("--warm_up", type=int, default=20, help="steps before them")
+    parser.add_argument("--filters", type=int, nargs="+", default=filters.SIZES, help="a set")
     args = parser.parse_args()
-    args.only = args.only or (["whole"] if args.device == "cuda" else ["step", "loader"])
+    on_cpu = [name for name in PARTS if name != "whole"]
+    args.only = args.only or (["whole"] if args.device == "cuda" else on_cpu)
     return args
 
 

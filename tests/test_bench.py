@@ -65,6 +65,14 @@ def test_loading_is_measured(tmp_path):
     assert "| `Segments`, 2 workers |" in text and "| 1 |" in text
 
 
+def test_long_filters_are_measured(tmp_path):
+    options = ["--threads", "1", "--repeats", "0", "--only", "filters", "--filters", "1"]
+    text = results_of("train.py", tmp_path, options)
+    (row,) = [line for line in text.splitlines() if line.startswith("| 1 |")]
+    *_, one, other, _ = row.split("|")
+    assert float(one) == pytest.approx(float(other), abs=2e-6), "the same network both ways"
+
+
 def test_training_is_measured(tmp_path):
     write_song(tmp_path / "music" / "train" / "song", seconds=4)
     smallest = {"--threads": 1, "--repeats": 0, "--batch_size": 1, "--steps": 1, "--warm_up": 0}
