@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import trained
 
 from asteroid_waveunet import weights
-from asteroid_waveunet.experiment import assessment, musdb, overview, stage
+from asteroid_waveunet.experiment import musdb, overview, stage
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
-from asteroid_waveunet.experiment.estimates import Separator
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "musdb18"
 SETTINGS = {
@@ -73,17 +73,8 @@ def scored_earlier(row, exp_dir, data_dir):
     configuration.save(places.conf)
     places.curves.parent.mkdir(parents=True)
     places.curves.write_text("epoch,step,loss\n0,20,0.5\n")
-    assessment.assess(
-        musdb.tracks(places.dataset(configuration.data), "test"),
-        Separator.as_scored(model, configuration.scored_segments, False),
-        model.sources,
-        places.scores,
-        title="joined",
-        fingerprint=places.fingerprint(configuration),
-        fast=True,
-        jobs=0,
-        progress=False,
-    )
+    tracks = musdb.tracks(places.dataset(configuration.data), "test")
+    trained.score(configuration, places, model, tracks)
 
 
 @pytest.fixture(scope="module")

@@ -35,11 +35,12 @@ def experiment(
     return configuration, places
 
 
-def score(configuration: Configuration, places: stage.Places, model) -> None:
+def score(configuration: Configuration, places: stage.Places, model, tracks=SONGS[:1]) -> None:
     """Stage 3, without the page."""
+    fit_levels = configuration.evaluation.fit_levels
     assessment.assess(
-        SONGS[:1],
-        Separator.of(model),
+        tracks,
+        Separator.as_scored(model, configuration.scored_segments, fit_levels),
         model.sources,
         places.scores,
         title="demo on songs",

@@ -21,7 +21,7 @@ from torch import Tensor
 from .. import separation
 from ..source_model import SourceModel
 from . import figures
-from .aggregation import count
+from .aggregation import count, markdown
 from .charts import clock, time_ticks
 from .figures import COLOURS, INK, Track
 
@@ -134,7 +134,7 @@ def table(found: Sequence[Sums]) -> str:
                 f"{sums.clipped} of {sums.n_samples}",
             ]
         )
-    return f"{figures.table(HEADINGS, rows)}\n{LEGEND}"
+    return f"{markdown(HEADINGS, rows)}\n{LEGEND}"
 
 
 LOOKS = (("red", "-"), ("blue", "-"), ("green", "--"), ("orange", ":"))

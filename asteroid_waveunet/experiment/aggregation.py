@@ -7,7 +7,7 @@ all tracks (the paper's), and the median over tracks of each track's median (SiS
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ __all__ = [
     "average",
     "count",
     "finite",
+    "markdown",
     "remarks",
     "summarise",
     "table",
@@ -135,12 +136,24 @@ def table(summaries: Mapping[str, Summary]) -> str:
     Args:
         summaries: system, such as "model" or "mixture" -> what `summarise` gives.
     """
-    headings = ["estimates", "source", *COLUMNS]
-    lines = [headings, ["---"] * 2 + ["---:"] * len(COLUMNS)]
-    for system, summary in summaries.items():
-        for source, row in figures(summary).items():
-            lines.append([system, source, *(_cell(row.get(h, math.nan)) for h in COLUMNS)])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    rows = [
+        [system, source, *(_cell(row.get(heading, math.nan)) for heading in COLUMNS)]
+        for system, summary in summaries.items()
+        for source, row in figures(summary).items()
+    ]
+    return markdown(["estimates", "source", *COLUMNS], rows, names=2)
+
+
+def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], names: int = 1) -> str:
+    """A table in Markdown: the first columns, which name things, to the left, others to the right.
+
+    >>> print(markdown(["way", "dB"], [["one", "3.0"]]), end="")
+    | way | dB |
+    | --- | ---: |
+    | one | 3.0 |
+    """
+    rule = ["---"] * names + ["---:"] * (len(headings) - names)
+    return "".join(f"| {' | '.join(line)} |\n" for line in (headings, rule, *rows))
 
 
 def _cell(value: float) -> str:

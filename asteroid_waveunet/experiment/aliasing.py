@@ -31,6 +31,7 @@ from .. import presets
 from ..blocks import UpBlock
 from ..model import WaveUNet
 from . import figures
+from .aggregation import markdown
 from .figures import COLOURS, INK
 
 __all__ = [
@@ -170,7 +171,7 @@ def table(responses: Sequence[Response]) -> str:
         ]
         rows.append([response.label, *cells])
     headings = ["upsampling", *BANDS, *(f"{band}, after the convolution" for band in BANDS)]
-    return f"{figures.table(headings, rows)}\n{LEGEND}"
+    return f"{markdown(headings, rows)}\n{LEGEND}"
 
 
 def draw(responses: Sequence[Response]) -> Figure:

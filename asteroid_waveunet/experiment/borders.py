@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from ..geometry import segment_starts
 from ..model import WaveUNet
 from . import figures
+from .aggregation import markdown
 from .figures import COLOURS, INK, Track
 
 __all__ = ["WAYS", "Around", "Borders", "draw", "edges", "joints", "measure", "table"]
@@ -212,7 +213,7 @@ HEADINGS = (
 def table(found: Sequence[Borders]) -> str:
     """Markdown: a row a model and way."""
     rows = [_row(borders, way) for borders in found for way in WAYS]
-    return f"{figures.table(HEADINGS, rows)}\n{LEGEND}"
+    return f"{markdown(HEADINGS, rows)}\n{LEGEND}"
 
 
 def _row(found: Borders, way: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .aggregation import count, windows
+from .aggregation import count, markdown, windows
 from .evaluation import protocol_name
 from .musdb import SUBSETS
 
@@ -259,7 +259,7 @@ def table(found: Sequence[Comparison], names: tuple[str, str], metric: str = "SD
     for kind in ("pooled", "by track"):
         headings += [f"{name}, {kind}" for name in names] + [f"difference, {kind}"]
     headings.append(f"tracks with {names[1]} higher")
-    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1)]
+    rows = []
     for one in found:
         cells = [one.target, *map(str, (one.n_tracks, one.n_windows, one.n_nan))]
         for figures, difference in (
@@ -269,9 +269,9 @@ def table(found: Sequence[Comparison], names: tuple[str, str], metric: str = "SD
             middle, low, high = difference
             cells += [f"{figure:.2f}" for figure in figures]
             cells.append(f"{middle:+.2f} ({low:+.2f} to {high:+.2f})")
-        lines.append([*cells, f"{one.n_better} of {one.n_tracks}"])
+        rows.append([*cells, f"{one.n_better} of {one.n_tracks}"])
     protocols = sorted({protocol_name(one.protocol) for one in found})
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + (
+    return markdown(headings, rows) + (
         f"\n{metric} in dB, {' and '.join(protocols)}. Pooled: medians over all windows; by track: "
         "medians of the tracks' medians; on windows that both have a score of. NaN: windows "
         f"without one in either. Difference: {names[1]} less {names[0]}, with the 95 % interval "

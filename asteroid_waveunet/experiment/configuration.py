@@ -323,11 +323,9 @@ class Configuration:
                 f"A {architecture} has no {', '.join(others)}; its settings are "
                 f"{', '.join(ARGUMENTS[architecture])}."
             )
-        return (
-            presets.make(preset, **arguments)
-            if preset
-            else ARCHITECTURES[architecture](**arguments)
-        )
+        if preset:
+            return presets.make(preset, **arguments)
+        return ARCHITECTURES[architecture](**arguments)
 
     @property
     def scored_segments(self) -> int | None:

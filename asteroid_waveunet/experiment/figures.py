@@ -1,4 +1,4 @@
-"""What the figures of the paper's arguments share: their look, their files, their tables.
+"""What the figures of the paper's arguments share: their look, their files, their numbers.
 
 The figures themselves are `aliasing`, `borders`, `additivity` and `outliers`: each measures, says
 its figures in a table, and draws. They are PNG files on a white ground, for pages that are read
@@ -33,7 +33,6 @@ __all__ = [
     "save",
     "sheet",
     "spanned",
-    "table",
 ]
 
 # Okabe and Ito's, which colour-blind people tell apart, without the yellow that white swallows.
@@ -115,18 +114,6 @@ def spanned(values: np.ndarray) -> str:
     if high - low < 0.05:
         return number(median)
     return f"{number(median)} ({number(low)} to {number(high)})"
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Markdown; the first column to the left, numbers to the right.
-
-    >>> print(table(["way", "dB"], [["one", "3.0"]]), end="")
-    | way | dB |
-    | --- | ---: |
-    | one | 3.0 |
-    """
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
 def sheet(height: float) -> Figure:

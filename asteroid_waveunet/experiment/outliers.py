@@ -121,7 +121,7 @@ def table(found: Mapping[str, Windows], below: float = NEARLY_SILENT) -> str:
         rows.append([name, *_cells(everything, "", "d")])
         rows.append([f"{name}, {below:g} dBFS or more", *_cells(loud, "", "d")])
         rows.append([f"{name}, change", *_cells(change, "+", "+d")])
-    return f"{figures.table(HEADINGS, rows)}\n" + (
+    return f"{aggregation.markdown(HEADINGS, rows)}\n" + (
         "SDR in dB over windows of all tracks that have one. SD: standard deviation; MAD: median "
         f"absolute deviation. Change: what leaving out windows whose true source is below "
         f"{below:g} dB of full scale (RMS) does.\n"

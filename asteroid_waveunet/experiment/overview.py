@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import assessment
-from .aggregation import Summary, summarise
+from . import assessment, charts
+from .aggregation import Summary, markdown, summarise
 from .assessment import Assessment
 from .configuration import Configuration
 from .costs import Costs
@@ -80,11 +79,8 @@ def read(name: str, configuration: Configuration, places: Places) -> Entry:
 
 def _epochs(curves: Path) -> int:
     """How many were trained, by Lightning's table; 0 without one."""
-    if not curves.is_file():
-        return 0
-    with open(curves, newline="") as file:
-        epochs = [row["epoch"] for row in csv.DictReader(file)]
-    return max((int(epoch) + 1 for epoch in epochs if epoch), default=0)
+    epochs = charts.read_curves(curves).get("epoch", {}) if curves.is_file() else {}
+    return max((int(epoch) + 1 for epoch in epochs.values()), default=0)
 
 
 AGGREGATIONS = {"pooled": "median", "by track": "median_of_medians"}
@@ -118,17 +114,16 @@ def table(entries: Sequence[Entry]) -> str:
     first = entries[0].found
     headings = ["system", "audio", "music, min"]
     headings += [f"{source}, {how}" for how in AGGREGATIONS for source in first.targets]
-    lines = [
-        [*headings, *COST_COLUMNS],
-        ["---"] * 2 + ["---:"] * (len(headings) - 2 + len(COST_COLUMNS)),
-    ]
-    lines += [[*_described(entry), *_figures(entry), *_costs(entry.costs)] for entry in entries]
+    headings += COST_COLUMNS
+    rows = [[*_described(entry), *_figures(entry), *_costs(entry.costs)] for entry in entries]
     for name, scores in first.baselines.items():
         figures = _scores(summarise(scores), first.targets)
-        lines.append([name, "", "", *figures, *_costs(None, lacking="")])
-    rows = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        rows.append([name, "", "", *figures, *_costs(None, lacking="")])
     said = "".join(f"- {remark}\n" for remark in _remarks(entries))
-    return f"{first.protocol}.\n\n{rows}\n{LEGEND} {_devices(entries)}\n" + (said and f"\n{said}")
+    return (
+        f"{first.protocol}.\n\n{markdown(headings, rows, names=2)}\n{LEGEND} {_devices(entries)}\n"
+        + (said and f"\n{said}")
+    )
 
 
 def check(entries: Sequence[Entry]) -> None:
