@@ -33,13 +33,13 @@ losses      Asteroid's mono losses on stereo estimates, an error of magnitudes
 experiment  data, training, scores, publishing (with the extra "experiment")
 """
 
-from . import presets
-from .conv_tasnet import TasNet
-from .model import WaveUNet
-from .mrcae import MRCAE
-from .separation import separate
-from .spectrogram_unet import SpectrogramUNet
-from .streaming import Stream
+from asteroid_waveunet import presets
+from asteroid_waveunet.conv_tasnet import TasNet
+from asteroid_waveunet.model import WaveUNet
+from asteroid_waveunet.mrcae import MRCAE
+from asteroid_waveunet.separation import separate
+from asteroid_waveunet.spectrogram_unet import SpectrogramUNet
+from asteroid_waveunet.streaming import Stream
 
 __all__ = ["MRCAE", "SpectrogramUNet", "Stream", "TasNet", "WaveUNet", "presets", "separate"]
 __version__ = "0.1.0"

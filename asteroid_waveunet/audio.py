@@ -15,8 +15,8 @@ import soxr
 import torch
 from torch import Tensor
 
-from . import mp4, truncation
-from .files import replacing
+from asteroid_waveunet import mp4, truncation
+from asteroid_waveunet.files import replacing
 
 __all__ = [
     "Reader",

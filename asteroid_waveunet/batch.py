@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from . import audio
-from .stems import STEM_SUFFIX, StemFile, StemFiles, Target, without_suffix
+from asteroid_waveunet import audio
+from asteroid_waveunet.stems import STEM_SUFFIX, StemFile, StemFiles, Target, without_suffix
 
 __all__ = ["SUFFIXES", "Song", "find", "run", "target_of"]
 

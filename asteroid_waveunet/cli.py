@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from . import __version__
-from .commands import compare, convert, evaluate, export, publish, separate
+from asteroid_waveunet import __version__
+from asteroid_waveunet.commands import compare, convert, evaluate, export, publish, separate
 
 __all__ = ["main"]
 

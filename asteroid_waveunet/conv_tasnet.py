@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from . import arguments
-from ._host import asteroid, register
-from .geometry import LengthRule
-from .precision import own_precision
-from .source_model import PerChannel
+from asteroid_waveunet import arguments
+from asteroid_waveunet._host import asteroid, register
+from asteroid_waveunet.geometry import LengthRule
+from asteroid_waveunet.precision import own_precision
+from asteroid_waveunet.source_model import PerChannel
 
 __all__ = ["TasNet", "n_weights"]
 

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .files import replacing
-from .geometry import Geometry
-from .step import Convolution, Memory, Step
-from .streaming import Stream
+from asteroid_waveunet.files import replacing
+from asteroid_waveunet.geometry import Geometry
+from asteroid_waveunet.step import Convolution, Memory, Step
+from asteroid_waveunet.streaming import Stream
 
 if TYPE_CHECKING:
-    from .model import WaveUNet
+    from asteroid_waveunet.model import WaveUNet
 
 __all__ = ["FORMATS", "ExportedStep", "export_step"]
 

@@ -9,12 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import arguments
-from ._host import register
-from .blocks import LEAKY_SLOPE, DownBlock, OutputHead, UpBlock, centre_crop, conv1d
-from .geometry import Geometry
-from .source_model import SourceModel
-from .streaming import Stream
+from asteroid_waveunet import arguments
+from asteroid_waveunet._host import register
+from asteroid_waveunet.blocks import (
+    LEAKY_SLOPE,
+    DownBlock,
+    OutputHead,
+    UpBlock,
+    centre_crop,
+    conv1d,
+)
+from asteroid_waveunet.geometry import Geometry
+from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.streaming import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Self

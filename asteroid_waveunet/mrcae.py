@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import arguments
-from ._host import register
-from .blocks import centre_crop, conv1d, glorot_uniform_
-from .geometry import LengthRule
-from .long_filters import correlate
-from .source_model import SourceModel
+from asteroid_waveunet import arguments
+from asteroid_waveunet._host import register
+from asteroid_waveunet.blocks import centre_crop, conv1d, glorot_uniform_
+from asteroid_waveunet.geometry import LengthRule
+from asteroid_waveunet.long_filters import correlate
+from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["MRCAE", "n_weights"]
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .streaming import MAX_HOP, BlockStream
+from asteroid_waveunet.streaming import MAX_HOP, BlockStream
 
 if TYPE_CHECKING:
-    from .source_model import SourceModel
+    from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["FADE", "PieceStream"]
 

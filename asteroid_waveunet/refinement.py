@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .step import Memory
-from .streaming import BlockStream
+from asteroid_waveunet.step import Memory
+from asteroid_waveunet.streaming import BlockStream
 
 if TYPE_CHECKING:
-    from .source_model import SourceModel
+    from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["Consistent", "Queue", "Shifted", "check_shifts"]
 

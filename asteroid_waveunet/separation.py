@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import audio
-from .refinement import Queue
-from .stems import CLIPS, StemFiles, Stems, Target, without_suffix
-from .streaming import MAX_HOP
-from .track import TrackStream, stream_of
+from asteroid_waveunet import audio
+from asteroid_waveunet.refinement import Queue
+from asteroid_waveunet.stems import CLIPS, StemFiles, Stems, Target, without_suffix
+from asteroid_waveunet.streaming import MAX_HOP
+from asteroid_waveunet.track import TrackStream, stream_of
 
 if TYPE_CHECKING:
-    from .source_model import SourceModel
+    from asteroid_waveunet.source_model import SourceModel
 
 __all__ = [
     "dispatch",

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import arguments, audio, separation, weights
-from ._host import BaseModel, asteroid
-from .geometry import LengthRule, segment_starts
-from .pieces import PieceStream
-from .streaming import BlockStream
+from asteroid_waveunet import arguments, audio, separation, weights
+from asteroid_waveunet._host import BaseModel, asteroid
+from asteroid_waveunet.geometry import LengthRule, segment_starts
+from asteroid_waveunet.pieces import PieceStream
+from asteroid_waveunet.streaming import BlockStream
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -231,7 +231,7 @@ class SourceModel(BaseModel):
         Raises:
             ValueError: if a value of theirs has no plain Python equivalent.
         """
-        from . import __version__
+        from asteroid_waveunet import __version__
 
         versions = {
             "torch_version": str(torch.__version__),

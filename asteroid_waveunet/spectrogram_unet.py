@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import arguments
-from ._host import register
-from .blocks import LEAKY_SLOPE, glorot_uniform_
-from .geometry import LengthRule
-from .source_model import PerChannel
-from .spectrum import Spectrum, check_sizes
+from asteroid_waveunet import arguments
+from asteroid_waveunet._host import register
+from asteroid_waveunet.blocks import LEAKY_SLOPE, glorot_uniform_
+from asteroid_waveunet.geometry import LengthRule
+from asteroid_waveunet.source_model import PerChannel
+from asteroid_waveunet.spectrum import Spectrum, check_sizes
 
 __all__ = ["MaskUNet", "SpectrogramUNet", "n_weights"]
 

@@ -12,8 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from . import audio, mp4
-from .audio import Reader
+from asteroid_waveunet import audio, mp4
+from asteroid_waveunet.audio import Reader
 
 __all__ = [
     "CLIPS",

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .blocks import LEAKY_SLOPE, LinearUpsampling, Upsampling
+from asteroid_waveunet.blocks import LEAKY_SLOPE, LinearUpsampling, Upsampling
 
 if TYPE_CHECKING:
-    from .model import WaveUNet
+    from asteroid_waveunet.model import WaveUNet
 
 __all__ = ["Memory", "Step", "polyphase"]
 

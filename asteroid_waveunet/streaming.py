@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from . import audio
-from .geometry import Geometry
-from .step import Step
+from asteroid_waveunet import audio
+from asteroid_waveunet.geometry import Geometry
+from asteroid_waveunet.step import Step
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .model import WaveUNet
-    from .source_model import SourceModel
+    from asteroid_waveunet.model import WaveUNet
+    from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["MAX_HOP", "BlockStream", "Stream"]
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import audio
-from .audio import Resampler
-from .refinement import Consistent, Shifted
-from .streaming import MAX_HOP, BlockStream
+from asteroid_waveunet import audio
+from asteroid_waveunet.audio import Resampler
+from asteroid_waveunet.refinement import Consistent, Shifted
+from asteroid_waveunet.streaming import MAX_HOP, BlockStream
 
 if TYPE_CHECKING:
-    from .source_model import SourceModel
+    from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["PRECISIONS", "TrackStream", "stream_of"]
 

@@ -18,8 +18,8 @@ import safetensors
 import safetensors.torch
 import torch
 
-from . import foreign
-from .remote import CONFIG
+from asteroid_waveunet import foreign
+from asteroid_waveunet.remote import CONFIG
 
 __all__ = ["described", "unpickled"]
 

@@ -20,9 +20,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from . import foreign, remote, untrusted
-from .files import replacing
-from .remote import BIN, CONFIG, SAFETENSORS
+from asteroid_waveunet import foreign, remote, untrusted
+from asteroid_waveunet.files import replacing
+from asteroid_waveunet.remote import BIN, CONFIG, SAFETENSORS
 
 __all__ = ["FORMATS", "FORMAT_BY_SUFFIX", "fill", "plain", "read", "save", "write"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import drawn, tiny
-from scores import TWO, Song
 
 from asteroid_waveunet.experiment import additivity
 from asteroid_waveunet.experiment.additivity import Sums
+from helpers.models import drawn, tiny
+from helpers.scores import TWO, Song
 
 SONG = Song("song")
 

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from scores import TWO, track_of
 
 from asteroid_waveunet.experiment import aggregation
+from helpers.scores import TWO, track_of
 
 
 def test_both_aggregations_leave_nan_windows_out_and_count_them():

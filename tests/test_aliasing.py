@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import tiny
 
 from asteroid_waveunet.blocks import UPSAMPLING
 from asteroid_waveunet.experiment import aliasing
 from asteroid_waveunet.experiment.aliasing import FREQUENCIES, WANTED
+from helpers.models import tiny
 
 
 def response_of(**arguments):

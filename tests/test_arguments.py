@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import configurations
 from hypothesis import given, settings
 
 from asteroid_waveunet import WaveUNet, arguments, presets
+from helpers.models import configurations
 
 
 @pytest.mark.filterwarnings("ignore:The one source")

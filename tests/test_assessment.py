@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from scores import SONGS, STEMS, TWO
 
 from asteroid_waveunet.experiment import assessment
 from asteroid_waveunet.experiment.estimates import Mixture, Separator
 from asteroid_waveunet.experiment.evaluation import window_sdr
+from helpers.scores import SONGS, STEMS, TWO
 
 QUARTER = Separator(lambda mixture, rate: dict.fromkeys((*STEMS, "accompaniment"), mixture / 4))
 

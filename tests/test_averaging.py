@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import pytorch_lightning as pl
 import torch
-from endless import Songs, train
 
 from asteroid_waveunet import WaveUNet, untrusted
 from asteroid_waveunet.experiment.averaging import CURRENT, Averaging
+from helpers.endless import Songs, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

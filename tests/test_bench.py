@@ -8,13 +8,14 @@ import os
 import subprocess
 import sys
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 import torch
-from songs import write_song
 
-BENCH = Path(__file__).parents[1] / "bench"
+from helpers.paths import ROOT
+from helpers.songs import write_song
+
+BENCH = ROOT / "bench"
 SMALLEST = {"--threads": 1, "--repeats": 0, "--seconds": 0.2, "--minutes": 0.01, "--album": 0.01}
 PARTS = ("speed", "rounding", "share", "memory", "album")
 

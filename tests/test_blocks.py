@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from plain_network import convolve, upsample
 
 from asteroid_waveunet.blocks import (
     DownBlock,
@@ -17,6 +16,7 @@ from asteroid_waveunet.blocks import (
     centre_crop,
     conv1d,
 )
+from helpers.plain_network import convolve, upsample
 
 
 @pytest.mark.parametrize("context", [True, False])

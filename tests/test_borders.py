@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import drawn, tiny
-from scores import TWO, Song
 
 from asteroid_waveunet.experiment import borders
 from asteroid_waveunet.experiment.borders import Around, Borders
+from helpers.models import drawn, tiny
+from helpers.scores import TWO, Song
 
 OUTPUT = 64
 JOINTS, END = borders.joints(1000, OUTPUT)

@@ -13,10 +13,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from endless import train
 
 from asteroid_waveunet.experiment import checkpoints
 from asteroid_waveunet.experiment.interruption import Interrupted
+from helpers.endless import train
+from helpers.paths import HELPERS, ROOT, TESTS
 
 # Two rounds, of which the second is longer, and a checkpoint at every step.
 TWO_ROUNDS = dict(max_epochs=20, patience=1, lr=6e-2, checkpoint_minutes=0.0)
@@ -29,12 +30,12 @@ pytestmark = [
 
 def killed(folder: Path, signals: list[str], seed: int, environment=None, **settings):
     """Of each attempt: the signal, the exit status, the steps saved; and all that was printed."""
-    program = str(Path(__file__).with_name("killing.py"))
+    program = str(HELPERS / "killing.py")
     arguments = [str(folder), json.dumps(settings), json.dumps(signals), str(seed)]
     result = subprocess.run(
         [sys.executable, "-W", "ignore", program, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **(environment or {})},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}", **(environment or {})},
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-3000:]
     lines = [line.split("RESULT ")[1] for line in result.stdout.splitlines() if "RESULT" in line]

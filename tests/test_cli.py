@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from conftest import GOLDEN, SYSTEMS, assert_same_model, tiny
 from tqdm import tqdm
 
 from asteroid_waveunet import WaveUNet, audio, batch, cli, separate, separation, weights
 from asteroid_waveunet.commands.separate import advancing
 from asteroid_waveunet.commands.shared import load
 from asteroid_waveunet.stems import clamped
+from helpers.models import SYSTEMS, assert_same_model, tiny
+from helpers.paths import GOLDEN
 
 SOURCES = ("bass", "drums", "vocals")
 

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 import torch
-from conftest import drawn, tiny
-from songs import STEMS, write_song, write_stem_file
 
 from asteroid_waveunet import audio, cli, weights
+from helpers.models import drawn, tiny
+from helpers.songs import STEMS, write_song, write_stem_file
 
 
 @pytest.fixture

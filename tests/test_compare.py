@@ -13,17 +13,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-import trained
 
 from asteroid_waveunet import weights
 from asteroid_waveunet.experiment import musdb, overview, stage
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
+from helpers import trained
+from helpers.paths import RECIPE
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "musdb18"
 SETTINGS = {
     "demo_train_songs": 2, "demo_test_songs": 1, "demo_seconds": 3, "demo_sample_rate": 8000,
     "valid": 0.5, "levels": 3, "initial_filters": 4, "segment_length": 2048, "max_epochs": 1,

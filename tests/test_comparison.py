@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from scores import STEMS, TWO, track_of
 
 from asteroid_waveunet.experiment import comparison
 from asteroid_waveunet.experiment.comparison import compare
+from helpers.scores import STEMS, TWO, track_of
 
 
 def folder_of(tracks, path):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from asteroid_waveunet import MRCAE, SpectrogramUNet, TasNet, presets
 from asteroid_waveunet.experiment.configuration import PRECISIONS, Training, load, parse_overrides
+from helpers.paths import RECIPE
 
-CONF = Path(__file__).parents[1] / "recipes" / "musdb18" / "conf"
+CONF = RECIPE / "conf"
 
 
 def conf(tmp_path, text="model: {preset: M1, levels: 2}"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asteroid.models
 import pytest
 import torch
-from conftest import SYSTEMS, drawn
 
 from asteroid_waveunet import TasNet
+from helpers.models import SYSTEMS, drawn
 
 
 def test_it_is_asteroids_network_with_asteroids_defaults():

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from conftest import SYSTEMS, tiny
 
 from asteroid_waveunet import WaveUNet, presets, weights
 from asteroid_waveunet.experiment import costs
+from helpers.models import SYSTEMS, tiny
 
 
 def drawn(model: WaveUNet, n_samples: int) -> int:

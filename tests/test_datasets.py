@@ -11,14 +11,14 @@ import sys
 import threading
 import zipfile
 
-import corpora
 import pytest
-from file_server import FileServer, dropped, page, refused
-from songs import RATE, write_song
 
 from asteroid_waveunet import audio
 from asteroid_waveunet.experiment import datasets, disk, download, musdb, splits
 from asteroid_waveunet.experiment.datasets import CORPORA, check_obtainable, check_whole, obtain
+from helpers import corpora
+from helpers.file_server import FileServer, dropped, page, refused
+from helpers.songs import RATE, write_song
 
 
 @pytest.fixture(autouse=True)

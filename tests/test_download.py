@@ -14,11 +14,11 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from file_server import FileServer, dropped, page, refused, send, stalled, without_length
 
 from asteroid_waveunet.experiment import disk, download
+from helpers.file_server import FileServer, dropped, page, refused, send, stalled, without_length
+from helpers.paths import ROOT
 
-CHECKOUT = Path(__file__).parents[1]
 CONTENT = random.Random(0).randbytes(1_000_000)
 B = download.BLOCK
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -99,7 +99,7 @@ def test_a_run_that_is_killed_in_the_middle_is_gone_on_with(server, path):
         "url, path, size, md5 = sys.argv[1:]; download(url, path, int(size), md5, False)"
     )
     arguments = [server.url, str(path), str(len(CONTENT)), MD5]
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment)
     assert server.stalled.wait(60)
     partial = path.with_name("data.zip.partial")

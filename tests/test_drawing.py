@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from songs import write_prepared
 
 from asteroid_waveunet.experiment.augmentation import AUGMENTATIONS
 from asteroid_waveunet.experiment.drawing import Drawing
+from helpers.songs import write_prepared
 
 
 @pytest.fixture

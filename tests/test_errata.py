@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from songs import RATE, STEMS, noise
 
 from asteroid_waveunet import audio
 from asteroid_waveunet.experiment import errata, estimates, musdb, scoring, splits
 from asteroid_waveunet.experiment.systems import System
+from helpers.songs import RATE, STEMS, noise
 
 
 def test_songs_are_known_by_name_and_their_excerpts_too():

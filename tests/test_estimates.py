@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import drawn, tiny
-from scores import RATE, SONGS, STEMS, TWO
 
 from asteroid_waveunet import audio, separation
 from asteroid_waveunet.experiment.estimates import (
@@ -18,6 +16,8 @@ from asteroid_waveunet.experiment.estimates import (
     for_targets,
 )
 from asteroid_waveunet.experiment.evaluation import score_track, window_sdr
+from helpers.models import drawn, tiny
+from helpers.scores import RATE, SONGS, STEMS, TWO
 
 SONG = SONGS[0]
 

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from scores import RATE, STEMS, TWO, degraded, music, named, windows
-from songs import write_stem_file
 
 from asteroid_waveunet.experiment import aggregation, evaluation, musdb
 from asteroid_waveunet.experiment.estimates import IdealRatioMask, Parts
 from asteroid_waveunet.experiment.evaluation import score_track, window_sdr
+from helpers.scores import RATE, STEMS, TWO, degraded, music, named, windows
+from helpers.songs import write_stem_file
 
 
 def museval_scores(references, estimates) -> np.ndarray:

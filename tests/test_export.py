@@ -9,10 +9,10 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import SYSTEMS, drawn, tiny
 
 from asteroid_waveunet import export
 from asteroid_waveunet.export import ExportedStep, export_step
+from helpers.models import SYSTEMS, drawn, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
 

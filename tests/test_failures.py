@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import tiny
-from endless import Songs, train
+
+from helpers.endless import Songs, train
+from helpers.models import tiny
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),

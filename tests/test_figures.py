@@ -6,21 +6,21 @@ import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import tiny
 from PIL import Image
-from scores import TWO, Song
-from songs import RATE, write_song
 
 from asteroid_waveunet import weights
 from asteroid_waveunet.experiment import figures, musdb, scoring, systems
 from asteroid_waveunet.experiment.estimates import Mixture
+from helpers.models import tiny
+from helpers.paths import RECIPE
+from helpers.scores import TWO, Song
+from helpers.songs import RATE, write_song
 
-SCRIPT = Path(__file__).parents[1] / "recipes" / "musdb18" / "figures.py"
+SCRIPT = RECIPE / "figures.py"
 
 
 def drawn(title="energy"):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asteroid_waveunet.geometry import Geometry, Lengths, segment_starts
+from helpers.models import tiny
 
 PAPER = Geometry.of(levels=12, down_kernel=15, up_kernel=5, out_kernel=1)
 SMALL_FILTERS_DEEP = Geometry.of(levels=14, down_kernel=5, up_kernel=3, out_kernel=1)

@@ -11,10 +11,10 @@ import asteroid
 import numpy as np
 import pytest
 import torch
-from conftest import tiny
 
 import asteroid_waveunet
 from asteroid_waveunet import _host, audio, infer, weights
+from helpers.models import tiny
 
 
 def run(code: str, *args) -> subprocess.CompletedProcess:

@@ -11,32 +11,29 @@ import subprocess
 import sys
 import venv
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import assert_same_model
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import asteroid_waveunet
 from asteroid_waveunet import presets, weights
 from asteroid_waveunet.experiment.configuration import ARCHITECTURES
-
-CHECKOUT = Path(asteroid_waveunet.__file__).parents[1]
+from helpers.models import assert_same_model
+from helpers.paths import ROOT
 
 pytestmark = pytest.mark.skipif(
-    not (CHECKOUT / "hubconf.py").exists(), reason="hubconf.py comes with a checkout only"
+    not (ROOT / "hubconf.py").exists(), reason="hubconf.py comes with a checkout only"
 )
 
 
 def load(entry, *args, **kwargs):
-    return torch.hub.load(str(CHECKOUT), entry, *args, source="local", **kwargs)
+    return torch.hub.load(str(ROOT), entry, *args, source="local", **kwargs)
 
 
 @pytest.fixture
 def hubconf(monkeypatch):
-    monkeypatch.syspath_prepend(CHECKOUT)
+    monkeypatch.syspath_prepend(ROOT)
     return importlib.import_module("hubconf")
 
 
@@ -105,7 +102,7 @@ def test_loading_imports_what_is_listed_and_nothing_else(hubconf, tmp_path):
     hidden = set(metadata.packages_distributions()) - modules_of(hubconf.dependencies) | UNNEEDED
     hidden -= {"asteroid_waveunet"}
     assert {"musdb", "museval", "av", "tensorboard", "pytest"} <= hidden
-    command = [sys.executable, "-W", "ignore", "-c", LOADING, str(CHECKOUT), str(tmp_path)]
+    command = [sys.executable, "-W", "ignore", "-c", LOADING, str(ROOT), str(tmp_path)]
     result = subprocess.run([*command, *hidden], capture_output=True, text=True, check=False)
     assert result.stdout == "2 2 50\n", result.stderr
 
@@ -120,7 +117,7 @@ def test_a_clean_environment_of_the_dependencies_is_enough(hubconf, tmp_path):
     weights.save(model.serialize(), tmp_path / "model")
     venv.create(tmp_path / "env", with_pip=True)
     python = str(tmp_path / "env" / "bin" / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "-c", str(CHECKOUT / "constraints.txt")]
+    install = [python, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
     subprocess.run([*install, "torch", "setuptools<82", "wheel"], check=True)
     subprocess.run([*install, *hubconf.dependencies], check=True)
     code = (
@@ -128,7 +125,7 @@ def test_a_clean_environment_of_the_dependencies_is_enough(hubconf, tmp_path):
         "model = torch.hub.load(sys.argv[1], 'm4', sys.argv[2], source='local')\n"
         "print(*model(torch.zeros(2, 50)).shape)\n"
     )
-    command = [python, "-W", "ignore", "-c", code, str(CHECKOUT), str(tmp_path / "model")]
+    command = [python, "-W", "ignore", "-c", code, str(ROOT), str(tmp_path / "model")]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     result = subprocess.run(
         command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=False
@@ -137,7 +134,7 @@ def test_a_clean_environment_of_the_dependencies_is_enough(hubconf, tmp_path):
 
 
 def test_examples_of_the_entries_run(hubconf, monkeypatch):
-    monkeypatch.chdir(CHECKOUT)
+    monkeypatch.chdir(ROOT)
     for name, entry in entries(hubconf).items():
         (example,) = doctest.DocTestFinder().find(entry, name, module=False, globs={})
         assert example.examples

@@ -16,9 +16,9 @@ from asteroid.losses import (
     pairwise_neg_sisdr,
     singlesrc_mse,
 )
-from conftest import tiny
 
 from asteroid_waveunet.losses import ChannelsInTime, MagnitudeL1
+from helpers.models import tiny
 
 
 def spectral():

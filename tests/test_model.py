@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import plain_network
 import pytest
 import torch
-from conftest import configurations, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 from asteroid_waveunet import WaveUNet, presets
+from helpers import plain_network
+from helpers.models import configurations, tiny
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel"),

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import drawn, tiny
 from PIL import Image
-from songs import STEMS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asteroid_waveunet import audio, untrusted
@@ -20,6 +18,8 @@ from asteroid_waveunet.experiment import media, monitoring, preparation, strips
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.experiment.training import fit
+from helpers.models import drawn, tiny
+from helpers.songs import STEMS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 import torch
-from songs import folder_of
 
 from asteroid_waveunet import audio, mp4
+from helpers.songs import folder_of
 
 
 def sine(length=30001, rate=44100, channels=2):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import SYSTEMS, drawn
-from plain_network import convolve
 
 from asteroid_waveunet import MRCAE
 from asteroid_waveunet.mrcae import KERNEL_SIZES, Layer
+from helpers.models import SYSTEMS, drawn
+from helpers.plain_network import convolve
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from songs import RATE, STEMS, noise, write_stem_file
 
 from asteroid_waveunet import audio
 from asteroid_waveunet.experiment import musdb, preparation, splits
+from helpers.songs import RATE, STEMS, noise, write_stem_file
 
 
 def test_tracks_are_found_sorted_and_keep_the_dots_of_their_names(data):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-import trained
-from scores import TWO, track_of
 
 from asteroid_waveunet.experiment import overview
 from asteroid_waveunet.experiment.assessment import Assessment
 from asteroid_waveunet.experiment.configuration import Configuration, Training
 from asteroid_waveunet.experiment.costs import Costs
+from helpers import trained
+from helpers.scores import TWO, track_of
 
 
 def scores(vocals, rest, name="song"):

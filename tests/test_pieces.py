@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import SYSTEMS, drawn, in_blocks, streamed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asteroid_waveunet import pieces, separate
 from asteroid_waveunet.pieces import PieceStream
+from helpers.models import SYSTEMS, drawn, in_blocks, streamed
 
 
 @pytest.fixture(autouse=True)

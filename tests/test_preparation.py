@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from songs import RATE, STEMS, noise, write_song
 
 from asteroid_waveunet import audio
 from asteroid_waveunet.experiment import musdb, preparation
+from helpers.songs import RATE, STEMS, noise, write_song
 
 NAMES = ["A - one", "B - two", "M.E.R.C. - Half 1.5"]
 

@@ -9,10 +9,10 @@ import time
 import pytest
 import pytorch_lightning as pl
 import torch
-from endless import train
 
 from asteroid_waveunet.experiment import checkpoints, monitoring, progress
 from asteroid_waveunet.experiment.interruption import Interrupted
+from helpers.endless import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

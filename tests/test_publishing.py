@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SYSTEMS, assert_same_model, tiny
 from huggingface_hub import ModelCard
-from scores import RATE, STEMS, TWO
-from songs import write_song
-from trained import experiment, score
 
 from asteroid_waveunet import WaveUNet, cli, weights
 from asteroid_waveunet.experiment import publishing, splits
 from asteroid_waveunet.experiment.configuration import Evaluation
 from asteroid_waveunet.source_model import SourceModel
+from helpers.models import SYSTEMS, assert_same_model, tiny
+from helpers.scores import RATE, STEMS, TWO
+from helpers.songs import write_song
+from helpers.trained import experiment, score
 
 
 def pack(tmp_path, **how):

@@ -12,15 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
-import trained
-from conftest import GOLDEN
-from songs import write_song
 
 import asteroid_waveunet.experiment
 from asteroid_waveunet import audio, cli, presets, weights
 from asteroid_waveunet.experiment import evaluation, musdb
+from helpers import trained
+from helpers.paths import GOLDEN, ROOT
+from helpers.songs import write_song
 
-ROOT = Path(__file__).parents[1]
 READMES = [ROOT / "README.md", ROOT / "recipes" / "musdb18" / "README.md"]
 
 

@@ -9,17 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import soundfile
 import torch
-from hub_server import Hub
-from songs import write_song
 
 from asteroid_waveunet import WaveUNet, audio, separate
+from helpers.hub_server import Hub
+from helpers.paths import RECIPE
+from helpers.songs import write_song
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "musdb18"
 SETTINGS = {
     "demo_train_songs": 2, "demo_test_songs": 1, "demo_seconds": 3, "demo_sample_rate": 8000,
     "valid": 0.5, "sample_rate": 8000, "levels": 3, "initial_filters": 4, "segment_length": 2048,

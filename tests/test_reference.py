@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN, tiny
 
 from asteroid_waveunet.experiment.tf_checkpoint import state_dict_from_variables
+from helpers.models import tiny
+from helpers.paths import GOLDEN
 
 VARIANTS = {
     "m1": dict(output="direct", context=False),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asteroid_waveunet import separate
 from asteroid_waveunet.refinement import Consistent, Queue, Shifted
 from asteroid_waveunet.streaming import Stream
+from helpers.models import tiny
 
 
 def joined(stream, track, block=70):

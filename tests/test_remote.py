@@ -6,12 +6,13 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-import hub_server
 import pytest
-from conftest import GOLDEN, tiny
-from hub_server import CHECKOUT, Hub
 
 from asteroid_waveunet import WaveUNet, cli, remote, weights
+from helpers import hub_server
+from helpers.hub_server import CHECKOUT, Hub
+from helpers.models import tiny
+from helpers.paths import GOLDEN
 
 NOWHERE = "http://127.0.0.1:9"
 

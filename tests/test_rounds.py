@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny
-from endless import Songs, train
 
 from asteroid_waveunet.experiment import rounds as rounds_of
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.rounds import Rounds
 from asteroid_waveunet.experiment.sampling import Batches
+from helpers.endless import Songs, train
+from helpers.models import tiny
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),

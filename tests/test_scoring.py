@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from scores import RATE, SONGS, STEMS, TWO, Song, windows
 
 from asteroid_waveunet import audio
 from asteroid_waveunet.experiment import scoring
@@ -17,6 +16,7 @@ from asteroid_waveunet.experiment.estimates import Folder, IdealRatioMask, Mixtu
 from asteroid_waveunet.experiment.evaluation import score_track
 from asteroid_waveunet.experiment.musdb import Extent
 from asteroid_waveunet.experiment.systems import CLAIM, System
+from helpers.scores import RATE, SONGS, STEMS, TWO, Song, windows
 
 
 def evaluate(songs, estimator, targets, out, *, fast=False, save=None, **how):

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from songs import RATE, STEMS, write_prepared
 
 from asteroid_waveunet.experiment import preparation, sampling
 from asteroid_waveunet.experiment import segments as segments_of
 from asteroid_waveunet.geometry import Lengths
+from helpers.songs import RATE, STEMS, write_prepared
 
 LENGTHS, LEFT = Lengths(input=130, output=50), 45
 

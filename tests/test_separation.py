@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import tiny
 
 from asteroid_waveunet import audio, separate, separation, track
+from helpers.models import tiny
 
 SOURCES = ("bass", "drums", "vocals")
 

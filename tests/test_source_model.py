@@ -8,8 +8,6 @@ import pickle
 import pytest
 import torch
 from asteroid.losses import multisrc_mse
-from conftest import SYSTEMS, assert_same_model, drawn, tiny
-from endless import Songs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
@@ -28,6 +26,8 @@ from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.training import fit
 from asteroid_waveunet.losses import MagnitudeL1
 from asteroid_waveunet.source_model import SourceModel
+from helpers.endless import Songs
+from helpers.models import SYSTEMS, assert_same_model, drawn, tiny
 
 every_system = pytest.mark.parametrize("name", SYSTEMS)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import SYSTEMS, drawn
 from torch.nn import functional as F
 
 from asteroid_waveunet import SpectrogramUNet
 from asteroid_waveunet.geometry import Lengths
 from asteroid_waveunet.spectrogram_unet import Doubling, Halving, MaskUNet
+from helpers.models import SYSTEMS, drawn
 
 
 def test_the_sizes_are_the_papers():

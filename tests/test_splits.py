@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from songs import folder_of
 
 from asteroid_waveunet.experiment import splits
+from helpers.songs import folder_of
 
 
 def test_the_official_split_is_the_one_of_musdb():

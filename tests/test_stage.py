@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from pathlib import Path
 
-import corpora
 import pytest
 import torch
-from file_server import FileServer, dropped
-from songs import RATE, write_song
 
 from asteroid_waveunet.experiment import datasets, download, stage
 from asteroid_waveunet.experiment.configuration import Configuration, Data, Publishing, load
 from asteroid_waveunet.experiment.licences import terms
+from helpers import corpora
+from helpers.file_server import FileServer, dropped
+from helpers.paths import RECIPE
+from helpers.songs import RATE, write_song
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "musdb18"
 MODEL = {"sources": ["accompaniment", "vocals"], "sample_rate": RATE, "levels": 2}
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from songs import write_prepared
 
 from asteroid_waveunet.experiment.store import decoded, encoded
+from helpers.songs import write_prepared
 
 PCM = 1 / 32768
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import SYSTEMS, configurations, drawn, in_blocks, streamed, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asteroid_waveunet import Stream, WaveUNet, presets, streaming
 from asteroid_waveunet.step import Memory, Step
+from helpers.models import SYSTEMS, configurations, drawn, in_blocks, streamed, tiny
 
 
 @pytest.mark.filterwarnings("ignore:The one source")

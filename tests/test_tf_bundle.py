@@ -6,13 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
-import tf_writer
-from conftest import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from asteroid_waveunet.experiment import tf_bundle
+from helpers import tf_writer
+from helpers.paths import GOLDEN
 
 GOLDEN_CHECKPOINTS = GOLDEN / "checkpoints"
 VARIABLES = {

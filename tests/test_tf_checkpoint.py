@@ -8,14 +8,15 @@ import warnings
 
 import numpy as np
 import pytest
-import tf_writer
 import torch
-from conftest import GOLDEN, configurations, tiny
 from hypothesis import given, settings
 
 from asteroid_waveunet import WaveUNet, presets, weights
 from asteroid_waveunet.experiment import tf_checkpoint
 from asteroid_waveunet.experiment.tf_checkpoint import UNTOLD, Outline, convert
+from helpers import tf_writer
+from helpers.models import configurations, tiny
+from helpers.paths import GOLDEN
 
 GOLDEN_CHECKPOINTS = GOLDEN / "checkpoints"
 ASSUMED = "ignore:The checkpoint does not tell everything"

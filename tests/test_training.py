@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import assert_same_model, tiny
-from endless import Songs, tracks, train
 
 from asteroid_waveunet import WaveUNet, untrusted
 from asteroid_waveunet.experiment import training
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.objectives import LOSSES, SCHEDULES
 from asteroid_waveunet.experiment.sampling import Batches, Reshuffled
+from helpers.endless import Songs, tracks, train
+from helpers.models import assert_same_model, tiny
+from helpers.paths import HELPERS, ROOT, TESTS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -135,11 +136,11 @@ def figures(folder: Path, column: str) -> np.ndarray:
 
 def run(folder: Path, **settings) -> subprocess.CompletedProcess:
     """Trains in a process of its own, which may start others."""
-    program = [str(Path(__file__).with_name("endless.py")), str(folder), json.dumps(settings)]
+    program = [str(HELPERS / "endless.py"), str(folder), json.dumps(settings)]
     return subprocess.run(
         [sys.executable, "-W", "ignore", *program],
         capture_output=True, text=True, check=False, timeout=120,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}"},
     )  # fmt: skip
 
 

@@ -6,14 +6,14 @@ import json
 import re
 import shutil
 
-import hub_server
 import pytest
 import torch
-from hub_server import CHECKOUT, Hub, etag
-from trained import experiment
 
 from asteroid_waveunet import WaveUNet, audio
 from asteroid_waveunet.experiment import publishing
+from helpers import hub_server
+from helpers.hub_server import ROOT, Hub, etag
+from helpers.trained import experiment
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -103,7 +103,7 @@ def test_created_tagged_loaded_by_the_lines_it_prints_and_by_its_card(hub, run, 
     printed = said[said.index("from asteroid") :]
     on_card = re.findall(r"```python\n(.*?)```", files["README.md"].read_text(), re.DOTALL)
     assert len(on_card) == 3
-    (exp.parents[1] / "asteroid-waveunet").symlink_to(CHECKOUT)
+    (exp.parents[1] / "asteroid-waveunet").symlink_to(ROOT)
     audio.write(exp.parents[1] / "song.wav", 0.1 * torch.randn(2, 3000), 1000, "PCM_16")
     code = "\n".join([printed, *on_card, "print(*model.sources)"])
     process = start(code)

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from conftest import drawn, tiny
-from songs import write_prepared
 
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.evaluation import window_sdr
@@ -13,6 +11,8 @@ from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.experiment.store import Prepared
 from asteroid_waveunet.experiment.training import fit
 from asteroid_waveunet.experiment.validation import ValidationSDR
+from helpers.models import drawn, tiny
+from helpers.songs import write_prepared
 
 RATE = 100
 

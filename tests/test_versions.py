@@ -1,11 +1,12 @@
-"""What tests/versions.py asks pip for; and the README's table, which says what it ran."""
+"""What tools/try_versions.py asks pip for; and the README's table, which says what it ran."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
-import versions
+
+import try_versions as versions
 
 
 def test_ends_and_single_packages():

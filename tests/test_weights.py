@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import assert_same_model, tiny
 
 from asteroid_waveunet import WaveUNet, export, untrusted, weights
+from helpers.models import assert_same_model, tiny
 
 MIXTURE = torch.linspace(-0.5, 0.5, 200)[None]
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .shared import printable
+from asteroid_waveunet.commands.shared import printable
 
 __all__ = ["add", "compare"]
 
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 def compare(options: argparse.Namespace) -> int:
     """`waveunet compare`."""
-    from ..experiment import comparison
+    from asteroid_waveunet.experiment import comparison
 
     folders = (options.first.expanduser(), options.second.expanduser())
     first, second = map(comparison.load, folders)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .. import weights
+from asteroid_waveunet import weights
 
 __all__ = ["add", "convert"]
 
@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
 
 def convert(options: argparse.Namespace) -> int:
     """`waveunet convert`."""
-    from ..experiment import tf_bundle, tf_checkpoint
+    from asteroid_waveunet.experiment import tf_bundle, tf_checkpoint
 
     said = {
         "sources": options.sources,

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..refinement import check_shifts
-from ..source_model import SourceModel
-from ..track import PRECISIONS
-from .shared import check_writable, load, printable
+from asteroid_waveunet.commands.shared import check_writable, load, printable
+from asteroid_waveunet.refinement import check_shifts
+from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.track import PRECISIONS
 
 if TYPE_CHECKING:
-    from ..experiment.estimates import Estimator
-    from ..experiment.musdb import Track
+    from asteroid_waveunet.experiment.estimates import Estimator
+    from asteroid_waveunet.experiment.musdb import Track
 
 __all__ = ["add", "evaluate"]
 
@@ -72,7 +72,7 @@ def add(commands: Any) -> None:
 
 def evaluate(options: argparse.Namespace) -> int:
     """`waveunet evaluate`."""
-    from ..experiment import assessment, musdb, report
+    from asteroid_waveunet.experiment import assessment, musdb, report
 
     _check_numbers(options)
     out = Path(options.output).expanduser()
@@ -144,7 +144,7 @@ def _estimator(
     options: argparse.Namespace, tracks: Sequence[Track]
 ) -> tuple[Estimator, tuple[str, ...], str]:
     """What gives the estimates, of which sources, and what tells it from all others."""
-    from ..experiment.estimates import Folder, Separator
+    from asteroid_waveunet.experiment.estimates import Folder, Separator
 
     if options.estimates:
         folder = Folder.of(Path(options.estimates).expanduser(), tracks)
@@ -162,7 +162,7 @@ def _estimator(
 
 def _narrowed(estimator: Estimator, targets: Sequence[str]) -> Estimator:
     """Reads of a folder what is needed: a file that one song has too many fails no other."""
-    from ..experiment.estimates import Folder, parts_of
+    from asteroid_waveunet.experiment.estimates import Folder, parts_of
 
     if not isinstance(estimator, Folder):
         return estimator
@@ -186,9 +186,9 @@ def _targets(
     Raises:
         ValueError: if that is ambiguous, the data has no such source, or only that one.
     """
-    from ..experiment.estimates import parts_of
-    from ..experiment.musdb import group_stems
-    from ..experiment.scoring import beside_of
+    from asteroid_waveunet.experiment.estimates import parts_of
+    from asteroid_waveunet.experiment.musdb import group_stems
+    from asteroid_waveunet.experiment.scoring import beside_of
 
     targets = tuple(asked) if asked else _all_known(sources, stems)
     group_stems(targets, stems)
@@ -204,7 +204,7 @@ def _all_known(sources: Sequence[str], stems: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: if there are none, or they overlap.
     """
-    from ..experiment.musdb import group_stems
+    from asteroid_waveunet.experiment.musdb import group_stems
 
     known = [source for source in sources if _is_in(source, stems)]
     unknown = [source for source in sources if source not in known]
@@ -226,7 +226,7 @@ def _all_known(sources: Sequence[str], stems: Sequence[str]) -> tuple[str, ...]:
 
 
 def _is_in(source: str, stems: Sequence[str]) -> bool:
-    from ..experiment import musdb
+    from asteroid_waveunet.experiment import musdb
 
     try:
         return bool(musdb.stems_of(source, stems))

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .. import weights
-from ..export import FORMATS as EXPORT_FORMATS
-from ..export import export_step
-from .shared import check_writable, is_preset, load
+from asteroid_waveunet import weights
+from asteroid_waveunet.commands.shared import check_writable, is_preset, load
+from asteroid_waveunet.export import FORMATS as EXPORT_FORMATS
+from asteroid_waveunet.export import export_step
 
 __all__ = ["add", "export"]
 

@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
 
 def publish(options: argparse.Namespace) -> int:
     """`waveunet publish`."""
-    from ..experiment import configuration, publishing, stage
+    from asteroid_waveunet.experiment import configuration, publishing, stage
 
     exp = options.experiment.expanduser()
     if not (exp / "conf.yml").is_file():

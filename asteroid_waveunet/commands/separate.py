@@ -10,12 +10,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .. import batch, mp4
-from ..refinement import check_shifts
-from ..separation import Progress, separate_file
-from ..stems import CLIPS, FORMATS, STEM_SUFFIX, Stems, Target, subtype_of
-from ..track import PRECISIONS
-from .shared import check_writable, load, printable
+from asteroid_waveunet import batch, mp4
+from asteroid_waveunet.commands.shared import check_writable, load, printable
+from asteroid_waveunet.refinement import check_shifts
+from asteroid_waveunet.separation import Progress, separate_file
+from asteroid_waveunet.stems import CLIPS, FORMATS, STEM_SUFFIX, Stems, Target, subtype_of
+from asteroid_waveunet.track import PRECISIONS
 
 __all__ = ["add", "separate"]
 

@@ -18,12 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .. import separation
-from ..source_model import SourceModel
-from . import figures
-from .aggregation import count, markdown
-from .charts import clock, time_ticks
-from .figures import COLOURS, INK, Track
+from asteroid_waveunet import separation
+from asteroid_waveunet.experiment import figures
+from asteroid_waveunet.experiment.aggregation import count, markdown
+from asteroid_waveunet.experiment.charts import clock, time_ticks
+from asteroid_waveunet.experiment.figures import COLOURS, INK, Track
+from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["SECONDS", "Sums", "draw", "measure", "table"]
 

@@ -27,12 +27,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from .. import presets
-from ..blocks import UpBlock
-from ..model import WaveUNet
-from . import figures
-from .aggregation import markdown
-from .figures import COLOURS, INK
+from asteroid_waveunet import presets
+from asteroid_waveunet.blocks import UpBlock
+from asteroid_waveunet.experiment import figures
+from asteroid_waveunet.experiment.aggregation import markdown
+from asteroid_waveunet.experiment.figures import COLOURS, INK
+from asteroid_waveunet.model import WaveUNet
 
 __all__ = [
     "FREQUENCIES",

@@ -11,14 +11,28 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..files import replacing
-from . import report
-from .aggregation import LEGEND, Summary, count, finite, remarks, summarise, table
-from .comparison import load
-from .estimates import Estimator, IdealRatioMask, Mixture, Parts, for_targets
-from .evaluation import Scores, as_array, protocol_name
-from .scoring import evaluate
-from .systems import System, Track
+from asteroid_waveunet.experiment import report
+from asteroid_waveunet.experiment.aggregation import (
+    LEGEND,
+    Summary,
+    count,
+    finite,
+    remarks,
+    summarise,
+    table,
+)
+from asteroid_waveunet.experiment.comparison import load
+from asteroid_waveunet.experiment.estimates import (
+    Estimator,
+    IdealRatioMask,
+    Mixture,
+    Parts,
+    for_targets,
+)
+from asteroid_waveunet.experiment.evaluation import Scores, as_array, protocol_name
+from asteroid_waveunet.experiment.scoring import evaluate
+from asteroid_waveunet.experiment.systems import System, Track
+from asteroid_waveunet.files import replacing
 
 __all__ = ["BASELINES", "Assessment", "assess", "page_of", "read", "scored_at", "write_page"]
 

@@ -22,11 +22,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..geometry import segment_starts
-from ..model import WaveUNet
-from . import figures
-from .aggregation import markdown
-from .figures import COLOURS, INK, Track
+from asteroid_waveunet.experiment import figures
+from asteroid_waveunet.experiment.aggregation import markdown
+from asteroid_waveunet.experiment.figures import COLOURS, INK, Track
+from asteroid_waveunet.geometry import segment_starts
+from asteroid_waveunet.model import WaveUNet
 
 __all__ = ["WAYS", "Around", "Borders", "draw", "edges", "joints", "measure", "table"]
 

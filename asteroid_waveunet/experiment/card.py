@@ -10,14 +10,14 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from ..model import WaveUNet
-from ..source_model import SourceModel
-from .aggregation import finite
-from .assessment import Assessment
-from .configuration import Configuration
-from .evaluation import protocol_name
-from .licences import Terms
-from .objectives import WITHOUT_LEVEL
+from asteroid_waveunet.experiment.aggregation import finite
+from asteroid_waveunet.experiment.assessment import Assessment
+from asteroid_waveunet.experiment.configuration import Configuration
+from asteroid_waveunet.experiment.evaluation import protocol_name
+from asteroid_waveunet.experiment.licences import Terms
+from asteroid_waveunet.experiment.objectives import WITHOUT_LEVEL
+from asteroid_waveunet.model import WaveUNet
+from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["make"]
 

@@ -17,14 +17,14 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from .. import untrusted
-from ..files import replacing
-from . import disk, ranks
-from .interruption import Interrupted, Requests, requeue
+from asteroid_waveunet import untrusted
+from asteroid_waveunet.experiment import disk, ranks
+from asteroid_waveunet.experiment.interruption import Interrupted, Requests, requeue
+from asteroid_waveunet.files import replacing
 
 if TYPE_CHECKING:
-    from .failures import FiniteLoss
-    from .rounds import Rounds
+    from asteroid_waveunet.experiment.failures import FiniteLoss
+    from asteroid_waveunet.experiment.rounds import Rounds
 
 __all__ = ["Checkpoints", "WholeFiles", "place", "read"]
 

@@ -21,16 +21,16 @@ from typing import Any
 
 import yaml
 
-from .. import presets, remote, weights
-from ..conv_tasnet import TasNet
-from ..files import replacing
-from ..model import WaveUNet
-from ..mrcae import MRCAE
-from ..source_model import SourceModel
-from ..spectrogram_unet import SpectrogramUNet
-from .augmentation import AUGMENTATIONS
-from .loggers import LOGGERS
-from .objectives import LOSSES, SCHEDULES
+from asteroid_waveunet import presets, remote, weights
+from asteroid_waveunet.conv_tasnet import TasNet
+from asteroid_waveunet.experiment.augmentation import AUGMENTATIONS
+from asteroid_waveunet.experiment.loggers import LOGGERS
+from asteroid_waveunet.experiment.objectives import LOSSES, SCHEDULES
+from asteroid_waveunet.files import replacing
+from asteroid_waveunet.model import WaveUNet
+from asteroid_waveunet.mrcae import MRCAE
+from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.spectrogram_unet import SpectrogramUNet
 
 __all__ = ["Configuration", "Data", "Evaluation", "Publishing", "Training", "load"]
 

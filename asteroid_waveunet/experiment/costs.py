@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..source_model import SourceModel
-from .aggregation import count
-from .estimates import Separator
+from asteroid_waveunet.experiment.aggregation import count
+from asteroid_waveunet.experiment.estimates import Separator
+from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["Costs", "held", "measure", "multiply_adds", "noise"]
 

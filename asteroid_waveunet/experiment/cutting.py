@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from .drawing import Plan
-from .stretching import stretch
+from asteroid_waveunet.experiment.drawing import Plan
+from asteroid_waveunet.experiment.stretching import stretch
 
 __all__ = ["Cutter", "crop"]
 

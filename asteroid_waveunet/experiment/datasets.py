@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import disk, download, musdb
-from .licences import DATA
-from .splits import OFFICIAL_VALIDATION
-from .unpacking import unpack
+from asteroid_waveunet.experiment import disk, download, musdb
+from asteroid_waveunet.experiment.licences import DATA
+from asteroid_waveunet.experiment.splits import OFFICIAL_VALIDATION
+from asteroid_waveunet.experiment.unpacking import unpack
 
 __all__ = ["CORPORA", "Corpus", "check_obtainable", "check_whole", "is_there", "obtain"]
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .disk import gigabytes
-from .drawing import Drawing, Plan
-from .segments import Batched, Lengths, check
-from .store import Prepared
+from asteroid_waveunet.experiment.disk import gigabytes
+from asteroid_waveunet.experiment.drawing import Drawing, Plan
+from asteroid_waveunet.experiment.segments import Batched, Lengths, check
+from asteroid_waveunet.experiment.store import Prepared
 
 __all__ = ["DeviceSegments"]
 

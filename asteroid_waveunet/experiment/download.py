@@ -23,9 +23,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.wait import wait_exponential
 from tqdm import tqdm
 
-from ..files import checksum, replacing
-from ..remote import CONNECT, READ, cause
-from .disk import check_room, gigabytes, room_explained
+from asteroid_waveunet.experiment.disk import check_room, gigabytes, room_explained
+from asteroid_waveunet.files import checksum, replacing
+from asteroid_waveunet.remote import CONNECT, READ, cause
 
 __all__ = ["Restricted", "check", "download"]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .augmentation import AUGMENTATIONS, Amounts, checked
-from .store import Prepared
+from asteroid_waveunet.experiment.augmentation import AUGMENTATIONS, Amounts, checked
+from asteroid_waveunet.experiment.store import Prepared
 
 __all__ = ["Drawing", "Plan"]
 

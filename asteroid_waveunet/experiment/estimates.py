@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .. import audio, separation
-from ..batch import SUFFIXES
-from ..source_model import SourceModel
-from .evaluation import Audio
-from .musdb import LENGTH_TOLERANCE, MIXTURE, group_stems
+from asteroid_waveunet import audio, separation
+from asteroid_waveunet.batch import SUFFIXES
+from asteroid_waveunet.experiment.evaluation import Audio
+from asteroid_waveunet.experiment.musdb import LENGTH_TOLERANCE, MIXTURE, group_stems
+from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["Estimator", "Folder", "Given", "IdealRatioMask", "Mixture", "Parts", "Separator"]
 

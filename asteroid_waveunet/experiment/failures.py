@@ -11,9 +11,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from ..files import replacing
-from . import ranks
-from .sampling import Batches
+from asteroid_waveunet.experiment import ranks
+from asteroid_waveunet.experiment.sampling import Batches
+from asteroid_waveunet.files import replacing
 
 __all__ = ["FiniteLoss"]
 

@@ -17,11 +17,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .. import audio
-from ..files import replacing
-from ..source_model import SourceModel
-from .charts import PIXELS_PER_INCH, THEMES, style
-from .musdb import REST
+from asteroid_waveunet import audio
+from asteroid_waveunet.experiment.charts import PIXELS_PER_INCH, THEMES, style
+from asteroid_waveunet.experiment.musdb import REST
+from asteroid_waveunet.files import replacing
+from asteroid_waveunet.source_model import SourceModel
 
 __all__ = [
     "COLOURS",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import replacing
+from asteroid_waveunet.files import replacing
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
@@ -87,7 +87,7 @@ def _write_id(file: Path) -> None:
 
 def _csv(logs: Path, step: int) -> Logger:
     """`logs/csv/metrics.csv`, which the report reads."""
-    from .curves import Curves
+    from asteroid_waveunet.experiment.curves import Curves
 
     return Curves(logs, step)
 

@@ -20,14 +20,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from .. import separation
-from ..source_model import SourceModel, evaluating
-from . import excerpts, media, progress, strips
-from .averaging import Averaging
-from .configuration import Training
-from .excerpts import Excerpt
-from .segments import Segments
-from .store import Prepared
+from asteroid_waveunet import separation
+from asteroid_waveunet.experiment import excerpts, media, progress, strips
+from asteroid_waveunet.experiment.averaging import Averaging
+from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.excerpts import Excerpt
+from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.store import Prepared
+from asteroid_waveunet.source_model import SourceModel, evaluating
 
 __all__ = ["Listening", "Passage", "callbacks", "choose"]
 

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .. import audio
-from .ffmpeg import find_ffmpeg
+from asteroid_waveunet import audio
+from asteroid_waveunet.experiment.ffmpeg import find_ffmpeg
 
 __all__ = ["Extent", "Track", "group_stems", "stems_of", "sum_groups", "tracks"]
 

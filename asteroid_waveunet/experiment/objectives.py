@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
-from ..losses import ChannelsInTime, MagnitudeL1
+from asteroid_waveunet.losses import ChannelsInTime, MagnitudeL1
 
 __all__ = ["LOSSES", "SCHEDULES", "WITHOUT_LEVEL", "make_schedule"]
 

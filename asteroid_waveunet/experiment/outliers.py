@@ -18,8 +18,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from . import aggregation, figures, musdb
-from .figures import COLOURS, INK
+from asteroid_waveunet.experiment import aggregation, figures, musdb
+from asteroid_waveunet.experiment.figures import COLOURS, INK
 
 __all__ = ["NEARLY_SILENT", "Windows", "draw", "measure", "table"]
 

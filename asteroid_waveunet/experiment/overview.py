@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import assessment, charts
-from .aggregation import Summary, markdown, summarise
-from .assessment import Assessment
-from .configuration import Configuration
-from .costs import Costs
-from .stage import Places
-from .standings import decibels
+from asteroid_waveunet.experiment import assessment, charts
+from asteroid_waveunet.experiment.aggregation import Summary, markdown, summarise
+from asteroid_waveunet.experiment.assessment import Assessment
+from asteroid_waveunet.experiment.configuration import Configuration
+from asteroid_waveunet.experiment.costs import Costs
+from asteroid_waveunet.experiment.stage import Places
+from asteroid_waveunet.experiment.standings import decibels
 
 __all__ = ["Entry", "check", "epoch_length", "read", "table"]
 

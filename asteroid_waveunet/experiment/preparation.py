@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .. import audio
-from . import disk, musdb
-from .store import Index, Prepared, state
+from asteroid_waveunet import audio
+from asteroid_waveunet.experiment import disk, musdb
+from asteroid_waveunet.experiment.store import Index, Prepared, state
 
 __all__ = ["prepare"]
 

@@ -25,13 +25,22 @@ import torch
 from asteroid.models import BaseModel
 from huggingface_hub import hf_hub_url
 
-from .. import weights
-from ..source_model import SourceModel
-from . import assessment, card, licences, musdb, report, splits, stage, upload
-from .aggregation import finite
-from .assessment import Assessment
-from .configuration import Configuration, Publishing
-from .licences import Terms
+from asteroid_waveunet import weights
+from asteroid_waveunet.experiment import (
+    assessment,
+    card,
+    licences,
+    musdb,
+    report,
+    splits,
+    stage,
+    upload,
+)
+from asteroid_waveunet.experiment.aggregation import finite
+from asteroid_waveunet.experiment.assessment import Assessment
+from asteroid_waveunet.experiment.configuration import Configuration, Publishing
+from asteroid_waveunet.experiment.licences import Terms
+from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["CONTENTS", "Trained", "files_of", "pack", "publish"]
 

@@ -31,11 +31,11 @@ import jinja2
 import numpy as np
 import torch
 
-from .. import audio
-from . import charts, strips
-from .aggregation import summarise, windows
-from .excerpts import Excerpt, common_gain, excerpt, recordings
-from .standings import (
+from asteroid_waveunet import audio
+from asteroid_waveunet.experiment import charts, strips
+from asteroid_waveunet.experiment.aggregation import summarise, windows
+from asteroid_waveunet.experiment.excerpts import Excerpt, common_gain, excerpt, recordings
+from asteroid_waveunet.experiment.standings import (
     REPRESENTATIVES,
     comparison_table,
     decibels,

@@ -9,10 +9,10 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
-from . import checkpoints
-from .averaging import Averaging
-from .configuration import Training
-from .sampling import Batches
+from asteroid_waveunet.experiment import checkpoints
+from asteroid_waveunet.experiment.averaging import Averaging
+from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.sampling import Batches
 
 __all__ = ["Rounds"]
 

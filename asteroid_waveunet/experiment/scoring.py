@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .. import audio
-from .estimates import Given, Parts, Separator, for_targets, with_rest
-from .evaluation import Scores, as_array, score_track
-from .musdb import ACCOMPANIMENT, REST, Extent, group_stems
-from .processes import Submit, in_processes
-from .systems import System, Track
+from asteroid_waveunet import audio
+from asteroid_waveunet.experiment.estimates import Given, Parts, Separator, for_targets, with_rest
+from asteroid_waveunet.experiment.evaluation import Scores, as_array, score_track
+from asteroid_waveunet.experiment.musdb import ACCOMPANIMENT, REST, Extent, group_stems
+from asteroid_waveunet.experiment.processes import Submit, in_processes
+from asteroid_waveunet.experiment.systems import System, Track
 
 __all__ = ["Found", "evaluate", "gigabytes"]
 

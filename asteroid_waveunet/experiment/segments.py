@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from .augmentation import Amounts
-from .cutting import Cutter
-from .drawing import Drawing, Plan
-from .store import Prepared
+from asteroid_waveunet.experiment.augmentation import Amounts
+from asteroid_waveunet.experiment.cutting import Cutter
+from asteroid_waveunet.experiment.drawing import Drawing, Plan
+from asteroid_waveunet.experiment.store import Prepared
 
 __all__ = ["Batched", "Segments"]
 

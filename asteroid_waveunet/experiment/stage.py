@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from ..files import replacing
-from ..source_model import SourceModel
-from . import datasets, errata, musdb, preparation, splits
-from .configuration import Configuration, Data, load
-from .interruption import Interrupted
-from .store import Prepared
+from asteroid_waveunet.experiment import datasets, errata, musdb, preparation, splits
+from asteroid_waveunet.experiment.configuration import Configuration, Data, load
+from asteroid_waveunet.experiment.interruption import Interrupted
+from asteroid_waveunet.experiment.store import Prepared
+from asteroid_waveunet.files import replacing
+from asteroid_waveunet.source_model import SourceModel
 
 __all__ = [
     "Places",
@@ -192,7 +192,9 @@ def obtain(
     roots = places.roots(data)
     for name, root in zip((data.dataset, *data.extra), roots, strict=True):
         if name == "demo":
-            from . import demo_songs  # and its filters, which no other stage waits for
+            from asteroid_waveunet.experiment import (
+                demo_songs,  # and its filters, which no other stage waits for
+            )
 
             demo_songs.generate(
                 root,

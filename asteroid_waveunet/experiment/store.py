@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import checksum, replacing
+from asteroid_waveunet.files import checksum, replacing
 
 __all__ = ["Index", "Prepared", "Record", "decoded", "encoded"]
 

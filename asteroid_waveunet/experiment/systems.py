@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 import torch
 
-from ..files import replacing
-from .estimates import Estimator, Folder
-from .evaluation import Scores
-from .musdb import Extent
+from asteroid_waveunet.experiment.estimates import Estimator, Folder
+from asteroid_waveunet.experiment.evaluation import Scores
+from asteroid_waveunet.experiment.musdb import Extent
+from asteroid_waveunet.files import replacing
 
 __all__ = ["System", "Track"]
 

@@ -39,9 +39,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import presets, weights
-from ..model import WaveUNet
-from . import tf_bundle
+from asteroid_waveunet import presets, weights
+from asteroid_waveunet.experiment import tf_bundle
+from asteroid_waveunet.model import WaveUNet
 
 __all__ = ["UNTOLD", "Outline", "convert", "read", "state_dict_from_variables"]
 

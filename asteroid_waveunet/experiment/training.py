@@ -18,18 +18,18 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from .. import weights
-from ..source_model import SourceModel
-from . import checkpoints, loggers, monitoring, ranks
-from .checkpoints import Checkpoints, WholeFiles
-from .configuration import PRECISIONS, Training
-from .failures import FiniteLoss
-from .interruption import Requests, ignore
-from .objectives import LOSSES, make_schedule
-from .rounds import Rounds
-from .sampling import Batches, collated, dealt, endless
-from .segments import Segments
-from .validation import ValidationSDR
+from asteroid_waveunet import weights
+from asteroid_waveunet.experiment import checkpoints, loggers, monitoring, ranks
+from asteroid_waveunet.experiment.checkpoints import Checkpoints, WholeFiles
+from asteroid_waveunet.experiment.configuration import PRECISIONS, Training
+from asteroid_waveunet.experiment.failures import FiniteLoss
+from asteroid_waveunet.experiment.interruption import Requests, ignore
+from asteroid_waveunet.experiment.objectives import LOSSES, make_schedule
+from asteroid_waveunet.experiment.rounds import Rounds
+from asteroid_waveunet.experiment.sampling import Batches, collated, dealt, endless
+from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.validation import ValidationSDR
+from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["WaveUNetSystem", "fit", "make_loader"]
 

@@ -13,7 +13,7 @@ from pathlib import Path, PureWindowsPath
 
 from tqdm import tqdm
 
-from .disk import check_room, gigabytes, room_explained
+from asteroid_waveunet.experiment.disk import check_room, gigabytes, room_explained
 
 __all__ = ["unpack"]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from . import ranks
-from .evaluation import as_array, window_sdr
-from .segments import Segments
+from asteroid_waveunet.experiment import ranks
+from asteroid_waveunet.experiment.evaluation import as_array, window_sdr
+from asteroid_waveunet.experiment.segments import Segments
 
 __all__ = ["ValidationSDR"]
 

@@ -7,9 +7,8 @@ import hashlib
 import zipfile
 from pathlib import Path
 
-from songs import write_song
-
 from asteroid_waveunet.experiment.datasets import CORPORA, Corpus
+from helpers.songs import write_song
 
 # One of MUSDB18's own validation tracks, one with dots, one with errata; one to test.
 TRAIN = ("Leaf - Summerghost", "M.E.R.C. Music - Knockout", "BKS - Bulldozer")

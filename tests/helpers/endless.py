@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from conftest import tiny
-from songs import write_prepared
 
 from asteroid_waveunet.experiment import stage
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.experiment.training import fit
+from helpers.models import tiny
+from helpers.songs import write_prepared
 
 SETTINGS = Training(batch_size=2, max_epochs=4, lr=3e-3, num_workers=0, fine_tuning_lr=1e-3)
 RATE = 100

@@ -25,6 +25,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from helpers.paths import ROOT
+
 LFS = (".bin", ".safetensors", ".pth", ".pt", ".ckpt", ".onnx", ".flac")
 
 
@@ -123,12 +125,9 @@ class Hub:
         return commit
 
 
-CHECKOUT = Path(__file__).parents[1]
-
-
 def client(hub: Hub, home: Path, code: str, *words: str, **environment: str) -> subprocess.Popen:
     """Python as a client of this Hub; it runs in `home`."""
-    path = os.pathsep.join([str(CHECKOUT), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-c", code, *words],
         env={**os.environ, "PYTHONPATH": path, **hub.client(home), **environment},

@@ -13,9 +13,10 @@ import sys
 import time
 from pathlib import Path
 
-import endless
 import tensorboard.compat.proto.event_pb2  # noqa: F401 - imported once, before the forks
 import torch
+
+from helpers import endless
 
 
 def attempt(folder: Path, settings: str, write: int) -> int:

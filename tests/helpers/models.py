@@ -1,15 +1,11 @@
-"""What the tests share: small models, drawn configurations, real music where there is some."""
+"""Small models in every configuration, and what is asked of them."""
 
 from __future__ import annotations
 
 import functools
-import os
-from pathlib import Path
 
-import pytest
 import torch
 from hypothesis import strategies as st
-from songs import write_song
 
 from asteroid_waveunet import MRCAE, SpectrogramUNet, TasNet, WaveUNet
 from asteroid_waveunet.streaming import BlockStream
@@ -51,8 +47,6 @@ SYSTEMS = {
     "mrcae": functools.partial(MRCAE, filters=3, kernel_sizes=(1, 4, 9), in_channels=1),
 }
 
-GOLDEN = Path(__file__).with_name("golden")
-
 
 def tiny(**arguments) -> WaveUNet:
     """A model that runs in a millisecond, in evaluation mode; the reference's tiny sizes."""
@@ -89,27 +83,3 @@ def in_blocks(track: torch.Tensor, cuts: list[int]) -> list[torch.Tensor]:
 def streamed(stream: BlockStream, blocks: list[torch.Tensor]) -> torch.Tensor:
     """All estimates that a stream gives for blocks."""
     return torch.cat([*map(stream.feed, blocks), stream.flush()], dim=-1)
-
-
-@pytest.fixture(autouse=True)
-def fixed_seed():
-    torch.manual_seed(0)
-
-
-@pytest.fixture
-def real_music() -> Path:
-    """A folder of real music in MUSDB18's layout, named by WAVEUNET_TEST_MUSIC."""
-    folder = os.environ.get("WAVEUNET_TEST_MUSIC")
-    if not folder:
-        pytest.skip("WAVEUNET_TEST_MUSIC names no folder of real music in MUSDB18's layout")
-    return Path(folder)
-
-
-@pytest.fixture
-def data(tmp_path) -> Path:
-    """Three songs to train on, of 1, 2 and 0.5 s, and one to test."""
-    root = tmp_path / "data"
-    for name, seconds in {"B - two": 2.0, "A - one": 1.0, "M.E.R.C. - Half 1.5": 0.5}.items():
-        write_song(root / "train" / name, seconds=seconds, mixture=name != "A - one")
-    write_song(root / "test" / "T - test")
-    return root

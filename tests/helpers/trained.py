@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from conftest import tiny
-from scores import RATE, SONGS, TWO
 
 from asteroid_waveunet import audio, weights
 from asteroid_waveunet.experiment import assessment, stage
 from asteroid_waveunet.experiment.configuration import Configuration, Data, Publishing
 from asteroid_waveunet.experiment.estimates import Separator
+from helpers.models import tiny
+from helpers.scores import RATE, SONGS, TWO
 
 
 def experiment(

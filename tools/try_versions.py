@@ -1,9 +1,9 @@
 """Runs the tests of loading, training and publishing with other versions of what they stand on.
 
-    python tests/versions.py oldest                  the oldest that setup.py allows
-    python tests/versions.py newest                  the newest there are
-    python tests/versions.py oldest torch==2.13.0    but with this one
-    python tests/versions.py huggingface_hub==1.0.1  this one, and otherwise constraints.txt
+    python tools/try_versions.py oldest                  the oldest that setup.py allows
+    python tools/try_versions.py newest                  the newest there are
+    python tools/try_versions.py oldest torch==2.13.0    but with this one
+    python tools/try_versions.py huggingface_hub==1.0.1  this one, and otherwise constraints.txt
 
 Not a part of `make test`: it makes an environment in a temporary folder, some 1.5 GB, which is
 removed again. Of torch, PyPI has builds for CUDA on Linux, of several GB; those for the CPU come

@@ -1,0 +1,35 @@
+"""Fixtures of all tests: a fixed seed, a small data set, real music where there is some."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.songs import write_song
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def real_music() -> Path:
+    """A folder of real music in MUSDB18's layout, named by WAVEUNET_TEST_MUSIC."""
+    folder = os.environ.get("WAVEUNET_TEST_MUSIC")
+    if not folder:
+        pytest.skip("WAVEUNET_TEST_MUSIC names no folder of real music in MUSDB18's layout")
+    return Path(folder)
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    """Three songs to train on, of 1, 2 and 0.5 s, and one to test."""
+    root = tmp_path / "data"
+    for name, seconds in {"B - two": 2.0, "A - one": 1.0, "M.E.R.C. - Half 1.5": 0.5}.items():
+        write_song(root / "train" / name, seconds=seconds, mixture=name != "A - one")
+    write_song(root / "test" / "T - test")
+    return root

@@ -1,0 +1,9 @@
+"""Where the checkout's parts are."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+ROOT = TESTS.parent
+GOLDEN = TESTS / "golden"
+HELPERS = TESTS / "helpers"
+RECIPE = ROOT / "recipes" / "musdb18"
