@@ -1,0 +1,1 @@
+"""Layers and transforms that the networks are built from."""
