@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from asteroid_waveunet.blocks import ACTIVATIONS, UPSAMPLING
+from asteroid_waveunet.nn.wave_unet_blocks import ACTIVATIONS, UPSAMPLING
 
 __all__ = [
     "MAX_WEIGHTS",

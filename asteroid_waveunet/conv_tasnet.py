@@ -10,8 +10,8 @@ from torch import Tensor
 
 from asteroid_waveunet import arguments
 from asteroid_waveunet._host import asteroid, register
-from asteroid_waveunet.geometry import LengthRule
-from asteroid_waveunet.precision import own_precision
+from asteroid_waveunet.nn.autocast import own_precision
+from asteroid_waveunet.nn.geometry import LengthRule
 from asteroid_waveunet.source_model import PerChannel
 
 __all__ = ["TasNet", "n_weights"]

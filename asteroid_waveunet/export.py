@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asteroid_waveunet.files import replacing
-from asteroid_waveunet.geometry import Geometry
+from asteroid_waveunet.nn.geometry import Geometry
 from asteroid_waveunet.step import Convolution, Memory, Step
 from asteroid_waveunet.streaming import Stream
 

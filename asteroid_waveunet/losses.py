@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet.spectrum import Spectrum
+from asteroid_waveunet.nn.stft import Spectrum
 
 __all__ = ["ChannelsInTime", "MagnitudeL1"]
 

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from asteroid_waveunet import arguments
 from asteroid_waveunet._host import register
-from asteroid_waveunet.blocks import (
+from asteroid_waveunet.nn.geometry import Geometry
+from asteroid_waveunet.nn.wave_unet_blocks import (
     LEAKY_SLOPE,
     DownBlock,
     OutputHead,
@@ -19,7 +20,6 @@ from asteroid_waveunet.blocks import (
     centre_crop,
     conv1d,
 )
-from asteroid_waveunet.geometry import Geometry
 from asteroid_waveunet.source_model import SourceModel
 from asteroid_waveunet.streaming import Stream
 

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from asteroid_waveunet import arguments
 from asteroid_waveunet._host import register
-from asteroid_waveunet.blocks import centre_crop, conv1d, glorot_uniform_
-from asteroid_waveunet.geometry import LengthRule
-from asteroid_waveunet.long_filters import correlate
+from asteroid_waveunet.nn.fft_conv import correlate
+from asteroid_waveunet.nn.geometry import LengthRule
+from asteroid_waveunet.nn.wave_unet_blocks import centre_crop, conv1d, glorot_uniform_
 from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["MRCAE", "n_weights"]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from asteroid_waveunet import arguments, audio, separation, weights
 from asteroid_waveunet._host import BaseModel, asteroid
-from asteroid_waveunet.geometry import LengthRule, segment_starts
+from asteroid_waveunet.nn.geometry import LengthRule, segment_starts
 from asteroid_waveunet.pieces import PieceStream
 from asteroid_waveunet.streaming import BlockStream
 

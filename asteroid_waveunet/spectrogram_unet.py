@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from asteroid_waveunet import arguments
 from asteroid_waveunet._host import register
-from asteroid_waveunet.blocks import LEAKY_SLOPE, glorot_uniform_
-from asteroid_waveunet.geometry import LengthRule
+from asteroid_waveunet.nn.geometry import LengthRule
+from asteroid_waveunet.nn.stft import Spectrum, check_sizes
+from asteroid_waveunet.nn.wave_unet_blocks import LEAKY_SLOPE, glorot_uniform_
 from asteroid_waveunet.source_model import PerChannel
-from asteroid_waveunet.spectrum import Spectrum, check_sizes
 
 __all__ = ["MaskUNet", "SpectrogramUNet", "n_weights"]
 

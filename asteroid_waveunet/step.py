@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asteroid_waveunet.blocks import LEAKY_SLOPE, LinearUpsampling, Upsampling
+from asteroid_waveunet.nn.wave_unet_blocks import LEAKY_SLOPE, LinearUpsampling, Upsampling
 
 if TYPE_CHECKING:
     from asteroid_waveunet.model import WaveUNet

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asteroid_waveunet import audio
-from asteroid_waveunet.geometry import Geometry
+from asteroid_waveunet.nn.geometry import Geometry
 from asteroid_waveunet.step import Step
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from asteroid_waveunet import audio
 from asteroid_waveunet.experiment import demo_songs, musdb, preparation
 from asteroid_waveunet.experiment.sampling import Batches, collated
 from asteroid_waveunet.experiment.segments import Segments
-from asteroid_waveunet.geometry import Lengths
+from asteroid_waveunet.nn.geometry import Lengths
 
 CD = 44100
 SOURCES = ("bass", "drums", "other", "vocals")

@@ -29,12 +29,12 @@ from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from asteroid_waveunet import WaveUNet, presets
-from asteroid_waveunet.blocks import LEAKY_SLOPE, DownBlock
 from asteroid_waveunet.experiment import training
 from asteroid_waveunet.experiment.device_store import DeviceSegments
 from asteroid_waveunet.experiment.preparation import prepare
 from asteroid_waveunet.experiment.sampling import Batches
 from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.nn.wave_unet_blocks import LEAKY_SLOPE, DownBlock
 
 PACKAGES = (
     "torch",

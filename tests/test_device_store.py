@@ -10,7 +10,7 @@ from asteroid_waveunet.experiment import device_store
 from asteroid_waveunet.experiment.device_store import DeviceSegments
 from asteroid_waveunet.experiment.sampling import Batches, collated
 from asteroid_waveunet.experiment.segments import Segments
-from asteroid_waveunet.geometry import Lengths
+from asteroid_waveunet.nn.geometry import Lengths
 from helpers.songs import write_prepared
 
 LENGTHS, LEFT = Lengths(input=130, output=50), 45

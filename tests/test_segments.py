@@ -11,7 +11,7 @@ import torch
 
 from asteroid_waveunet.experiment import preparation, sampling
 from asteroid_waveunet.experiment import segments as segments_of
-from asteroid_waveunet.geometry import Lengths
+from asteroid_waveunet.nn.geometry import Lengths
 from helpers.songs import RATE, STEMS, write_prepared
 
 LENGTHS, LEFT = Lengths(input=130, output=50), 45

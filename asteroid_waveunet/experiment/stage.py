@@ -192,9 +192,7 @@ def obtain(
     roots = places.roots(data)
     for name, root in zip((data.dataset, *data.extra), roots, strict=True):
         if name == "demo":
-            from asteroid_waveunet.experiment import (
-                demo_songs,  # and its filters, which no other stage waits for
-            )
+            from asteroid_waveunet.experiment import demo_songs
 
             demo_songs.generate(
                 root,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asteroid_waveunet.precision import own_precision
+from asteroid_waveunet.nn.autocast import own_precision
 
 __all__ = ["correlate"]
 

@@ -7,7 +7,7 @@ import torch
 from asteroid_filterbanks import STFTFB, Decoder, Encoder  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from asteroid_waveunet.precision import own_precision
+from asteroid_waveunet.nn.autocast import own_precision
 
 __all__ = ["Spectrum", "check_sizes"]
 

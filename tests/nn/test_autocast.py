@@ -7,7 +7,7 @@ import contextlib
 import pytest
 import torch
 
-from asteroid_waveunet.precision import HALVES, own_precision
+from asteroid_waveunet.nn.autocast import HALVES, own_precision
 
 
 @pytest.mark.parametrize("around", [None, *HALVES])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from asteroid_waveunet.long_filters import correlate
+from asteroid_waveunet.nn.fft_conv import correlate
 
 
 @given(k=st.integers(1, 90), more=st.integers(0, 900), channels=st.integers(1, 3))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asteroid_waveunet.geometry import Geometry, Lengths, segment_starts
+from asteroid_waveunet.nn.geometry import Geometry, Lengths, segment_starts
 from helpers.models import tiny
 
 PAPER = Geometry.of(levels=12, down_kernel=15, up_kernel=5, out_kernel=1)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asteroid_waveunet.spectrum import Spectrum
+from asteroid_waveunet.nn.stft import Spectrum
 
 
 @given(half=st.integers(1, 40), share=st.floats(0, 1), n_frames=st.integers(1, 12))

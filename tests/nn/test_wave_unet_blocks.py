@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from asteroid_waveunet.blocks import (
+from asteroid_waveunet.nn.wave_unet_blocks import (
     DownBlock,
     LearnedUpsampling,
     LinearUpsampling,
