@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.stems import STEM_SUFFIX, StemFile, StemFiles, Target, without_suffix
 
 __all__ = ["SUFFIXES", "Song", "find", "run", "target_of"]
@@ -128,7 +128,7 @@ def target_of(
 def seconds_of(song: Song) -> float:
     """The length of a song as its header tells, 0 if it cannot be read."""
     try:
-        with audio.reading(song.path) as file:
+        with audio_io.reading(song.path) as file:
             return (file.frames or 0) / file.sample_rate
     except (OSError, ValueError):
         return 0.0

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.refinement import Queue
 from asteroid_waveunet.stems import CLIPS, StemFiles, Stems, Target, without_suffix
 from asteroid_waveunet.streaming import MAX_HOP
@@ -70,7 +70,7 @@ def separate(
     torch.Size([2, 2, 22050])
     """
     if isinstance(track, (str, os.PathLike)):
-        with audio.reading(track) as file:
+        with audio_io.reading(track) as file:
             stream = TrackStream(model, file.sample_rate, file.channels, resample, **how)
             blocks = _counted(file.blocks(stream.block), file.frames, progress)
             return _joined(stream, blocks)
@@ -103,7 +103,7 @@ def torch_separate(
     Raises:
         ValueError: if `wav` is empty, not finite or of the wrong shape.
     """
-    batch = model.to_batch(audio.check_samples(wav))
+    batch = model.to_batch(audio_io.check_samples(wav))
     stream = stream_of(model, len(batch), **how)
     blocks = _counted(batch.split(MAX_HOP, dim=-1), batch.shape[-1], progress)
     estimates = _joined(stream, blocks)
@@ -193,7 +193,7 @@ def separate_file(
     if clip not in CLIPS:
         raise ValueError(f"clip is {clip!r}; expected {', '.join(CLIPS)}.")
     stems = Stems.of(model.sources, two_stems, residual, mixture=target.with_mixture)
-    with audio.reading(path) as file:
+    with audio_io.reading(path) as file:
         stream = TrackStream(model, file.sample_rate, file.channels, resample, **how)
         _check_places(target.paths)
         waiting = Queue()
@@ -227,7 +227,7 @@ def separate_at(
         ValueError: if the rate differs and `resample` is False, or channels do not convert.
     """
     stream = TrackStream(model, sample_rate, len(samples), resample, **how)
-    return _joined(stream, audio.check_samples(samples).split(stream.block, dim=-1))
+    return _joined(stream, audio_io.check_samples(samples).split(stream.block, dim=-1))
 
 
 def _joined(stream: Any, blocks: Iterable[Tensor]) -> Tensor:

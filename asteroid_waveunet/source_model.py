@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet import arguments, audio, separation, weights
+from asteroid_waveunet import arguments, separation, weights
 from asteroid_waveunet._host import BaseModel, asteroid
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.nn.geometry import LengthRule, segment_starts
 from asteroid_waveunet.pieces import PieceStream
 from asteroid_waveunet.streaming import BlockStream
@@ -117,7 +118,7 @@ class SourceModel(BaseModel):
             ValueError: if the mixture is empty, not finite or of other channels.
         """
         lengths = self.geometry.fit(16384 if output_length is None else output_length)
-        track = audio.check_samples(torch.atleast_2d(torch.as_tensor(mixture)))
+        track = audio_io.check_samples(torch.atleast_2d(torch.as_tensor(mixture)))
         if track.ndim != 2 or (self.in_channels > 1 and len(track) not in (1, self.in_channels)):
             raise ValueError(
                 f"The track has shape {tuple(track.shape)}; expected (channels, time) with 1 or "
@@ -186,7 +187,7 @@ class SourceModel(BaseModel):
             )
         if x.numel() == 0 and not may_be_empty:
             raise ValueError(f"The mixture is empty: shape {tuple(mixture.shape)}.")
-        audio.check_floating(x)
+        audio_io.check_floating(x)
         return x if x.ndim == 3 else x[None]
 
     def from_batch(self, estimates: Tensor, mixture: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from asteroid_waveunet import audio, mp4
-from asteroid_waveunet.audio import Reader
+from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio import mp4
+from asteroid_waveunet.audio.io import Reader
 
 __all__ = [
     "CLIPS",
@@ -192,7 +193,7 @@ class StemFiles:
         with contextlib.ExitStack() as stack:
             writes = [
                 stack.enter_context(
-                    audio.writing(
+                    audio_io.writing(
                         path, song.sample_rate, song.channels, subtypes[name], song.frames
                     )
                 )
@@ -249,7 +250,7 @@ def _rescaled(write: Write, names: Sequence[str], song: Reader, folder: Path) ->
     channels, peak = len(names) * song.channels, 1.0
     with tempfile.TemporaryDirectory(prefix=".rescale.", dir=folder) as scratch:
         path = Path(scratch) / "stems.wav"
-        with audio.writing(path, song.sample_rate, channels, FLOAT, song.frames) as keep:
+        with audio_io.writing(path, song.sample_rate, channels, FLOAT, song.frames) as keep:
 
             def write_later(stems: Tensor) -> None:
                 nonlocal peak
@@ -257,8 +258,8 @@ def _rescaled(write: Write, names: Sequence[str], song: Reader, folder: Path) ->
                 keep(stems.flatten(0, 1))
 
             yield write_later
-        with audio.reading(path) as kept:
-            for block in kept.blocks(audio.BLOCK):
+        with audio_io.reading(path) as kept:
+            for block in kept.blocks(audio_io.BLOCK):
                 write(block.unflatten(0, (len(names), -1)) / peak)
 
 

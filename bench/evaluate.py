@@ -20,7 +20,7 @@ from pathlib import Path
 import measure
 import numpy as np
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import evaluation, scoring
 from asteroid_waveunet.experiment.estimates import IdealRatioMask, Parts
 from asteroid_waveunet.experiment.musdb import Extent
@@ -144,7 +144,7 @@ def write_noise(folder: Path, seconds: int) -> None:
     """A song of four stems in MUSDB18's layout."""
     noise = measure.noise(2 * len(TARGETS), seconds, CD).chunk(len(TARGETS))
     for name, stem in zip((*TARGETS, "mixture"), (*noise, sum(noise)), strict=True):
-        audio.write(folder / "test" / "noise" / f"{name}.wav", stem, CD)
+        audio_io.write(folder / "test" / "noise" / f"{name}.wav", stem, CD)
 
 
 def peak_gigabytes(folder: str, way: str, targets: Sequence[str]) -> float:

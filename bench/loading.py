@@ -16,7 +16,7 @@ import measure
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import demo_songs, musdb, preparation
 from asteroid_waveunet.experiment.sampling import Batches, collated
 from asteroid_waveunet.experiment.segments import Segments
@@ -141,7 +141,7 @@ def wavs(music: str | None, root: Path, most: int) -> str:
         samples, rate = track.read_all(track.stems)
         for name, stem in samples.items():
             path = root / "train" / track.name / f"{name}.wav"
-            audio.write(path, audio.resample(audio.to_channels(stem, 2), rate, CD), CD)
+            audio_io.write(path, audio_io.resample(audio_io.to_channels(stem, 2), rate, CD), CD)
     return "songs of a folder given by --music"
 
 

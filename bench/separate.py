@@ -26,7 +26,8 @@ from others import OTHERS
 from torch import Tensor
 from torch.nn import functional as F
 
-from asteroid_waveunet import Stream, WaveUNet, audio, presets
+from asteroid_waveunet import Stream, WaveUNet, presets
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.step import Step
 from asteroid_waveunet.streaming import MAX_HOP
 
@@ -120,8 +121,8 @@ def energies(model: WaveUNet, song) -> Tensor:
     distances from the truth, in float32 and in bfloat16."""
     mixture, groups, rate = song.mixture_and_groups(model.sources)
     signals = torch.stack([mixture, *(groups[source] for source in model.sources)])
-    signals = audio.resample(signals[..., : SONG_SECONDS * rate], rate, model.sample_rate)
-    signals = audio.to_channels(signals, model.in_channels).to(model.bottleneck.weight.device)
+    signals = audio_io.resample(signals[..., : SONG_SECONDS * rate], rate, model.sample_rate)
+    signals = audio_io.to_channels(signals, model.in_channels).to(model.bottleneck.weight.device)
     mixture, truth = signals[0], signals[1:].double()
     exact, rounded = (streamed(model, mixture, t).double() for t in DTYPES.values())
     exact, rounded = exact.view_as(truth), rounded.view_as(truth)
@@ -290,8 +291,8 @@ def others(args: argparse.Namespace) -> str:
 
 
 def at_cd_rate(model: WaveUNet, clip: Tensor, dtype: torch.dtype) -> Tensor:
-    estimates = streamed(model, audio.resample(clip, CD, model.sample_rate), dtype)
-    return audio.resample(estimates, model.sample_rate, CD, length=clip.shape[-1])
+    estimates = streamed(model, audio_io.resample(clip, CD, model.sample_rate), dtype)
+    return audio_io.resample(estimates, model.sample_rate, CD, length=clip.shape[-1])
 
 
 def album(args: argparse.Namespace) -> str:

@@ -15,7 +15,8 @@ import soundfile
 import torch
 from tqdm import tqdm
 
-from asteroid_waveunet import WaveUNet, audio, batch, cli, separate, separation, weights
+from asteroid_waveunet import WaveUNet, batch, cli, separate, separation, weights
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.commands.separate import advancing
 from asteroid_waveunet.commands.shared import load
 from asteroid_waveunet.stems import clamped
@@ -41,7 +42,7 @@ def here(tmp_path, monkeypatch):
     }
     for name, (channels, rate, subtype) in kinds.items():
         samples = 0.2 * torch.randn(channels, rate // 3)
-        audio.write(tmp_path / "songs" / name, samples, rate, subtype)
+        audio_io.write(tmp_path / "songs" / name, samples, rate, subtype)
     return tmp_path
 
 
@@ -78,8 +79,8 @@ def test_stems_are_like_their_songs(here, capsys):
 
 def test_stems_are_the_models_estimates_and_sum_to_the_song(here):
     assert separated("songs/plain.wav") == 0
-    song, _ = audio.read("songs/plain.wav")
-    stems = torch.stack([audio.read(f"out/plain/{source}.wav")[0] for source in SOURCES])
+    song, _ = audio_io.read("songs/plain.wav")
+    stems = torch.stack([audio_io.read(f"out/plain/{source}.wav")[0] for source in SOURCES])
     torch.testing.assert_close(stems.sum(0), song, atol=2 / 2**15, rtol=0)
     model = load("model")
     estimates = clamped(separate(model, song))
@@ -92,8 +93,8 @@ def test_models_of_every_architecture_separate_as_they_do_in_evaluation(here, bu
     model(torch.randn(5, 1, 3000))  # moves the statistics of its normalisation
     weights.save(model.serialize(), here / "model")
     assert separated("songs/album/float.wav", "--format", "wav") == 0
-    song, rate = audio.read("songs/album/float.wav")
-    stems = torch.stack([audio.read(f"out/float/{source}.wav")[0] for source in SOURCES])
+    song, rate = audio_io.read("songs/album/float.wav")
+    stems = torch.stack([audio_io.read(f"out/float/{source}.wav")[0] for source in SOURCES])
     expected = separation.separate_at(model.eval(), song, rate)
     torch.testing.assert_close(stems, expected, atol=1e-5, rtol=0)
 
@@ -102,9 +103,9 @@ def test_two_stems_and_the_residual(here):
     song = here / "songs/album/float.wav"  # of more than the model's bandwidth
     assert separated(song, "--two-stems", "drums", "--residual") == 0
     assert written() == [f"float/{name}.wav" for name in ("drums", "no_drums", "residual")]
-    stems = [audio.read(path)[0] for path in Path("out").rglob("*.wav")]
-    torch.testing.assert_close(sum(stems), audio.read(song)[0], atol=1e-5, rtol=0)
-    residual = audio.read("out/float/residual.wav")[0]
+    stems = [audio_io.read(path)[0] for path in Path("out").rglob("*.wav")]
+    torch.testing.assert_close(sum(stems), audio_io.read(song)[0], atol=1e-5, rtol=0)
+    residual = audio_io.read("out/float/residual.wav")[0]
     assert residual.std() > 0.1, "white noise above 4 kHz"
 
 
@@ -119,11 +120,11 @@ def test_stem_files(here, capsys):
     assert separated("songs/plain.wav", "--format", "stem.mp4") == 0
     assert written() == ["plain.stem.mp4"]
     assert capsys.readouterr().out == "out/plain.stem.mp4\n"
-    song, rate = audio.read("songs/plain.wav")
-    mixture, mixture_rate = audio.read("out/plain.stem.mp4")
+    song, rate = audio_io.read("songs/plain.wav")
+    mixture, mixture_rate = audio_io.read("out/plain.stem.mp4")
     assert mixture_rate == rate and mixture.shape == song.shape
     assert separated("out/plain.stem.mp4", "-o", "again") == 0
-    assert audio.read("again/plain/drums.wav")[0].shape == song.shape
+    assert audio_io.read("again/plain/drums.wav")[0].shape == song.shape
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_ways_to_separate_are_those_of_python(here, words, how):
     weights.save(model.serialize(), here / "direct")
     song = here / "songs/plain.wav"
     assert separated(song, "-m", "direct", "--bits", "float", *words.split()) == 0
-    stems = torch.stack([audio.read(f"out/plain/{source}.wav")[0] for source in SOURCES])
+    stems = torch.stack([audio_io.read(f"out/plain/{source}.wav")[0] for source in SOURCES])
     expected, plain = separate(model, song, **how), separate(model, song)
     torch.testing.assert_close(stems, expected, atol=1e-4, rtol=0)
     assert (stems - plain).abs().max() > 3e-4
@@ -148,9 +149,9 @@ def test_ways_to_separate_are_those_of_python(here, words, how):
 @pytest.mark.parametrize("clip", ["clamp", "rescale", "none"])
 def test_clipping_is_as_told(here, clip):
     loud = 0.99 * torch.sign(torch.randn(2, 3000))
-    audio.write("loud.wav", loud, 8000, "PCM_16")
+    audio_io.write("loud.wav", loud, 8000, "PCM_16")
     assert separated("loud.wav", "--clip", clip) == 0
-    stems = torch.stack([audio.read(f"out/loud/{source}.wav")[0] for source in SOURCES])
+    stems = torch.stack([audio_io.read(f"out/loud/{source}.wav")[0] for source in SOURCES])
     estimates = separate(load("model"), "loud.wav")
     assert estimates.abs().max() > 1.2
     expected = {
@@ -213,7 +214,7 @@ def test_odd_names_keep_theirs(here):
     names = {name.removesuffix(".wav") for name in [*odd[:-1], latin]}
     assert stems == {*names, "...wav"}
     assert separated("odd/Song: live.wav", "--format", "stem.mp4", "-o", "one") == 0
-    assert audio.read(Path("one/Song: live.stem.mp4"))[0].shape == (2, 2666)
+    assert audio_io.read(Path("one/Song: live.stem.mp4"))[0].shape == (2, 2666)
 
 
 def test_the_same_command_again_goes_on_whatever_names_the_songs(here):
@@ -240,7 +241,7 @@ def test_a_name_that_the_terminal_has_not_is_no_failure(here):
     ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
     process = command("日本.wav", "-m", "model", "-o", "out", env=ascii_only)
     assert "failed" not in process.communicate()[1] and process.returncode == 0
-    assert audio.read("out/日本/bass.wav")[0].shape == (2, 2666)
+    assert audio_io.read("out/日本/bass.wav")[0].shape == (2, 2666)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -249,10 +250,10 @@ def test_a_bad_song_is_reported_at_the_end_and_does_not_stop_the_others(here, ca
     (songs / "a bad.wav").write_text("no audio")
     (songs / "zero.wav").touch()
     soundfile.write(songs / "none.wav", torch.zeros(0, 2).numpy(), 8000)
-    audio.write(songs / "six.wav", torch.zeros(6, 100), 8000)
+    audio_io.write(songs / "six.wav", torch.zeros(6, 100), 8000)
     samples = torch.zeros(2, 4000)
     samples[1, 3000] = float("nan")
-    audio.write(songs / "nan.wav", samples, 8000)
+    audio_io.write(songs / "nan.wav", samples, 8000)
     content = (songs / "plain.wav").read_bytes()
     (songs / "cut.wav").write_bytes(content[: len(content) // 2])
     assert separated("songs", "--jobs", jobs) == 1
@@ -378,7 +379,7 @@ def command(*words, **options) -> subprocess.Popen:
 def test_a_killed_run_leaves_whole_files_and_goes_on(here, number):
     many = here / "many"
     for index in range(15):
-        audio.write(many / f"{index:02}.wav", 0.1 * torch.randn(2, 20 * 8000), 8000, "PCM_16")
+        audio_io.write(many / f"{index:02}.wav", 0.1 * torch.randn(2, 20 * 8000), 8000, "PCM_16")
     process = command(
         "many", "-m", "model", "-o", "out", env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
@@ -404,7 +405,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(here):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
-    audio.write(here / "long.wav", 0.2 * torch.randn(2, 60000), 8000, "PCM_16")
+    audio_io.write(here / "long.wav", 0.2 * torch.randn(2, 60000), 8000, "PCM_16")
     for form in ("wav", "flac --bits 24", "stem.mp4"):
         words = f"separate long.wav songs/plain.wav -m model -o out --format {form}".split()
         result = subprocess.run(

@@ -8,7 +8,8 @@ import sys
 import pytest
 import torch
 
-from asteroid_waveunet import audio, cli, weights
+from asteroid_waveunet import cli, weights
+from asteroid_waveunet.audio import io as audio_io
 from helpers.models import drawn, tiny
 from helpers.songs import STEMS, write_song, write_stem_file
 
@@ -92,7 +93,7 @@ def test_protocols_are_chosen_and_never_mixed(here, capsys):
     assert "not scored alike" in said and "four-source" in said and "two-source" in said
     for song in ("A. B. - one", "C - two"):
         for source in (*STEMS, "accompaniment", "residual"):
-            audio.write(here / "five" / song / f"{source}.wav", torch.randn(2, 20000) / 9, 8000)
+            audio_io.write(here / "five" / song / f"{source}.wav", torch.randn(2, 20000) / 9, 8000)
     assert evaluate("-e", "five", "-o", "c") == 1
     assert "which overlap. Say which to score together" in capsys.readouterr().err
     (here / "five" / "A. B. - one" / "accompaniment.wav").unlink()
@@ -169,7 +170,7 @@ def test_a_real_song_through_museval(tmp_path, capsys):
 def test_estimates_that_one_song_has_too_many_fail_no_other(here, capsys):
     for song in ("A. B. - one", "C - two"):
         for source in (*STEMS, "guitar", "accompaniment")[: 5 if song[0] == "A" else 4]:
-            audio.write(here / "own" / song / f"{source}.wav", torch.randn(2, 20000) / 9, 8000)
+            audio_io.write(here / "own" / song / f"{source}.wav", torch.randn(2, 20000) / 9, 8000)
     before = {path: path.read_bytes() for path in (here / "own").rglob("*.wav")}
     assert evaluate("-e", "own", "--no-report") == 0
     assert evaluate("-e", "own", "-o", "x", "--no-report", "--save-estimates", "own") == 1

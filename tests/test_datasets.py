@@ -13,7 +13,7 @@ import zipfile
 
 import pytest
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import datasets, disk, download, musdb, splits
 from asteroid_waveunet.experiment.datasets import CORPORA, check_obtainable, check_whole, obtain
 from helpers import corpora
@@ -374,7 +374,7 @@ def test_ccmixter_comes_into_our_layout(tmp_path, data, top):
     assert tracks[0].stems == ("accompaniment", "vocals") and tracks[0].has_mixture
     there = tmp_path / "made" / "songs" / top / tracks[0].name
     for theirs, ours in {"source-01": "accompaniment", "source-02": "vocals"}.items():
-        assert tracks[0].read(ours)[0].equal(audio.read(there / f"{theirs}.wav")[0])
+        assert tracks[0].read(ours)[0].equal(audio_io.read(there / f"{theirs}.wav")[0])
     assert visible(data) == ["ccmixter", "ccmixter_corpus.zip"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import errata, estimates, musdb, scoring, splits
 from asteroid_waveunet.experiment.systems import System
 from helpers.songs import RATE, STEMS, noise
@@ -25,7 +25,7 @@ def oh_no(tmp_path):
     mixture = torch.stack([*stems.values()]).sum(0)
     mixture[0] += 5 * noise(1, 2 * RATE, 99)[0]
     for name, samples in {**stems, "mixture": mixture}.items():
-        audio.write(folder / f"{name}.wav", samples, RATE, "FLOAT")
+        audio_io.write(folder / f"{name}.wav", samples, RATE, "FLOAT")
     return musdb.tracks(tmp_path)[0], mixture, stems
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet import audio, separation
+from asteroid_waveunet import separation
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.estimates import (
     Folder,
     IdealRatioMask,
@@ -99,9 +100,9 @@ def test_a_model_separates_as_it_does_elsewhere(channels):
 def test_in_segments_a_model_separates_as_the_reference_does(channels, rate):
     model = drawn(tiny(sources=TWO, in_channels=channels, sample_rate=rate))
     given = Separator.in_segments(model, 100)(SONG, parts())
-    track = audio.resample(parts().mixture, RATE, rate)
+    track = audio_io.resample(parts().mixture, RATE, rate)
     found = model.predict_track(track, 100).reshape(2, channels, -1)
-    back = audio.resample(found, rate, RATE, parts().mixture.shape[-1])
+    back = audio_io.resample(found, rate, RATE, parts().mixture.shape[-1])
     for source, samples in zip(TWO, back, strict=True):
         torch.testing.assert_close(given[source], samples.expand(2, -1))
         torch.testing.assert_close(given[source].shape, parts().mixture.shape)
@@ -164,7 +165,9 @@ def test_targets_are_sums_of_sources():
 def test_a_folder_of_estimates(tmp_path, place, suffix):
     estimate = 0.1 * torch.randn(2, 4300)
     for source in TWO:
-        audio.write(tmp_path / place.format(SONG.name) / f"{source}{suffix}", estimate, RATE, None)
+        audio_io.write(
+            tmp_path / place.format(SONG.name) / f"{source}{suffix}", estimate, RATE, None
+        )
     folder = Folder.of(tmp_path, SONGS)
     assert folder.sources == TWO
     given = folder(SONG, parts())
@@ -203,10 +206,10 @@ def test_a_folder_knows_its_files(tmp_path):
     folder = replace(Folder.of(tmp_path, SONGS), sources=("vocals",))
     assert folder.files(SONG) == [tmp_path / "test" / SONG.name / "vocals.wav"]
     assert folder.files(SONGS[1]) == []
-    audio.write(tmp_path / "test" / SONG.name / "bass.flac", torch.zeros(2, 9), RATE, "PCM_16")
+    audio_io.write(tmp_path / "test" / SONG.name / "bass.flac", torch.zeros(2, 9), RATE, "PCM_16")
     with pytest.raises(ValueError, match="bass.flac and .*bass.wav are of the same source"):
         Folder.of(tmp_path, SONGS)
 
 
 def write(root, source, length, rate=RATE):
-    audio.write(root / "test" / SONG.name / f"{source}.wav", 0.1 * torch.randn(2, length), rate)
+    audio_io.write(root / "test" / SONG.name / f"{source}.wav", 0.1 * torch.randn(2, length), rate)

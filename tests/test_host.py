@@ -13,7 +13,8 @@ import pytest
 import torch
 
 import asteroid_waveunet
-from asteroid_waveunet import _host, audio, infer, weights
+from asteroid_waveunet import _host, infer, weights
+from asteroid_waveunet.audio import io as audio_io
 from helpers.models import tiny
 
 
@@ -84,12 +85,12 @@ def test_asteroids_command_separates_with_our_models(tmp_path, channels):
     model = tiny(sources=("a", "b"), in_channels=channels, sample_rate=8000)
     weights.save(model.serialize(), tmp_path)
     song = 0.1 * torch.randn(channels, 8000)
-    audio.write(tmp_path / "song.wav", song, 16000, "PCM_16")
+    audio_io.write(tmp_path / "song.wav", song, 16000, "PCM_16")
     words = [tmp_path / weights.BIN, "--files", tmp_path / "song.wav", "-o", tmp_path / "out", "-r"]
     command = [sys.executable, "-W", "ignore", "-m", "asteroid_waveunet.infer", *map(str, words)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    stems = [audio.read(tmp_path / "out" / f"song_{name}.wav") for name in ("a", "b")]
+    stems = [audio_io.read(tmp_path / "out" / f"song_{name}.wav") for name in ("a", "b")]
     assert {(samples.shape, rate) for samples, rate in stems} == {((channels, 8000), 16000)}
 
 
@@ -101,7 +102,7 @@ def test_asteroids_command_separates_with_asteroids_models_as_ever(tmp_path, mon
         2, n_filters=4, kernel_size=4, n_blocks=1, n_repeats=1, bn_chan=4, hid_chan=4, skip_chan=4
     )
     torch.save({**model.serialize(), "infos": {}}, tmp_path / "model.pth")
-    audio.write(tmp_path / "song.wav", 0.1 * torch.randn(1, 8000), 8000, "PCM_16")
+    audio_io.write(tmp_path / "song.wav", 0.1 * torch.randn(1, 8000), 8000, "PCM_16")
     infer.main([str(tmp_path / "model.pth"), "--files", str(tmp_path / "song.wav")])
     assert (tmp_path / "song_est2.wav").is_file()
 

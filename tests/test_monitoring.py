@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from asteroid_waveunet import audio, untrusted
+from asteroid_waveunet import untrusted
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import media, monitoring, preparation, strips
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.segments import Segments
@@ -32,7 +33,7 @@ def write_song(folder, when, seconds=3.0):
     time = torch.arange(int(seconds * RATE)) / RATE
     for number, (stem, (begin, end)) in enumerate(zip(STEMS, when, strict=True)):
         tone = 0.2 * torch.sin(400 * (number + 1) * time) * ((begin <= time) & (time < end))
-        audio.write(folder / f"{stem}.wav", torch.stack([tone, 0.5 * tone]), RATE)
+        audio_io.write(folder / f"{stem}.wav", torch.stack([tone, 0.5 * tone]), RATE)
 
 
 @pytest.fixture(params=[1, 2], ids=["mono", "stereo"])

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import musdb, preparation, splits
 from helpers.songs import RATE, STEMS, noise, write_stem_file
 
@@ -77,7 +77,7 @@ def test_a_mixture_that_is_not_there_is_the_sum_of_the_stems(data):
 
 
 def test_stems_that_differ_by_an_encoders_frames_are_padded_and_mono_ones_duplicated(data):
-    audio.write(data / "test" / "T - test" / "bass.wav", noise(1, RATE - 700, 0), RATE)
+    audio_io.write(data / "test" / "T - test" / "bass.wav", noise(1, RATE - 700, 0), RATE)
     samples, _ = musdb.tracks(data, "test")[0].read_all()
     assert {s.shape for s in samples.values()} == {(2, RATE)}
     assert not samples["bass"][:, -700:].any()
@@ -89,7 +89,7 @@ def test_stems_that_differ_by_an_encoders_frames_are_padded_and_mono_ones_duplic
     [(RATE - 900, RATE, "more than 0.1 s.*bass 7100"), (2 * RATE, 2 * RATE, "rate.*bass 16000")],
 )
 def test_stems_of_other_lengths_or_rates_are_refused(data, length, rate, text):
-    audio.write(data / "test" / "T - test" / "bass.wav", noise(2, length, 0), rate)
+    audio_io.write(data / "test" / "T - test" / "bass.wav", noise(2, length, 0), rate)
     with pytest.raises(ValueError, match=f"T - test.*{text}"):
         musdb.tracks(data, "test")[0].read_all()
 
@@ -162,6 +162,6 @@ def test_real_music_is_found_split_by_song_and_decoded(real_music, tmp_path):
     mixture, rate = found[0].read("mixture")
     assert prepared.length == round(mixture.shape[-1] * 22050 / rate)
     total = torch.from_numpy(prepared.load().sum(axis=0))
-    expected = audio.resample(audio.to_channels(mixture, 1), rate, 22050)
+    expected = audio_io.resample(audio_io.to_channels(mixture, 1), rate, 22050)
     # AAC: the decoded mixture differs from the sum of the decoded stems by about -25 dB.
     assert (total - expected).square().mean() < 0.01 * expected.square().mean()

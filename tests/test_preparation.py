@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import musdb, preparation
 from helpers.songs import RATE, STEMS, noise, write_song
 
@@ -209,7 +209,7 @@ def test_a_bad_stem_is_named_and_leaves_nothing(data, tmp_path):
     bad = noise(2, RATE, 0)
     bad[1, 123] = float("nan")
     path = data / "train" / "A - one" / "drums.wav"
-    audio.write(path, bad, RATE)
+    audio_io.write(path, bad, RATE)
     with pytest.raises(ValueError, match=r"A - one.drums.wav.*sample 123 of channel 1"):
         preparation.prepare(data, tmp_path / "out", STEMS, RATE, 2, progress=False)
     assert not list(tmp_path.glob("out/*"))

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 import asteroid_waveunet.experiment
-from asteroid_waveunet import audio, cli, presets, weights
+from asteroid_waveunet import cli, presets, weights
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import evaluation, musdb
 from helpers import trained
 from helpers.paths import GOLDEN, ROOT
@@ -51,7 +52,9 @@ def checkout(tmp_path, monkeypatch):
     weights.save(model.serialize(), tmp_path / "recipes/musdb18/exp/demo/published")
     write_song(tmp_path / "my_songs" / "test" / "song")
     for source in model.sources:
-        audio.write(tmp_path / "stems" / "song" / f"{source}.wav", torch.randn(2, 8000) / 9, 8000)
+        audio_io.write(
+            tmp_path / "stems" / "song" / f"{source}.wav", torch.randn(2, 8000) / 9, 8000
+        )
     for system, seed in {"first": 1, "second": 2}.items():
         torch.manual_seed(seed)
         _, references, rate = musdb.tracks(tmp_path / "my_songs")[0].mixture_and_groups(["vocals"])
@@ -61,7 +64,7 @@ def checkout(tmp_path, monkeypatch):
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps(scores))
     for song in ("song.wav", "album/song.wav", "more/another.flac"):
-        audio.write(tmp_path / song, 0.1 * torch.randn(2, 4410), 44100, "PCM_16")
+        audio_io.write(tmp_path / song, 0.1 * torch.randn(2, 4410), 44100, "PCM_16")
     checkpoint = tmp_path / "checkpoints" / "baseline_stereo" / "baseline_stereo-186093"
     checkpoint.parent.mkdir(parents=True)
     for suffix in (".index", ".data-00000-of-00001"):

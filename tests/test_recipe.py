@@ -14,7 +14,8 @@ import pytest
 import soundfile
 import torch
 
-from asteroid_waveunet import WaveUNet, audio, separate
+from asteroid_waveunet import WaveUNet, separate
+from asteroid_waveunet.audio import io as audio_io
 from helpers.hub_server import Hub
 from helpers.paths import RECIPE
 from helpers.songs import write_song
@@ -85,12 +86,12 @@ def test_the_published_folder_separates_a_file(finished, tmp_path):
     storage, _ = finished
     song = next((storage / "data").glob("demo_*/test/*/mixture.wav"))
     model = WaveUNet.from_pretrained(storage / "exp" / "demo" / "published")
-    mixture, rate = audio.read(song)
+    mixture, rate = audio_io.read(song)
     paths = model.file_separate(song, tmp_path)
-    total = sum(audio.read(path)[0] for path in paths.values())
+    total = sum(audio_io.read(path)[0] for path in paths.values())
     assert soundfile.info(paths["vocals"]).samplerate == rate
     torch.testing.assert_close(total, mixture, atol=1e-5, rtol=0)
-    torch.testing.assert_close(separate(model, song)[0], audio.read(paths["bass"])[0])
+    torch.testing.assert_close(separate(model, song)[0], audio_io.read(paths["bass"])[0])
 
 
 def test_the_configuration_used_is_saved(finished):

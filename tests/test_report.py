@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import excerpts, report, standings
 
 RATE = 8000
@@ -223,7 +223,7 @@ def test_recordings_are_the_excerpts_at_one_gain_and_the_script_holds_the_same_f
         "bass-truth": loud.references["bass"],
         "voice-estimate": loud.estimates["voice"],
     }.items():
-        samples, rate = audio.read(folder / "median-s" / f"{stem}.flac")
+        samples, rate = audio_io.read(folder / "median-s" / f"{stem}.flac")
         assert rate == RATE
         np.testing.assert_allclose(samples.numpy(), gain * expected, atol=2**-15)
     script = (folder / "median-s.js").read_text()
@@ -280,7 +280,7 @@ def test_sources_with_like_names_have_files_of_their_own(tmp_path):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_any_rate_and_one_channel(tmp_path, rate, channels):
     page = made(tmp_path / "report", excerpts={"median": piece("song", 0.5, channels, rate)})
-    samples, read = audio.read(next(page.parent.glob("audio/*/mixture.flac")))
+    samples, read = audio_io.read(next(page.parent.glob("audio/*/mixture.flac")))
     assert (read, samples.shape) == (rate, (channels, rate // 2))
 
 

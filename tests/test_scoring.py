@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import scoring
 from asteroid_waveunet.experiment.estimates import Folder, IdealRatioMask, Mixture, Separator
 from asteroid_waveunet.experiment.evaluation import score_track
@@ -134,7 +134,7 @@ def test_estimates_are_written_when_asked_and_score_the_same_again(tmp_path):
     saved = tmp_path / "estimates"
     first = here(SONGS[:1], HALF, TWO, tmp_path / "a", fast=True, save=saved)
     file = saved / "test" / SONGS[0].name / "vocals.wav"
-    torch.testing.assert_close(audio.read(file)[0], 0.5 * SONGS[0].mixture_and_groups(TWO)[0])
+    torch.testing.assert_close(audio_io.read(file)[0], 0.5 * SONGS[0].mixture_and_groups(TWO)[0])
     again = here(SONGS[:1], Folder.of(saved, SONGS), TWO, tmp_path / "b", fast=True)
     np.testing.assert_allclose(windows(again[0])[0], windows(first[0])[0], rtol=0, atol=1e-9)
     file.unlink()
@@ -150,7 +150,7 @@ def test_estimates_that_changed_are_scored_again(tmp_path):
     (before,) = here(SONGS[:1], folder, TWO, tmp_path / "b", fast=True)
     mixture, _, _ = SONGS[0].mixture_and_groups(TWO)
     file = saved / "test" / SONGS[0].name / "vocals.wav"
-    audio.write(file, 0.25 * mixture, RATE)
+    audio_io.write(file, 0.25 * mixture, RATE)
     os.utime(file, (1.0, 1.0))  # as from an archive: older than the scores
     (after,) = here(SONGS[:1], folder, TWO, tmp_path / "b", fast=True)
     assert (windows(before)[0, 0] == windows(after)[0, 0]).all(), "the accompaniment's is the same"

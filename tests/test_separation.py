@@ -9,7 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from asteroid_waveunet import audio, separate, separation, track
+from asteroid_waveunet import separate, separation, track
+from asteroid_waveunet.audio import io as audio_io
 from helpers.models import tiny
 
 SOURCES = ("bass", "drums", "vocals")
@@ -21,7 +22,7 @@ def model_of(channels=2, rate=8000, **arguments):
 
 def song(tmp_path, channels=2, rate=8000, length=3001, name="my.song.wav"):
     samples = 0.2 * torch.randn(channels, length)
-    audio.write(tmp_path / name, samples, rate)
+    audio_io.write(tmp_path / name, samples, rate)
     return tmp_path / name, samples
 
 
@@ -85,7 +86,7 @@ def test_files_come_back_with_their_rate_channels_and_length(tmp_path, channels,
     for written in paths.values():
         info = soundfile.info(written)
         assert (info.samplerate, info.channels, info.frames) == (rate, channels, 3001)
-        total = total + audio.read(written)[0]
+        total = total + audio_io.read(written)[0]
     if rate == 8000:
         torch.testing.assert_close(total, samples, atol=1e-5, rtol=0)
 
@@ -95,7 +96,7 @@ def test_a_models_estimates_of_a_file_are_those_of_its_samples(tmp_path):
     model = model_of()
     torch.testing.assert_close(separate(model, path), model.separate(samples))
     paths = model.separate(str(path), output_dir=tmp_path)
-    torch.testing.assert_close(audio.read(paths["drums"])[0], model.separate(samples)[1])
+    torch.testing.assert_close(audio_io.read(paths["drums"])[0], model.separate(samples)[1])
 
 
 def test_channels_of_a_stereo_track_go_through_a_mono_model_one_by_one(tmp_path):
@@ -124,7 +125,7 @@ def test_existing_files_are_kept_unless_told_otherwise(tmp_path):
     assert mine.read_bytes() == b"mine"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["my.song.wav", mine.name]
     paths = model.file_separate(path, force_overwrite=True)
-    assert audio.read(paths["drums"])[0].shape == (2, 3001)
+    assert audio_io.read(paths["drums"])[0].shape == (2, 3001)
 
 
 def test_what_cannot_be_written_is_found_out_before_the_work(tmp_path):

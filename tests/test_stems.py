@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.stems import CLIPS, FITTING, StemFile, StemFiles, Stems, clamped, subtype_of
 
 SOURCES = ("bass", "drums", "vocals")
@@ -90,16 +90,16 @@ def loud(tmp_path):
     """A song, and stems of it beyond full scale, one of which is far louder than the mixture."""
     stems = torch.stack((1.5 * torch.sin(torch.arange(3000) / 7.0), torch.zeros(3000)))[:, None]
     stems[1] = 0.4 * torch.cos(torch.arange(3000) / 5.0) - 0.5 * stems[0]
-    audio.write(tmp_path / "song.wav", stems.sum(0), 8000, "PCM_16")
+    audio_io.write(tmp_path / "song.wav", stems.sum(0), 8000, "PCM_16")
     return tmp_path / "song.wav", stems
 
 
 def written(tmp_path, target, clip, names=("a", "b")):
     path, stems = loud(tmp_path)
-    with audio.reading(path) as song, target.writing(names, song, clip) as write:
+    with audio_io.reading(path) as song, target.writing(names, song, clip) as write:
         for block in stems.split(700, dim=-1):
             write(block)
-    return stems, torch.stack([audio.read(path)[0] for path in target.paths])
+    return stems, torch.stack([audio_io.read(path)[0] for path in target.paths])
 
 
 def files(tmp_path, bits=None, suffix="wav"):
@@ -144,7 +144,7 @@ def test_a_stem_file_holds_the_mixture_and_the_stems(tmp_path):
     target = StemFile(tmp_path / "song.stem.mp4")
     path, stems = loud(tmp_path)
     names = ("mixture", "a", "b")
-    with audio.reading(path) as song, target.writing(names, song, "rescale") as write:
+    with audio_io.reading(path) as song, target.writing(names, song, "rescale") as write:
         signals = torch.cat((stems.sum(0, keepdim=True), stems))
         for block in signals.split(700, dim=-1):
             write(block)
@@ -152,16 +152,16 @@ def test_a_stem_file_holds_the_mixture_and_the_stems(tmp_path):
         streams = container.streams.audio
         assert [stream.metadata["name"] for stream in streams] == list(names)
         assert {stream.duration for stream in streams} == {3000}
-    read, rate = audio.read(target.path)
+    read, rate = audio_io.read(target.path)
     assert rate == 8000 and read.shape == (1, 3000)
     assert (read - signals[0] / signals.abs().max()).square().mean() < 1e-3
 
 
 def test_stem_files_of_many_channels_are_refused(tmp_path):
-    audio.write(tmp_path / "six.wav", torch.zeros(6, 100), 8000)
+    audio_io.write(tmp_path / "six.wav", torch.zeros(6, 100), 8000)
     target = StemFile(tmp_path / "six.stem.mp4")
     with (
-        audio.reading(tmp_path / "six.wav") as song,
+        audio_io.reading(tmp_path / "six.wav") as song,
         pytest.raises(ValueError, match=r"6 channels; .stem.mp4 files have 1 or 2"),
         target.writing(("mixture", "a"), song, "clamp"),
     ):

@@ -9,7 +9,8 @@ import shutil
 import pytest
 import torch
 
-from asteroid_waveunet import WaveUNet, audio
+from asteroid_waveunet import WaveUNet
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import publishing
 from helpers import hub_server
 from helpers.hub_server import ROOT, Hub, etag
@@ -104,15 +105,17 @@ def test_created_tagged_loaded_by_the_lines_it_prints_and_by_its_card(hub, run, 
     on_card = re.findall(r"```python\n(.*?)```", files["README.md"].read_text(), re.DOTALL)
     assert len(on_card) == 3
     (exp.parents[1] / "asteroid-waveunet").symlink_to(ROOT)
-    audio.write(exp.parents[1] / "song.wav", 0.1 * torch.randn(2, 3000), 1000, "PCM_16")
+    audio_io.write(exp.parents[1] / "song.wav", 0.1 * torch.randn(2, 3000), 1000, "PCM_16")
     code = "\n".join([printed, *on_card, "print(*model.sources)"])
     process = start(code)
     answer, complaint = process.communicate()
     assert process.returncode == 0, complaint
     assert answer.split("\n")[-2] == "accompaniment vocals"
-    stems = [audio.read(exp.parents[1] / f"song_{s}.wav")[0] for s in ("accompaniment", "vocals")]
+    stems = [
+        audio_io.read(exp.parents[1] / f"song_{s}.wav")[0] for s in ("accompaniment", "vocals")
+    ]
     expected = WaveUNet.from_pretrained(exp / "best_model.pth").separate(
-        audio.read(exp.parents[1] / "song.wav")[0]
+        audio_io.read(exp.parents[1] / "song.wav")[0]
     )
     torch.testing.assert_close(torch.stack(stems), expected, atol=1e-4, rtol=0)
 

@@ -15,7 +15,7 @@ import soxr
 import torch
 from torch import Tensor
 
-from asteroid_waveunet import mp4, truncation
+from asteroid_waveunet.audio import mp4, truncation
 from asteroid_waveunet.files import replacing
 
 __all__ = [

@@ -10,7 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from asteroid_waveunet import batch, mp4
+from asteroid_waveunet import batch
+from asteroid_waveunet.audio import mp4
 from asteroid_waveunet.commands.shared import check_writable, load, printable
 from asteroid_waveunet.refinement import check_shifts
 from asteroid_waveunet.separation import Progress, separate_file

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asteroid_waveunet import audio, separation
+from asteroid_waveunet import separation
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.batch import SUFFIXES
 from asteroid_waveunet.experiment.evaluation import Audio
 from asteroid_waveunet.experiment.musdb import LENGTH_TOLERANCE, MIXTURE, group_stems
@@ -79,7 +80,7 @@ class Separator:
 
         def separate(mixture: Tensor, sample_rate: int) -> Mapping[str, Audio]:
             if model.in_channels == 1:
-                mixture = audio.to_channels(mixture, 1)
+                mixture = audio_io.to_channels(mixture, 1)
             estimates = separation.separate_at(model, mixture, sample_rate, **how)
             return dict(zip(model.sources, estimates, strict=True))
 
@@ -94,11 +95,11 @@ class Separator:
         """
 
         def separate(mixture: Tensor, sample_rate: int) -> Mapping[str, Audio]:
-            track = audio.resample(mixture, sample_rate, model.sample_rate)
+            track = audio_io.resample(mixture, sample_rate, model.sample_rate)
             found = model.predict_track(track, output_length).to(mixture)
             found = found.reshape(model.n_src, model.in_channels, -1)
-            found = audio.resample(found, model.sample_rate, sample_rate, mixture.shape[-1])
-            return dict(zip(model.sources, audio.to_channels(found, len(mixture)), strict=True))
+            found = audio_io.resample(found, model.sample_rate, sample_rate, mixture.shape[-1])
+            return dict(zip(model.sources, audio_io.to_channels(found, len(mixture)), strict=True))
 
         return cls(separate)
 
@@ -309,7 +310,7 @@ def _audio_in(root: Path, track: Named) -> dict[str, Path]:
 
 
 def _read(path: Path, parts: Parts) -> Tensor:
-    samples, rate = audio.read(path)
+    samples, rate = audio_io.read(path)
     length = parts.mixture.shape[-1]
     if rate != parts.sample_rate:
         raise ValueError(

@@ -17,7 +17,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.charts import PIXELS_PER_INCH, THEMES, style
 from asteroid_waveunet.experiment.musdb import REST
 from asteroid_waveunet.files import replacing
@@ -76,8 +76,8 @@ def heard(track: Track, model: SourceModel, complete: bool = False) -> tuple[Ten
             " whose sources make up all of the mixture."
         )
     parts = torch.stack([mixture, *(groups[source] for source in model.sources)])
-    fitting = audio.to_channels(parts, model.in_channels)
-    parts = audio.resample(fitting, rate, model.sample_rate)
+    fitting = audio_io.to_channels(parts, model.in_channels)
+    parts = audio_io.resample(fitting, rate, model.sample_rate)
     return parts[0], parts[1:]
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.ffmpeg import find_ffmpeg
 
 __all__ = ["Extent", "Track", "group_stems", "stems_of", "sum_groups", "tracks"]
@@ -156,7 +156,7 @@ class Track:
             stream = _probe(self.path)[0]
             rate, seconds = int(stream["sample_rate"]), float(stream.get("duration", 0.0))
             return Extent(int(stream["channels"]), round(seconds * rate), rate)
-        headers = [audio.header(path) for path in _wavs_in(self.path).values()]
+        headers = [audio_io.header(path) for path in _wavs_in(self.path).values()]
         channels = max(header.channels for header in headers)
         frames = max(header.frames for header in headers)
         return Extent(channels, frames, headers[0].samplerate)
@@ -179,7 +179,7 @@ class Track:
         """
         if self.path.name.endswith(STEM_FILE):
             return
-        headers = {name: audio.header(path) for name, path in _wavs_in(self.path).items()}
+        headers = {name: audio_io.header(path) for name, path in _wavs_in(self.path).items()}
         _check_alike(
             {name: header.samplerate for name, header in headers.items()},
             {name: header.frames for name, header in headers.items()},
@@ -300,7 +300,7 @@ Read = tuple[dict[str, torch.Tensor], dict[str, int]]  # name -> samples, name -
 
 def _read_wavs(folder: Path, names: Sequence[str]) -> Read:
     files = _wavs_in(folder)
-    read = {name: audio.read(files[name]) for name in names}
+    read = {name: audio_io.read(files[name]) for name in names}
     return {name: read[name][0] for name in names}, {name: read[name][1] for name in names}
 
 
@@ -366,7 +366,7 @@ def _same_shape(
     rate, longest = _check_alike(rates, lengths, path)
     channels = max(stem.shape[0] for stem in samples.values())
     padded = {
-        name: torch.nn.functional.pad(audio.to_channels(stem, channels), (0, longest - length))
+        name: torch.nn.functional.pad(audio_io.to_channels(stem, channels), (0, longest - length))
         for (name, stem), length in zip(samples.items(), lengths.values(), strict=True)
     }
     return padded, rate

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import disk, musdb
 from asteroid_waveunet.experiment.store import Index, Prepared, state
 
@@ -106,8 +106,8 @@ def _decode(
     stems, rate = track.read_all(track.stems)
     summed = torch.stack([*musdb.sum_groups(stems, groups).values()])
     try:
-        fitting = audio.to_channels(summed, channels)
+        fitting = audio_io.to_channels(summed, channels)
     except ValueError as reason:
         raise ValueError(f"{track.path}: {reason}") from reason
     # Summing, mixing down and resampling are linear: in this order the least is resampled.
-    return audio.resample(fitting, rate, sample_rate).contiguous().numpy()
+    return audio_io.resample(fitting, rate, sample_rate).contiguous().numpy()

@@ -31,7 +31,7 @@ import jinja2
 import numpy as np
 import torch
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import charts, strips
 from asteroid_waveunet.experiment.aggregation import summarise, windows
 from asteroid_waveunet.experiment.excerpts import Excerpt, common_gain, excerpt, recordings
@@ -357,7 +357,7 @@ def _write_recordings(
     encoded = {}
     for name, samples in recordings.items():
         file = folder / id / f"{name}.flac"
-        audio.write(file, torch.from_numpy(samples), rate, "PCM_16")
+        audio_io.write(file, torch.from_numpy(samples), rate, "PCM_16")
         encoded[name] = base64.b64encode(file.read_bytes()).decode()
     script = _template("audio.js.j2").render(id=id, files=encoded)
     (folder / f"{id}.js").write_text(script, encoding="ascii")

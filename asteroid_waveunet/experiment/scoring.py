@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.estimates import Given, Parts, Separator, for_targets, with_rest
 from asteroid_waveunet.experiment.evaluation import Scores, as_array, score_track
 from asteroid_waveunet.experiment.musdb import ACCOMPANIMENT, REST, Extent, group_stems
@@ -157,7 +157,7 @@ def _score(
     for name, system in systems.items():
         estimates = for_targets(system.estimator(track, parts), targets)
         for target, path in system.wavs(track, targets).items():
-            audio.write(path, torch.as_tensor(estimates[target]).float(), rate)
+            audio_io.write(path, torch.as_tensor(estimates[target]).float(), rate)
         if beside:
             estimates = with_rest(estimates, beside, mixture)
         scores = score_track(references, estimates, rate, track.name, system.fast)

@@ -9,7 +9,8 @@ import sys
 import pytest
 import torch
 
-from asteroid_waveunet import audio, mp4
+from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio import mp4
 from helpers.songs import folder_of
 
 
@@ -29,7 +30,7 @@ def m4a(path, samples, rate=44100):
 @pytest.mark.parametrize("rate", [8000, 44100, 96000])
 def test_what_was_written_comes_back_as_long_and_aligned(tmp_path, channels, rate):
     samples = sine(channels=channels, rate=rate)
-    again, read_rate = audio.read(m4a(tmp_path / "a.m4a", samples, rate))
+    again, read_rate = audio_io.read(m4a(tmp_path / "a.m4a", samples, rate))
     assert read_rate == rate and again.shape == samples.shape
     error = {
         lag: (again[0, 2000 + lag : 20000 + lag] - samples[0, 2000:20000]).square().mean().item()
@@ -40,7 +41,7 @@ def test_what_was_written_comes_back_as_long_and_aligned(tmp_path, channels, rat
 
 def test_blocks_are_as_long_as_asked(tmp_path):
     path = m4a(tmp_path / "a.m4a", sine())
-    with audio.reading(path) as file:
+    with audio_io.reading(path) as file:
         assert (file.sample_rate, file.channels, file.frames) == (44100, 2, 30001)
         lengths = [block.shape[-1] for block in file.blocks(10000)]
     assert sum(lengths) == 30001 and all(10000 <= n < 11024 for n in lengths[:-1])
@@ -48,7 +49,7 @@ def test_blocks_are_as_long_as_asked(tmp_path):
 
 def test_a_file_of_musdb_is_read_as_its_mixture(tmp_path):
     name = "The Easton Ellises - Falcon 69.stem.mp4"
-    samples, rate = audio.read(folder_of("stempeg") / "data" / name)
+    samples, rate = audio_io.read(folder_of("stempeg") / "data" / name)
     assert rate == 44100 and samples.shape[0] == 2 and 6 < samples.shape[1] / rate < 6.2
     assert samples.std() > 0.05
 
@@ -59,7 +60,7 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
     with pytest.raises(ValueError, match=r"a\.m4a .*truncated"):
-        audio.read(path)
+        audio_io.read(path)
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.95])
@@ -77,7 +78,7 @@ def test_a_file_whose_end_is_missing_behind_its_index_is_refused(tmp_path, keep)
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
     with pytest.raises(ValueError, match="truncated"):
-        audio.read(path)
+        audio_io.read(path)
 
 
 def test_a_film_without_sound_is_refused(tmp_path):
@@ -90,7 +91,7 @@ def test_a_film_without_sound_is_refused(tmp_path):
         container.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
         container.mux(stream.encode(None))
     with pytest.raises(ValueError, match="holds no audio"):
-        audio.read(path)
+        audio_io.read(path)
 
 
 def test_a_rate_that_aac_does_not_know_is_refused(tmp_path):
@@ -110,7 +111,7 @@ def test_an_error_of_the_writer_is_not_taken_for_one_of_the_file(tmp_path):
     path.write_bytes(content)
     with (
         pytest.raises(ValueError, match=r"a\.m4a (cannot be read|is truncated)"),
-        audio.reading(path) as file,
+        audio_io.reading(path) as file,
         mp4.writing_stems(tmp_path / "b.mp4", ["a"], 44100, 2) as write,
     ):
         for block in file.blocks(10000):
@@ -123,4 +124,4 @@ def test_without_pyav_it_is_said_how_to_get_it(tmp_path, monkeypatch):
     shutil.copy(source, tmp_path / "b.m4a")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(ValueError, match=r"pip install 'asteroid-waveunet\[formats\]'"):
-        audio.read(tmp_path / "b.m4a")
+        audio_io.read(tmp_path / "b.m4a")

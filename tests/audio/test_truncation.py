@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from asteroid_waveunet import audio
-from asteroid_waveunet.truncation import is_cut_off
+from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.truncation import is_cut_off
 
 LENGTHS = [1, 100, 2500, 20001]  # samples per channel
 
@@ -97,17 +97,17 @@ def test_a_cut_where_no_container_tells_is_found_in_reading(tmp_path, suffix, le
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, noise(length), 44100)
     data = path.read_bytes()
-    assert audio.read(path)[0].shape == (2, length)
+    assert audio_io.read(path)[0].shape == (2, length)
     for cut in cuts(len(data)):
         path.write_bytes(data[:-cut])
         with pytest.raises(ValueError, match="truncated|cannot be read|empty"):
-            audio.read(path)
+            audio_io.read(path)
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_a_long_ogg_is_found_cut_between_pages_and_within(tmp_path, subtype):
     path = tmp_path / "a.ogg"
-    audio.write(path, torch.from_numpy(noise(150_000).T).float(), 48000, subtype)
+    audio_io.write(path, torch.from_numpy(noise(150_000).T).float(), 48000, subtype)
     data = path.read_bytes()
     assert len(data) > 2**17 and not is_cut_off(path, "OGG")
     pages = [at for at in range(len(data)) if data[at : at + 5] == b"OggS\0"]

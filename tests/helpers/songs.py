@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet import audio
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.store import Prepared, encoded
 
 STEMS = ("bass", "drums", "other", "vocals")
@@ -26,7 +26,7 @@ def write_song(folder: Path, stems=STEMS, seconds=1.0, rate=RATE, channels=2, mi
     if mixture:
         parts["mixture"] = torch.stack([*parts.values()]).sum(0)
     for name, samples in parts.items():
-        audio.write(folder / f"{name}.wav", samples, rate)
+        audio_io.write(folder / f"{name}.wav", samples, rate)
 
 
 def write_prepared(folder: Path, name: str, samples, groups, n_src=2, rate=RATE) -> Prepared:

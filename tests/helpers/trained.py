@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from asteroid_waveunet import audio, weights
+from asteroid_waveunet import weights
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import assessment, stage
 from asteroid_waveunet.experiment.configuration import Configuration, Data, Publishing
 from asteroid_waveunet.experiment.estimates import Separator
@@ -31,7 +32,7 @@ def experiment(
     score(configuration, places, model)
     for name in ("mixture", "vocals-truth", "vocals-estimate"):
         piece = places.report / "audio" / "best-a-b-one" / f"{name}.flac"
-        audio.write(piece, 0.1 * torch.randn(2, 500), RATE, "PCM_16")
+        audio_io.write(piece, 0.1 * torch.randn(2, 500), RATE, "PCM_16")
     return configuration, places
 
 
