@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet import arguments, separation, weights
+from asteroid_waveunet import arguments, separation
 from asteroid_waveunet._host import BaseModel, asteroid
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.nn.geometry import LengthRule, segment_starts
 from asteroid_waveunet.pieces import PieceStream
 from asteroid_waveunet.streaming import BlockStream
+from asteroid_waveunet.weights import serialization
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -242,8 +243,8 @@ class SourceModel(BaseModel):
         return {
             "model_name": type(self).__name__,
             "state_dict": self.get_state_dict(),
-            "model_args": weights.plain(self.get_model_args()),
-            "infos": weights.plain({"software_versions": versions, **infos}),
+            "model_args": serialization.plain(self.get_model_args()),
+            "infos": serialization.plain({"software_versions": versions, **infos}),
         }
 
     @classmethod
@@ -278,12 +279,12 @@ class SourceModel(BaseModel):
         >>> WaveUNet.from_pretrained(model.serialize(), sources=("music", "speech")).sources
         ('music', 'speech')
         """
-        conf = weights.read(pretrained_model_conf_or_path)
+        conf = serialization.read(pretrained_model_conf_or_path)
         kind = cls._kind(conf["model_name"])
         stored = kind._outline(conf["model_args"])
         arguments.check_replaced(stored.get_model_args(), kwargs, kind.replaceable)
         model = kind._outline({**conf["model_args"], **kwargs}) if kwargs else stored
-        weights.fill(model, conf["state_dict"])
+        serialization.fill(model, conf["state_dict"])
         return model.eval()
 
     @classmethod

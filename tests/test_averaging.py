@@ -6,8 +6,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from asteroid_waveunet import WaveUNet, untrusted
+from asteroid_waveunet import WaveUNet
 from asteroid_waveunet.experiment.averaging import CURRENT, Averaging
+from asteroid_waveunet.weights import safe_load
 from helpers.endless import Songs, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -147,7 +148,7 @@ def test_it_can_begin_anew_even_in_a_validation(tmp_path):
 
 
 def checkpoint(exp_dir):
-    return untrusted.unpickled(exp_dir / "checkpoints" / "last.ckpt")
+    return safe_load.unpickled(exp_dir / "checkpoints" / "last.ckpt")
 
 
 def test_a_run_that_stopped_goes_on_to_the_same_weights_and_averages_to_the_bit(tmp_path):

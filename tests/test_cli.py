@@ -15,11 +15,12 @@ import soundfile
 import torch
 from tqdm import tqdm
 
-from asteroid_waveunet import WaveUNet, batch, cli, separate, separation, weights
+from asteroid_waveunet import WaveUNet, batch, cli, separate, separation
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.commands.separate import advancing
 from asteroid_waveunet.commands.shared import load
 from asteroid_waveunet.stems import clamped
+from asteroid_waveunet.weights import serialization
 from helpers.models import SYSTEMS, assert_same_model, tiny
 from helpers.paths import GOLDEN
 
@@ -31,7 +32,7 @@ def here(tmp_path, monkeypatch):
     """A folder with a trained model and songs of all kinds."""
     monkeypatch.chdir(tmp_path)
     model = tiny(sources=SOURCES, in_channels=2, sample_rate=8000)
-    weights.save(model.serialize(), tmp_path / "model")
+    serialization.save(model.serialize(), tmp_path / "model")
     kinds = {
         "plain.wav": (2, 8000, "PCM_16"),
         "album/studio.wav": (2, 96000, "PCM_24"),
@@ -91,7 +92,7 @@ def test_stems_are_the_models_estimates_and_sum_to_the_song(here):
 def test_models_of_every_architecture_separate_as_they_do_in_evaluation(here, build):
     model = build(sources=SOURCES, sample_rate=8000).train()
     model(torch.randn(5, 1, 3000))  # moves the statistics of its normalisation
-    weights.save(model.serialize(), here / "model")
+    serialization.save(model.serialize(), here / "model")
     assert separated("songs/album/float.wav", "--format", "wav") == 0
     song, rate = audio_io.read("songs/album/float.wav")
     stems = torch.stack([audio_io.read(f"out/float/{source}.wav")[0] for source in SOURCES])
@@ -137,7 +138,7 @@ def test_stem_files(here, capsys):
 )
 def test_ways_to_separate_are_those_of_python(here, words, how):
     model = tiny(sources=SOURCES, in_channels=2, sample_rate=8000, output="direct").train()
-    weights.save(model.serialize(), here / "direct")
+    serialization.save(model.serialize(), here / "direct")
     song = here / "songs/plain.wav"
     assert separated(song, "-m", "direct", "--bits", "float", *words.split()) == 0
     stems = torch.stack([audio_io.read(f"out/plain/{source}.wav")[0] for source in SOURCES])
@@ -331,14 +332,14 @@ def test_a_preset_is_said_to_be_untrained(here, capsys):
 @pytest.mark.parametrize("source", ["pytorch_model.bin", "model.safetensors"])
 def test_weights_are_exported_from_one_format_to_the_other(here, capsys, words, format, source):
     model = tiny(sources=SOURCES, in_channels=2, sample_rate=8000)
-    weights.save(model.serialize(scores={"SDR": 3.5}), here / "model")
+    serialization.save(model.serialize(scores={"SDR": 3.5}), here / "model")
     assert run("export", f"model/{source}", *words.split()) == 0
     path = words.split()[1]
     assert capsys.readouterr().out == f"{path}\n"
     named = Path("named", f"model.{format}")
     named.parent.mkdir()
     Path(path).rename(named)
-    conf, before = weights.read(named), weights.read(here / "model")
+    conf, before = serialization.read(named), serialization.read(here / "model")
     assert conf["infos"] == before["infos"] and conf["infos"]["scores"] == {"SDR": 3.5}
     assert conf["model_args"] == before["model_args"]
     assert_same_model(WaveUNet.from_pretrained(conf), model, torch.randn(2, 100))

@@ -8,8 +8,9 @@ import sys
 import pytest
 import torch
 
-from asteroid_waveunet import cli, weights
+from asteroid_waveunet import cli
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.weights import serialization
 from helpers.models import drawn, tiny
 from helpers.songs import STEMS, write_song, write_stem_file
 
@@ -21,7 +22,7 @@ def here(tmp_path, monkeypatch):
         write_song(tmp_path / "songs" / "test" / name, seconds=2.5)
     for name, sources in {"two": ("accompaniment", "vocals"), "four": STEMS}.items():
         model = drawn(tiny(sources=sources, in_channels=2, sample_rate=8000))
-        weights.save(model.serialize(), tmp_path / name)
+        serialization.save(model.serialize(), tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -156,7 +157,7 @@ def test_a_real_song_through_museval(tmp_path, capsys):
     """6 s of MUSDB18, every metric."""
     write_stem_file(tmp_path / "songs" / "test")
     model = drawn(tiny(sources=("accompaniment", "vocals"), in_channels=2, sample_rate=22050))
-    weights.save(model.serialize(), tmp_path / "model")
+    serialization.save(model.serialize(), tmp_path / "model")
     options = ["-m", tmp_path / "model", "-d", tmp_path / "songs", "-o", tmp_path / "scores"]
     assert cli.main(["evaluate", *map(str, options), "--memory", "1"]) == 0
     figures = json.loads((tmp_path / "scores" / "summary.json").read_text())["systems"]

@@ -17,9 +17,9 @@ import sys
 import pytest
 import torch
 
-from asteroid_waveunet import weights
 from asteroid_waveunet.experiment import musdb, overview, stage
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
+from asteroid_waveunet.weights import serialization
 from helpers import trained
 from helpers.paths import RECIPE
 
@@ -68,7 +68,7 @@ def scored_earlier(row, exp_dir, data_dir):
     places = stage.Places.of(exp_dir, data_dir)
     stage.obtain(configuration, places)
     model = configuration.make_model().eval()
-    weights.write(model.serialize(), places.best_model)
+    serialization.write(model.serialize(), places.best_model)
     configuration.save(places.conf)
     places.curves.parent.mkdir(parents=True)
     places.curves.write_text("epoch,step,loss\n0,20,0.5\n")

@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
-from asteroid_waveunet import WaveUNet, presets, weights
+from asteroid_waveunet import WaveUNet, presets
 from asteroid_waveunet.experiment import costs
+from asteroid_waveunet.weights import serialization
 from helpers.models import SYSTEMS, tiny
 
 
@@ -87,7 +88,7 @@ def test_memory_of_which_the_system_tells_nothing_is_no_number(monkeypatch, tmp_
 
 def test_a_model_is_measured_in_a_process_of_its_own(tmp_path):
     model = tiny(in_channels=2, sample_rate=8000)
-    weights.write(model.serialize(), tmp_path / "best_model.pth")
+    serialization.write(model.serialize(), tmp_path / "best_model.pth")
     how = dict(segment_length=100, fit_levels=True, seconds=0.5, sample_rate=8000)
     found = costs.measure(tmp_path / "best_model.pth", **how)
     assert found.weights == sum(p.numel() for p in model.parameters())

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from asteroid_waveunet import weights
 from asteroid_waveunet.experiment import figures, musdb, scoring, systems
 from asteroid_waveunet.experiment.estimates import Mixture
+from asteroid_waveunet.weights import serialization
 from helpers.models import tiny
 from helpers.paths import RECIPE
 from helpers.scores import TWO, Song
@@ -78,7 +78,7 @@ def laid_out(tmp_path_factory):
     }
     for name, arguments in models.items():
         model = tiny(sources=TWO, in_channels=2, sample_rate=RATE, levels=3, **arguments)
-        weights.write(model.serialize(), root / name / "best_model.pth")
+        serialization.write(model.serialize(), root / name / "best_model.pth")
     mixture = systems.System(Mixture(), root / "scores", fast=True)
     tracks = musdb.tracks(root / "data", "test")
     scoring.evaluate(tracks, {"mixture": mixture}, TWO, jobs=0, progress=False)
@@ -126,7 +126,7 @@ def test_each_figure_is_drawn_and_its_table_printed(name, recipe, capsys):
 def test_models_that_cannot_be_compared_are_refused_before_anything_is_measured(name, recipe):
     arguments = COMMANDS[name]
     other = tiny(sources=("drums", "vocals"), in_channels=2, context=True)
-    weights.write(other.serialize(), "other.pth")
+    serialization.write(other.serialize(), "other.pth")
     for second, says in {
         MODEL("same" if name == "borders" else "direct"): "is a model with .* expected one with",
         "other.pth": "separates accompaniment, vocals, the other drums, vocals; name two of the",

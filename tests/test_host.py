@@ -13,8 +13,9 @@ import pytest
 import torch
 
 import asteroid_waveunet
-from asteroid_waveunet import _host, infer, weights
+from asteroid_waveunet import _host, infer
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.weights import serialization
 from helpers.models import tiny
 
 
@@ -63,7 +64,7 @@ def test_a_torchaudio_that_cannot_load_costs_the_stoi_loss_only(error, tmp_path)
 def test_unpatched_asteroid_loads_our_file(tmp_path):
     model = tiny(sources=("a", "b", "c"), in_channels=2, upsampling="learned")
     conf = model.serialize(scores={"SDR": np.float32(3.5), "from": Path("exp")})
-    weights.save(conf, tmp_path)
+    serialization.save(conf, tmp_path)
     mixture = torch.randn(2, 100)
     torch.save({"mixture": mixture, "expected": model(mixture)}, tmp_path / "io.pt")
     code = (
@@ -83,10 +84,17 @@ def test_unpatched_asteroid_loads_our_file(tmp_path):
 def test_asteroids_command_separates_with_our_models(tmp_path, channels):
     """Its own function keeps one channel, and refuses stereo models or cannot write for them."""
     model = tiny(sources=("a", "b"), in_channels=channels, sample_rate=8000)
-    weights.save(model.serialize(), tmp_path)
+    serialization.save(model.serialize(), tmp_path)
     song = 0.1 * torch.randn(channels, 8000)
     audio_io.write(tmp_path / "song.wav", song, 16000, "PCM_16")
-    words = [tmp_path / weights.BIN, "--files", tmp_path / "song.wav", "-o", tmp_path / "out", "-r"]
+    words = [
+        tmp_path / serialization.BIN,
+        "--files",
+        tmp_path / "song.wav",
+        "-o",
+        tmp_path / "out",
+        "-r",
+    ]
     command = [sys.executable, "-W", "ignore", "-m", "asteroid_waveunet.infer", *map(str, words)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

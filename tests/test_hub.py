@@ -17,8 +17,9 @@ import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from asteroid_waveunet import presets, weights
+from asteroid_waveunet import presets
 from asteroid_waveunet.experiment.configuration import ARCHITECTURES
+from asteroid_waveunet.weights import serialization
 from helpers.models import assert_same_model
 from helpers.paths import ROOT
 
@@ -56,7 +57,7 @@ def test_entries_build_fresh_models():
 @pytest.mark.parametrize("entry", ["waveunet", "m4"])
 def test_entries_load_trained_weights(tmp_path, entry):
     model = presets.make("M4", levels=2, initial_filters=3).eval()
-    weights.save(model.serialize(), tmp_path)
+    serialization.save(model.serialize(), tmp_path)
     mixture = torch.randn(2, 100)
     assert_same_model(load(entry, str(tmp_path)), model, mixture)
 
@@ -98,7 +99,7 @@ def modules_of(distributions: list[str]) -> set[str]:
 def test_loading_imports_what_is_listed_and_nothing_else(hubconf, tmp_path):
     """All is hidden but the listed packages and what they require; some of that is, too."""
     model = presets.make("M4", levels=2, initial_filters=3).eval()
-    weights.save(model.serialize(), tmp_path)
+    serialization.save(model.serialize(), tmp_path)
     hidden = set(metadata.packages_distributions()) - modules_of(hubconf.dependencies) | UNNEEDED
     hidden -= {"asteroid_waveunet"}
     assert {"musdb", "museval", "av", "tensorboard", "pytest"} <= hidden
@@ -114,7 +115,7 @@ def test_loading_imports_what_is_listed_and_nothing_else(hubconf, tmp_path):
 def test_a_clean_environment_of_the_dependencies_is_enough(hubconf, tmp_path):
     """Only what hubconf lists is installed, which is what torch.hub's users are asked for."""
     model = presets.make("M4", levels=2, initial_filters=3).eval()
-    weights.save(model.serialize(), tmp_path / "model")
+    serialization.save(model.serialize(), tmp_path / "model")
     venv.create(tmp_path / "env", with_pip=True)
     python = str(tmp_path / "env" / "bin" / "python")
     install = [python, "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from asteroid_waveunet import untrusted
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import media, monitoring, preparation, strips
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.experiment.training import fit
+from asteroid_waveunet.weights import safe_load
 from helpers.models import drawn, tiny
 from helpers.songs import STEMS
 
@@ -167,7 +167,7 @@ def test_training_is_the_same_to_the_bit_with_and_without(tmp_path, model, valid
     states = []
     for every in (0, 1):
         exp_dir = trained(tmp_path, model, valid_set, f"exp{every}", listen_every=every)
-        state = untrusted.unpickled(exp_dir / "checkpoints" / "last.ckpt")
+        state = safe_load.unpickled(exp_dir / "checkpoints" / "last.ckpt")
         states.append((state["state_dict"], state["optimizer_states"][0]["state"]))
         assert bool(events(exp_dir).Tags()["audio"]) == bool(every)
     (weights, moments), (others, other_moments) = states

@@ -13,10 +13,11 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from asteroid_waveunet import WaveUNet, cli, weights
+from asteroid_waveunet import WaveUNet, cli
 from asteroid_waveunet.experiment import publishing, splits
 from asteroid_waveunet.experiment.configuration import Evaluation
 from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.weights import serialization
 from helpers.models import SYSTEMS, assert_same_model, tiny
 from helpers.scores import RATE, STEMS, TWO
 from helpers.songs import write_song
@@ -46,7 +47,7 @@ def test_the_folder_holds_weights_configuration_scores_card_notice_page_and_piec
     assert (places.published / "scores.md").read_text() == (places.scores / "scores.md").read_text()
     infos = json.loads((places.published / "config.json").read_text())["infos"]
     assert infos["final_metrics"] == scores
-    trained = weights.read(places.best_model)["infos"]
+    trained = serialization.read(places.best_model)["infos"]
     assert infos["software_versions"] == trained["software_versions"], "those it was trained with"
     page = (places.published / "report" / "index.html").read_text()
     assert trained["software_versions"]["torch_version"] in page and platform.platform() not in page
@@ -208,7 +209,7 @@ def test_packing_again_replaces_its_own_files_only(tmp_path):
 def test_scores_that_are_not_the_models_are_not_published(tmp_path):
     configuration, places = experiment(tmp_path)
     other = tiny(sources=TWO, in_channels=2, sample_rate=RATE)
-    weights.write(other.serialize(), places.best_model)
+    serialization.write(other.serialize(), places.best_model)
     with pytest.raises(ValueError, match="scores of another model"):
         publishing.publish(configuration, places)
     (places.scores / "summary.json").unlink()

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 import asteroid_waveunet.experiment
-from asteroid_waveunet import cli, presets, weights
+from asteroid_waveunet import cli, presets
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import evaluation, musdb
+from asteroid_waveunet.weights import serialization
 from helpers import trained
 from helpers.paths import GOLDEN, ROOT
 from helpers.songs import write_song
@@ -49,7 +50,7 @@ def checkout(tmp_path, monkeypatch):
         (tmp_path / name).symlink_to(ROOT / name)
     trained.experiment(tmp_path / "recipes" / "musdb18")
     model = presets.make("M6", levels=2, initial_filters=3)
-    weights.save(model.serialize(), tmp_path / "recipes/musdb18/exp/demo/published")
+    serialization.save(model.serialize(), tmp_path / "recipes/musdb18/exp/demo/published")
     write_song(tmp_path / "my_songs" / "test" / "song")
     for source in model.sources:
         audio_io.write(

@@ -12,20 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from asteroid_waveunet import (
-    TasNet,
-    WaveUNet,
-    arguments,
-    conv_tasnet,
-    mrcae,
-    spectrogram_unet,
-    weights,
-)
+from asteroid_waveunet import TasNet, WaveUNet, arguments, conv_tasnet, mrcae, spectrogram_unet
 from asteroid_waveunet._host import BaseModel
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.training import fit
 from asteroid_waveunet.losses import MagnitudeL1
 from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.weights import serialization
 from helpers.endless import Songs
 from helpers.models import SYSTEMS, assert_same_model, drawn, tiny
 
@@ -121,11 +114,11 @@ def test_the_number_of_weights_is_the_arithmetics(name, n_src, channels):
 
 
 @every_system
-@pytest.mark.parametrize("file", [weights.BIN, weights.SAFETENSORS])
+@pytest.mark.parametrize("file", [serialization.BIN, serialization.SAFETENSORS])
 def test_there_and_back_through_real_files(name, file, tmp_path):
     model = drawn(SYSTEMS[name](sources=("x", "y", "z"), sample_rate=16000))
     model.train()(torch.randn(2, 1, 500))  # statistics of a batch normalisation, where there is one
-    weights.save(model.eval().serialize(), tmp_path)
+    serialization.save(model.eval().serialize(), tmp_path)
     mixture = torch.randn(1, 300)
     for kind in (type(model), SourceModel):
         loaded = kind.from_pretrained(tmp_path / file)
@@ -137,8 +130,8 @@ def test_there_and_back_through_real_files(name, file, tmp_path):
 @every_system
 def test_unpatched_asteroid_loads_what_is_stored(name, tmp_path):
     model = drawn(SYSTEMS[name]()).eval()
-    weights.save(model.serialize(), tmp_path)
-    loaded = BaseModel.from_pretrained(str(tmp_path / weights.BIN)).eval()
+    serialization.save(model.serialize(), tmp_path)
+    loaded = BaseModel.from_pretrained(str(tmp_path / serialization.BIN)).eval()
     assert type(loaded) is type(model)
     assert_same_model(loaded, model, torch.randn(1, 300))
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from asteroid_waveunet import WaveUNet, presets, weights
+from asteroid_waveunet import WaveUNet, presets
 from asteroid_waveunet.experiment import tf_checkpoint
 from asteroid_waveunet.experiment.tf_checkpoint import UNTOLD, Outline, convert
+from asteroid_waveunet.weights import serialization
 from helpers import tf_writer
 from helpers.models import configurations, tiny
 from helpers.paths import GOLDEN
@@ -223,7 +224,7 @@ def test_a_preset_of_other_sizes_is_refused_with_what_differs():
 def test_state_dicts_of_other_implementations_are_refused(tmp_path, save):
     path, state_dict = tmp_path / "waveunet_121000", {"waveunets.bass.output_conv": torch.ones(3)}
     if save == "safetensors":
-        weights.safetensors.torch.save_file(state_dict, path)
+        serialization.safetensors.torch.save_file(state_dict, path)
     else:
         torch.save(state_dict, path, _use_new_zipfile_serialization=save == "zip")
     with pytest.raises(ValueError, match="PyTorch weights.* Wave-U-Net-Pytorch .* architectures"):

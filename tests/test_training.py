@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet import WaveUNet, untrusted
+from asteroid_waveunet import WaveUNet
 from asteroid_waveunet.experiment import training
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.objectives import LOSSES, SCHEDULES
 from asteroid_waveunet.experiment.sampling import Batches, Reshuffled
+from asteroid_waveunet.weights import safe_load
 from helpers.endless import Songs, tracks, train
 from helpers.models import assert_same_model, tiny
 from helpers.paths import HELPERS, ROOT, TESTS
@@ -61,7 +62,7 @@ def test_checkpoints_are_models_too_without_lightning(tmp_path):
 def test_checkpoints_that_do_not_tell_their_arguments_are_refused(tmp_path):
     """Such as those of Asteroid's own System."""
     train(tmp_path, max_epochs=1)
-    checkpoint = untrusted.unpickled(tmp_path / "checkpoints" / "last.ckpt")
+    checkpoint = safe_load.unpickled(tmp_path / "checkpoints" / "last.ckpt")
     del checkpoint["model_args"]
     torch.save(checkpoint, tmp_path / "old.ckpt")
     with pytest.raises(

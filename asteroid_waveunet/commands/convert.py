@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from asteroid_waveunet import weights
+from asteroid_waveunet.weights import serialization
 
 __all__ = ["add", "convert"]
 
@@ -49,7 +49,7 @@ def convert(options: argparse.Namespace) -> int:
     preset = None if options.preset == "inferred" else options.preset
     model = tf_checkpoint.convert(options.checkpoint, preset, options.verify, **said)
     source = tf_bundle.locate(options.checkpoint).name
-    weights.save(model.serialize(converted_from=source), options.output)
+    serialization.save(model.serialize(converted_from=source), options.output)
     print(options.output)
     for name, value in model.get_model_args().items():
         told = "" if name not in tf_checkpoint.UNTOLD else "  (not from the checkpoint)"

@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from asteroid_waveunet import weights
 from asteroid_waveunet.commands.shared import check_writable, is_preset, load
 from asteroid_waveunet.export import FORMATS as EXPORT_FORMATS
 from asteroid_waveunet.export import export_step
+from asteroid_waveunet.weights import serialization
 
 __all__ = ["add", "export"]
 
 SUFFIXES = {kind.suffix: form for form, kind in EXPORT_FORMATS.items()}
-SUFFIXES |= weights.FORMAT_BY_SUFFIX
+SUFFIXES |= serialization.FORMAT_BY_SUFFIX
 
 
 def add(commands: Any) -> None:
@@ -48,15 +48,15 @@ def export(options: argparse.Namespace) -> int:
         *first, last = SUFFIXES
         known = f"{', '.join(first)} or {last}"
         raise ValueError(f"{path} does not end in {known}; say which with --format.")
-    if form in weights.FORMATS and (options.hop, options.batch_size) != (None, None):
+    if form in serialization.FORMATS and (options.hop, options.batch_size) != (None, None):
         raise ValueError(f"--hop and --batch-size are of {' and '.join(EXPORT_FORMATS)} only.")
     check_writable(path.parent)
     model = load(options.model)
-    if form in weights.FORMATS:
+    if form in serialization.FORMATS:
         conf = model.serialize()
         if not is_preset(options.model):
-            conf["infos"] = weights.plain(weights.read(options.model)["infos"])
-        weights.write(conf, path, form)
+            conf["infos"] = serialization.plain(serialization.read(options.model)["infos"])
+        serialization.write(conf, path, form)
         print(path)
         return 0
     batch_size = 1 if options.batch_size is None else options.batch_size

@@ -17,10 +17,10 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from asteroid_waveunet import untrusted
 from asteroid_waveunet.experiment import disk, ranks
 from asteroid_waveunet.experiment.interruption import Interrupted, Requests, requeue
 from asteroid_waveunet.files import replacing
+from asteroid_waveunet.weights import safe_load
 
 if TYPE_CHECKING:
     from asteroid_waveunet.experiment.failures import FiniteLoss
@@ -77,7 +77,7 @@ def read(path: Path) -> dict[str, Any]:
         ValueError: if it is corrupt, or of a training that this one cannot go on from.
     """
     try:
-        untrusted.unpickled(path)
+        safe_load.unpickled(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         if "Rounds" not in checkpoint["callbacks"]:
             raise ValueError("it was written by another version of this training")

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from asteroid_waveunet import presets, remote, weights
+from asteroid_waveunet import presets
 from asteroid_waveunet.conv_tasnet import TasNet
 from asteroid_waveunet.experiment.augmentation import AUGMENTATIONS
 from asteroid_waveunet.experiment.loggers import LOGGERS
@@ -31,6 +31,7 @@ from asteroid_waveunet.model import WaveUNet
 from asteroid_waveunet.mrcae import MRCAE
 from asteroid_waveunet.source_model import SourceModel
 from asteroid_waveunet.spectrogram_unet import SpectrogramUNet
+from asteroid_waveunet.weights import hub, serialization
 
 __all__ = ["Configuration", "Data", "Evaluation", "Publishing", "Training", "load"]
 
@@ -260,9 +261,9 @@ class Publishing:
 
     def __post_init__(self) -> None:
         if self.repo_id is not None:
-            remote.check_repo_id(self.repo_id)
+            hub.check_repo_id(self.repo_id)
         if self.revision is not None:
-            remote.check_tag(self.revision)
+            hub.check_tag(self.revision)
 
 
 SECTIONS: dict[str, type] = {
@@ -344,7 +345,7 @@ class Configuration:
 
     def as_dict(self) -> dict[str, Any]:
         """Section -> setting -> value, plain Python."""
-        return weights.plain(dataclasses.asdict(self))
+        return serialization.plain(dataclasses.asdict(self))
 
     def as_yaml(self) -> str:
         """All of it as a YAML that `load` reads."""

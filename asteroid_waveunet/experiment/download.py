@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from asteroid_waveunet.experiment.disk import check_room, gigabytes, room_explained
 from asteroid_waveunet.files import checksum, replacing
-from asteroid_waveunet.remote import CONNECT, READ, cause
+from asteroid_waveunet.weights.hub import CONNECT, READ, cause
 
 __all__ = ["Restricted", "check", "download"]
 

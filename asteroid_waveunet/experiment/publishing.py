@@ -25,7 +25,6 @@ import torch
 from asteroid.models import BaseModel
 from huggingface_hub import hf_hub_url
 
-from asteroid_waveunet import weights
 from asteroid_waveunet.experiment import (
     assessment,
     card,
@@ -41,14 +40,15 @@ from asteroid_waveunet.experiment.assessment import Assessment
 from asteroid_waveunet.experiment.configuration import Configuration, Publishing
 from asteroid_waveunet.experiment.licences import Terms
 from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.weights import serialization
 
 __all__ = ["CONTENTS", "Trained", "files_of", "pack", "publish"]
 
 # What belongs to a published folder, here and on the Hub; whatever else is there stays.
 CONTENTS = (
-    weights.BIN,
-    weights.SAFETENSORS,
-    weights.CONFIG,
+    serialization.BIN,
+    serialization.SAFETENSORS,
+    serialization.CONFIG,
     "conf.yml",
     "scores.json",
     "scores.md",
@@ -91,7 +91,7 @@ class Trained:
         """
         found = assessment.read(places.scores, places.fingerprint(configuration))
         terms = licences.terms(configuration, _of_musdb18(configuration))
-        read = weights.read(places.best_model)
+        read = serialization.read(places.best_model)
         shown = _shown(configuration)
         scored = datetime.datetime.fromtimestamp(
             assessment.scored_at(places.scores), datetime.timezone.utc
@@ -155,8 +155,8 @@ def _write(trained: Trained, folder: Path) -> None:
     summary = finite(found.summaries[found.name])
     told = {"training_config": configuration.as_dict(), "final_metrics": summary}
     conf = model.serialize()
-    conf["infos"] = {**weights.plain({**trained.infos, **told}), "task": "separation"}
-    weights.save(conf, folder)
+    conf["infos"] = {**serialization.plain({**trained.infos, **told}), "task": "separation"}
+    serialization.save(conf, folder)
     configuration.save(folder / "conf.yml")
     (folder / "scores.json").write_text(json.dumps(summary, indent=1) + "\n")
     (folder / "scores.md").write_text(found.as_text())
@@ -197,8 +197,8 @@ def check(model: SourceModel, folder: Path) -> None:
     state, expected = model.state_dict(), model.eval().torch_separate(mixture)
     loaded = (
         type(model).from_pretrained(folder),
-        type(model).from_pretrained(folder / weights.SAFETENSORS),
-        BaseModel.from_pretrained(str(folder / weights.BIN)).eval(),
+        type(model).from_pretrained(folder / serialization.SAFETENSORS),
+        BaseModel.from_pretrained(str(folder / serialization.BIN)).eval(),
     )
     for other in loaded:
         same = all(torch.equal(state[name], t) for name, t in other.state_dict().items())

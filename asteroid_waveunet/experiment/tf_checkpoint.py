@@ -39,9 +39,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from asteroid_waveunet import presets, weights
+from asteroid_waveunet import presets
 from asteroid_waveunet.experiment import tf_bundle
 from asteroid_waveunet.model import WaveUNet
+from asteroid_waveunet.weights import serialization
 
 __all__ = ["UNTOLD", "Outline", "convert", "read", "state_dict_from_variables"]
 
@@ -160,7 +161,7 @@ def convert(
             stacklevel=2,
         )
     model = WaveUNet(**arguments)
-    weights.fill(model, state_dict)
+    serialization.fill(model, state_dict)
     return model.eval()
 
 

@@ -18,7 +18,6 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from asteroid_waveunet import weights
 from asteroid_waveunet.experiment import checkpoints, loggers, monitoring, ranks
 from asteroid_waveunet.experiment.checkpoints import Checkpoints, WholeFiles
 from asteroid_waveunet.experiment.configuration import PRECISIONS, Training
@@ -30,6 +29,7 @@ from asteroid_waveunet.experiment.sampling import Batches, collated, dealt, endl
 from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.experiment.validation import ValidationSDR
 from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.weights import serialization
 
 __all__ = ["WaveUNetSystem", "fit", "make_loader"]
 
@@ -340,7 +340,7 @@ def keep_best(model: SourceModel, rounds: Rounds, exp_dir: Path, write: bool) ->
     if rounds.best is None:
         raise ValueError(checkpoints.DIVERGED)
     model = model.cpu()
-    weights.fill(model, weights.read(rounds.best_checkpoint)["state_dict"])
+    serialization.fill(model, serialization.read(rounds.best_checkpoint)["state_dict"])
     if write:
-        weights.write(model.serialize(), exp_dir / "best_model.pth")
+        serialization.write(model.serialize(), exp_dir / "best_model.pth")
     return model.eval()

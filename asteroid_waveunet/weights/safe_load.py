@@ -18,8 +18,8 @@ import safetensors
 import safetensors.torch
 import torch
 
-from asteroid_waveunet import foreign
-from asteroid_waveunet.remote import CONFIG
+from asteroid_waveunet.weights import other_projects
+from asteroid_waveunet.weights.hub import CONFIG
 
 __all__ = ["described", "unpickled"]
 
@@ -43,7 +43,7 @@ def unpickled(path: Path) -> Any:
     except pickle.UnpicklingError as reason:
         called = re.search(r"GLOBAL (\S+)", str(reason))
         what = f"asks for {called[1]}, and not for" if called else "is corrupt, or holds more than"
-        advice = foreign.of_file(path) or "Save model.serialize(), not the model."
+        advice = other_projects.of_file(path) or "Save model.serialize(), not the model."
         raise ValueError(
             f"{path} cannot be read: it {what} tensors and plain Python only. Code in a file is "
             f"never run. {advice}"
@@ -62,7 +62,7 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except zipfile.BadZipFile as reason:
-        explanation = foreign.of_file(path)
+        explanation = other_projects.of_file(path)
         raise ValueError(explanation or f"{path} cannot be read: {CORRUPT}") from reason
     if any("/code/" in entry.filename for entry in entries):
         raise ValueError(
@@ -98,7 +98,8 @@ def described(path: Path) -> dict[str, Any]:
         descriptions.append(_json(_text(beside), str(beside)))
     if not descriptions:
         raise ValueError(
-            foreign.of_file(path) or f"{path} needs {CONFIG} beside it, which describes the model."
+            other_projects.of_file(path)
+            or f"{path} needs {CONFIG} beside it, which describes the model."
         )
     if descriptions[0].get("model_args") != descriptions[-1].get("model_args"):
         raise ValueError(

@@ -20,9 +20,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from asteroid_waveunet import foreign, remote, untrusted
 from asteroid_waveunet.files import replacing
-from asteroid_waveunet.remote import BIN, CONFIG, SAFETENSORS
+from asteroid_waveunet.weights import hub, other_projects, safe_load
+from asteroid_waveunet.weights.hub import BIN, CONFIG, SAFETENSORS
 
 __all__ = ["FORMATS", "FORMAT_BY_SUFFIX", "fill", "plain", "read", "save", "write"]
 
@@ -125,7 +125,7 @@ def read(source: Any) -> dict[str, Any]:
         return _checked(source, "The dictionary")
     path = _locate(source)
     described = path.suffix == ".safetensors"
-    conf = untrusted.described(path) if described else untrusted.unpickled(path)
+    conf = safe_load.described(path) if described else safe_load.unpickled(path)
     conf = _checked(_of_checkpoint(conf), str(path))
     size = sum(tensor.nbytes for tensor in conf["state_dict"].values())
     if size > path.stat().st_size:
@@ -179,8 +179,8 @@ def _locate(source: str | os.PathLike) -> Path:
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(f"A {type(source).__name__} names no weights; expected a path or name.")
     name = os.fspath(source)
-    if remote.is_url(name):
-        return remote.from_url(name)
+    if hub.is_url(name):
+        return hub.from_url(name)
     path = Path(source).expanduser()
     if path.is_file():
         return path
@@ -189,8 +189,8 @@ def _locate(source: str | os.PathLike) -> Path:
             if (path / file).is_file():
                 return path / file
         raise FileNotFoundError(f"The folder {path} holds neither {SAFETENSORS} nor {BIN}.")
-    if remote.is_hub_name(name) and not path.parent.is_dir():
-        return remote.from_hub(name)
+    if hub.is_hub_name(name) and not path.parent.is_dir():
+        return hub.from_hub(name)
     raise FileNotFoundError(
         f"There is no file or folder {name!r}, and it is no name on the Hugging Face Hub, which "
         "would be 'user/model' or 'user/model@revision'."
@@ -224,7 +224,7 @@ def _checked(conf: Any, name: str) -> dict[str, Any]:
     if wrong:
         keys = sorted(map(str, found)) or type(conf).__name__
         raise ValueError(
-            foreign.of_dictionary(conf, name)
+            other_projects.of_dictionary(conf, name)
             or f"{name} holds no Asteroid model: {', '.join(wrong)} missing or of another kind, "
             f"found {keys}. Expected what torch.save(model.serialize(), path) writes."
         )

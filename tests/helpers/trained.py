@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from asteroid_waveunet import weights
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import assessment, stage
 from asteroid_waveunet.experiment.configuration import Configuration, Data, Publishing
 from asteroid_waveunet.experiment.estimates import Separator
+from asteroid_waveunet.weights import serialization
 from helpers.models import tiny
 from helpers.scores import RATE, SONGS, TWO
 
@@ -28,7 +28,7 @@ def experiment(
         publishing=Publishing(**publishing),
     )
     configuration.save(places.conf)
-    weights.write(model.serialize(), places.best_model)
+    serialization.write(model.serialize(), places.best_model)
     score(configuration, places, model)
     for name in ("mixture", "vocals-truth", "vocals-estimate"):
         piece = places.report / "audio" / "best-a-b-one" / f"{name}.flac"

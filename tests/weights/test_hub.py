@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from asteroid_waveunet import WaveUNet, cli, remote, weights
+from asteroid_waveunet import WaveUNet, cli
+from asteroid_waveunet.weights import hub, serialization
 from helpers import hub_server
 from helpers.hub_server import CHECKOUT, Hub
 from helpers.models import tiny
@@ -32,10 +33,10 @@ for name in sys.argv[1:]:
 """
 
 
-def files_of(*sources: str, formats=(remote.BIN, remote.SAFETENSORS, remote.CONFIG)):
+def files_of(*sources: str, formats=(hub.BIN, hub.SAFETENSORS, hub.CONFIG)):
     """A model's files, name -> content, as `weights.save` writes them."""
     with tempfile.TemporaryDirectory() as folder:
-        weights.save(tiny(sources=sources, output="direct").serialize(), folder)
+        serialization.save(tiny(sources=sources, output="direct").serialize(), folder)
         return {name: Path(folder, name).read_bytes() for name in formats}
 
 
@@ -61,14 +62,14 @@ def client(hub, tmp_path):
 
 
 def test_models_of_the_hub_and_again_without_a_network(hub, client):
-    hub.commit("user/bin", files_of("bin", formats=[remote.BIN]))
-    hub.commit("user/alone", files_of("alone", formats=[remote.SAFETENSORS]))
+    hub.commit("user/bin", files_of("bin", formats=[hub.BIN]))
+    hub.commit("user/alone", files_of("alone", formats=[hub.SAFETENSORS]))
     names = ("user/model", "user/model@v1.0", "user/bin", "user/alone")
-    pages = ("/user/model", "/user/model/tree/v1.0", f"/user/model/resolve/v1.0/{remote.BIN}")
+    pages = ("/user/model", "/user/model/tree/v1.0", f"/user/model/resolve/v1.0/{hub.BIN}")
     urls = [f"{hub.url}{page}" for page in pages]
     there = ["new", "old", "bin", "alone", "new", "old", "old"]
     assert client(LOAD, "user/model") == ["new"]
-    assert not any(remote.BIN in request for request in hub.requests), "one format is enough"
+    assert not any(hub.BIN in request for request in hub.requests), "one format is enough"
     assert client(LOAD, *names, *urls) == there
     assert client(LOAD, *names, *urls, HF_HUB_OFFLINE="1") == there
     assert client(LOAD, *names, HF_ENDPOINT=NOWHERE) == there[:4]
@@ -134,7 +135,7 @@ def here(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("NO_PROXY", "*")
     content = files_of("a", "b")
-    hub.files = {"/m/model.bin": content[remote.BIN], "/x.safetensors": content[remote.SAFETENSORS]}
+    hub.files = {"/m/model.bin": content[hub.BIN], "/x.safetensors": content[hub.SAFETENSORS]}
     return hub
 
 
