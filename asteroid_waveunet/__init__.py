@@ -39,7 +39,7 @@ from asteroid_waveunet.model import WaveUNet
 from asteroid_waveunet.mrcae import MRCAE
 from asteroid_waveunet.separation import separate
 from asteroid_waveunet.spectrogram_unet import SpectrogramUNet
-from asteroid_waveunet.streaming import Stream
+from asteroid_waveunet.streaming.wave_unet_stream import Stream
 
 __all__ = ["MRCAE", "SpectrogramUNet", "Stream", "TasNet", "WaveUNet", "presets", "separate"]
 __version__ = "0.1.0"

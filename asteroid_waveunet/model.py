@@ -21,7 +21,7 @@ from asteroid_waveunet.nn.wave_unet_blocks import (
     conv1d,
 )
 from asteroid_waveunet.source_model import SourceModel
-from asteroid_waveunet.streaming import Stream
+from asteroid_waveunet.streaming.wave_unet_stream import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.refinement import Queue
 from asteroid_waveunet.stems import CLIPS, StemFiles, Stems, Target, without_suffix
-from asteroid_waveunet.streaming import MAX_HOP
-from asteroid_waveunet.track import TrackStream, stream_of
+from asteroid_waveunet.streaming.ensemble import Queue
+from asteroid_waveunet.streaming.track_stream import TrackStream, stream_of
+from asteroid_waveunet.streaming.wave_unet_stream import MAX_HOP
 
 if TYPE_CHECKING:
     from asteroid_waveunet.source_model import SourceModel

@@ -15,8 +15,8 @@ from asteroid_waveunet import arguments, separation
 from asteroid_waveunet._host import BaseModel, asteroid
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.nn.geometry import LengthRule, segment_starts
-from asteroid_waveunet.pieces import PieceStream
-from asteroid_waveunet.streaming import BlockStream
+from asteroid_waveunet.streaming.overlapping_chunks import PieceStream
+from asteroid_waveunet.streaming.wave_unet_stream import BlockStream
 from asteroid_waveunet.weights import serialization
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from torch.nn import functional as F
 
 from asteroid_waveunet import Stream, WaveUNet, presets
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.step import Step
-from asteroid_waveunet.streaming import MAX_HOP
+from asteroid_waveunet.streaming.stateful_wave_unet import Step
+from asteroid_waveunet.streaming.wave_unet_stream import MAX_HOP
 
 PRESETS = ("M4", "M5-HighSR")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

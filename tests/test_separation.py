@@ -9,8 +9,9 @@ import pytest
 import soundfile
 import torch
 
-from asteroid_waveunet import separate, separation, track
+from asteroid_waveunet import separate, separation
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.streaming import track_stream
 from helpers.models import tiny
 
 SOURCES = ("bass", "drums", "vocals")
@@ -171,7 +172,7 @@ def test_what_is_no_track_is_refused():
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_progress_is_told_and_ends_at_the_end(tmp_path, monkeypatch, channels):
-    monkeypatch.setattr(track, "MAX_HOP", 1024)
+    monkeypatch.setattr(track_stream, "MAX_HOP", 1024)
     monkeypatch.setattr(separation, "MAX_HOP", 1024)
     path, samples = song(tmp_path, channels)
     told = []
@@ -182,7 +183,7 @@ def test_progress_is_told_and_ends_at_the_end(tmp_path, monkeypatch, channels):
 
 def test_a_file_is_written_while_it_is_read(tmp_path, monkeypatch):
     """What keeps memory from growing: stems leave before the song's end has come."""
-    monkeypatch.setattr(track, "MAX_HOP", 1024)
+    monkeypatch.setattr(track_stream, "MAX_HOP", 1024)
     path, _ = song(tmp_path, length=20000)
     events = []
 
@@ -225,7 +226,7 @@ def test_real_music_sums_to_itself(real_music):
     from asteroid_waveunet.experiment import musdb
 
     track = musdb.tracks(real_music, "test")[0]
-    mixture, rate = track.read("mixture")
+    mixture, rate = track_stream.read("mixture")
     mixture = mixture[..., : 5 * rate]
     model = tiny(sources=SOURCES, in_channels=2, sample_rate=rate, levels=8)
     estimates = model.train().separate(mixture)

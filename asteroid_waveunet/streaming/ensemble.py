@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from asteroid_waveunet.step import Memory
-from asteroid_waveunet.streaming import BlockStream
+from asteroid_waveunet.streaming.stateful_wave_unet import Memory
+from asteroid_waveunet.streaming.wave_unet_stream import BlockStream
 
 if TYPE_CHECKING:
     from asteroid_waveunet.source_model import SourceModel

@@ -24,8 +24,8 @@ from torch.nn import functional as F
 
 from asteroid_waveunet.files import replacing
 from asteroid_waveunet.nn.geometry import Geometry
-from asteroid_waveunet.step import Convolution, Memory, Step
-from asteroid_waveunet.streaming import Stream
+from asteroid_waveunet.streaming.stateful_wave_unet import Convolution, Memory, Step
+from asteroid_waveunet.streaming.wave_unet_stream import Stream
 
 if TYPE_CHECKING:
     from asteroid_waveunet.model import WaveUNet

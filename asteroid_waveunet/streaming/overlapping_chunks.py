@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asteroid_waveunet.streaming import MAX_HOP, BlockStream
+from asteroid_waveunet.streaming.wave_unet_stream import MAX_HOP, BlockStream
 
 if TYPE_CHECKING:
     from asteroid_waveunet.source_model import SourceModel

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio.io import Resampler
-from asteroid_waveunet.refinement import Consistent, Shifted
-from asteroid_waveunet.streaming import MAX_HOP, BlockStream
+from asteroid_waveunet.streaming.ensemble import Consistent, Shifted
+from asteroid_waveunet.streaming.wave_unet_stream import MAX_HOP, BlockStream
 
 if TYPE_CHECKING:
     from asteroid_waveunet.source_model import SourceModel

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.nn.geometry import Geometry
-from asteroid_waveunet.step import Step
+from asteroid_waveunet.streaming.stateful_wave_unet import Step
 
 if TYPE_CHECKING:
     from typing_extensions import Self

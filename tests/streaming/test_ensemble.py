@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asteroid_waveunet import separate
-from asteroid_waveunet.refinement import Consistent, Queue, Shifted
-from asteroid_waveunet.streaming import Stream
+from asteroid_waveunet.streaming.ensemble import Consistent, Queue, Shifted
+from asteroid_waveunet.streaming.wave_unet_stream import Stream
 from helpers.models import tiny
 
 

@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 import torch
 
-from asteroid_waveunet import export
-from asteroid_waveunet.export import ExportedStep, export_step
+from asteroid_waveunet.streaming import export
+from asteroid_waveunet.streaming.export import ExportedStep, export_step
 from helpers.models import SYSTEMS, drawn, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")

@@ -7,15 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asteroid_waveunet import pieces, separate
-from asteroid_waveunet.pieces import PieceStream
+from asteroid_waveunet import separate
+from asteroid_waveunet.streaming import overlapping_chunks
+from asteroid_waveunet.streaming.overlapping_chunks import PieceStream
 from helpers.models import SYSTEMS, drawn, in_blocks, streamed
 
 
 @pytest.fixture(autouse=True)
 def short_pieces(monkeypatch):
-    monkeypatch.setattr(pieces, "MAX_HOP", 64)
-    monkeypatch.setattr(pieces, "FADE", 20)
+    monkeypatch.setattr(overlapping_chunks, "MAX_HOP", 64)
+    monkeypatch.setattr(overlapping_chunks, "FADE", 20)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -90,7 +91,7 @@ def test_the_last_piece_is_as_long_as_the_others(beyond):
     model = drawn(SYSTEMS["tasnet"](norm_type="gLN")).double().eval()
     stream = PieceStream(model)
     lengths, rule = stream._lengths, model.geometry
-    n = 2 * lengths.output - 2 * pieces.FADE + beyond
+    n = 2 * lengths.output - 2 * overlapping_chunks.FADE + beyond
     track = torch.randn(1, n, dtype=torch.float64)
     joined = streamed(stream, [track])
     with torch.no_grad():

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asteroid_waveunet import Stream, WaveUNet, presets, streaming
-from asteroid_waveunet.step import Memory, Step
+from asteroid_waveunet import Stream, WaveUNet, presets
+from asteroid_waveunet.streaming import wave_unet_stream
+from asteroid_waveunet.streaming.stateful_wave_unet import Memory, Step
 from helpers.models import SYSTEMS, configurations, drawn, in_blocks, streamed, tiny
 
 
@@ -40,7 +41,7 @@ def test_joined_blocks_are_one_pass(
 def test_the_papers_models_are_seamless_at_full_size(name):
     """All levels and filters, fed in blocks that fit no hop."""
     model = presets.make(name).eval()
-    track = 0.1 * torch.randn(model.in_channels, 5 * streaming.MAX_HOP // 8)
+    track = 0.1 * torch.randn(model.in_channels, 5 * wave_unet_stream.MAX_HOP // 8)
     with torch.no_grad():
         whole = model(track)
     joined = streamed(Stream(model), list(track.split(30000, dim=-1)))

@@ -15,7 +15,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from asteroid_waveunet import WaveUNet, export
+from asteroid_waveunet import WaveUNet
+from asteroid_waveunet.streaming import export
 from asteroid_waveunet.weights import safe_load, serialization
 from helpers.models import assert_same_model, tiny
 
