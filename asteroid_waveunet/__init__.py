@@ -37,7 +37,7 @@ from asteroid_waveunet import presets
 from asteroid_waveunet.conv_tasnet import TasNet
 from asteroid_waveunet.model import WaveUNet
 from asteroid_waveunet.mrcae import MRCAE
-from asteroid_waveunet.separation import separate
+from asteroid_waveunet.separation.separate import separate
 from asteroid_waveunet.spectrogram_unet import SpectrogramUNet
 from asteroid_waveunet.streaming.wave_unet_stream import Stream
 

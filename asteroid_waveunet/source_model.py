@@ -11,10 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet import arguments, separation
+from asteroid_waveunet import arguments
 from asteroid_waveunet._host import BaseModel, asteroid
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.nn.geometry import LengthRule, segment_starts
+from asteroid_waveunet.separation.separate import (
+    dispatch,
+    file_separate,
+    numpy_separate,
+    torch_separate,
+)
 from asteroid_waveunet.streaming.overlapping_chunks import PieceStream
 from asteroid_waveunet.streaming.wave_unet_stream import BlockStream
 from asteroid_waveunet.weights import serialization
@@ -202,19 +208,19 @@ class SourceModel(BaseModel):
 
     def separate(self, wav: Any, *args: Any, **kwargs: Any) -> Any:
         """`torch_separate`, `numpy_separate` or `file_separate`, by the type of `wav`."""
-        return separation.dispatch(self, wav, *args, **kwargs)
+        return dispatch(self, wav, *args, **kwargs)
 
     def torch_separate(self, wav: Tensor, **kwargs: Any) -> Tensor:
         """See `separation.torch_separate`."""
-        return separation.torch_separate(self, wav, **kwargs)
+        return torch_separate(self, wav, **kwargs)
 
     def numpy_separate(self, wav: np.ndarray, **kwargs: Any) -> np.ndarray:
         """See `separation.numpy_separate`."""
-        return separation.numpy_separate(self, wav, **kwargs)
+        return numpy_separate(self, wav, **kwargs)
 
     def file_separate(self, filename: Any, *args: Any, **kwargs: Any) -> dict:
         """See `separation.file_separate`."""
-        return separation.file_separate(self, filename, *args, **kwargs)
+        return file_separate(self, filename, *args, **kwargs)
 
     # Weights.
 

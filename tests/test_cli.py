@@ -15,11 +15,13 @@ import soundfile
 import torch
 from tqdm import tqdm
 
-from asteroid_waveunet import WaveUNet, batch, cli, separate, separation
+from asteroid_waveunet import WaveUNet, cli, separate
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.commands.separate import advancing
 from asteroid_waveunet.commands.shared import load
-from asteroid_waveunet.stems import clamped
+from asteroid_waveunet.separation import batch
+from asteroid_waveunet.separation.separate import separate_at
+from asteroid_waveunet.separation.stems import clamped
 from asteroid_waveunet.weights import serialization
 from helpers.models import SYSTEMS, assert_same_model, tiny
 from helpers.paths import GOLDEN
@@ -96,7 +98,7 @@ def test_models_of_every_architecture_separate_as_they_do_in_evaluation(here, bu
     assert separated("songs/album/float.wav", "--format", "wav") == 0
     song, rate = audio_io.read("songs/album/float.wav")
     stems = torch.stack([audio_io.read(f"out/float/{source}.wav")[0] for source in SOURCES])
-    expected = separation.separate_at(model.eval(), song, rate)
+    expected = separate_at(model.eval(), song, rate)
     torch.testing.assert_close(stems, expected, atol=1e-5, rtol=0)
 
 

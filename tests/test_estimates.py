@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet import separation
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.estimates import (
     Folder,
@@ -17,6 +16,7 @@ from asteroid_waveunet.experiment.estimates import (
     for_targets,
 )
 from asteroid_waveunet.experiment.evaluation import score_track, window_sdr
+from asteroid_waveunet.separation.separate import separate_at
 from helpers.models import drawn, tiny
 from helpers.scores import RATE, SONGS, STEMS, TWO
 
@@ -90,7 +90,7 @@ def test_a_model_separates_as_it_does_elsewhere(channels):
     mixture = parts().mixture
     given = Separator.of(model)(SONG, parts())
     heard = mixture if channels == 2 else mixture.mean(0, keepdim=True)  # the paper's mono models
-    expected = separation.separate_at(model, heard, RATE)
+    expected = separate_at(model, heard, RATE)
     assert list(given) == list(TWO)
     torch.testing.assert_close(torch.stack([*given.values()]), expected, atol=1e-6, rtol=0)
 

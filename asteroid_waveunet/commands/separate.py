@@ -10,11 +10,18 @@ from typing import Any
 
 from tqdm import tqdm
 
-from asteroid_waveunet import batch
 from asteroid_waveunet.audio import mp4
 from asteroid_waveunet.commands.shared import check_writable, load, printable
-from asteroid_waveunet.separation import Progress, separate_file
-from asteroid_waveunet.stems import CLIPS, FORMATS, STEM_SUFFIX, Stems, Target, subtype_of
+from asteroid_waveunet.separation import batch
+from asteroid_waveunet.separation.separate import Progress, separate_file
+from asteroid_waveunet.separation.stems import (
+    CLIPS,
+    FORMATS,
+    STEM_SUFFIX,
+    Stems,
+    Target,
+    subtype_of,
+)
 from asteroid_waveunet.streaming.ensemble import check_shifts
 from asteroid_waveunet.streaming.track_stream import PRECISIONS
 

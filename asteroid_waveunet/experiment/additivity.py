@@ -18,11 +18,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from asteroid_waveunet import separation
 from asteroid_waveunet.experiment import figures
 from asteroid_waveunet.experiment.aggregation import count, markdown
 from asteroid_waveunet.experiment.charts import clock, time_ticks
 from asteroid_waveunet.experiment.figures import COLOURS, INK, Track
+from asteroid_waveunet.separation.separate import separate_at
 from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["SECONDS", "Sums", "draw", "measure", "table"]
@@ -95,7 +95,7 @@ def measure(
     found = Sums(name)
     for track in tracks:
         mixture, _ = figures.heard(track, model, complete=True)
-        estimates = separation.separate_at(
+        estimates = separate_at(
             model, mixture, model.sample_rate, mixture_consistency=mixture_consistency
         )
         found.add(track.name, mixture, estimates, model.sample_rate)

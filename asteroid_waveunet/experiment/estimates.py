@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asteroid_waveunet import separation
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.batch import SUFFIXES
 from asteroid_waveunet.experiment.evaluation import Audio
 from asteroid_waveunet.experiment.musdb import LENGTH_TOLERANCE, MIXTURE, group_stems
+from asteroid_waveunet.separation.batch import SUFFIXES
+from asteroid_waveunet.separation.separate import separate_at
 from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["Estimator", "Folder", "Given", "IdealRatioMask", "Mixture", "Parts", "Separator"]
@@ -81,7 +81,7 @@ class Separator:
         def separate(mixture: Tensor, sample_rate: int) -> Mapping[str, Audio]:
             if model.in_channels == 1:
                 mixture = audio_io.to_channels(mixture, 1)
-            estimates = separation.separate_at(model, mixture, sample_rate, **how)
+            estimates = separate_at(model, mixture, sample_rate, **how)
             return dict(zip(model.sources, estimates, strict=True))
 
         return cls(separate)

@@ -20,13 +20,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from asteroid_waveunet import separation
 from asteroid_waveunet.experiment import excerpts, media, progress, strips
 from asteroid_waveunet.experiment.averaging import Averaging
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.excerpts import Excerpt
 from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.experiment.store import Prepared
+from asteroid_waveunet.separation.separate import torch_separate
 from asteroid_waveunet.source_model import SourceModel, evaluating
 
 __all__ = ["Listening", "Passage", "callbacks", "choose"]
@@ -82,7 +82,7 @@ class Passage:
         What is not finite is silent: that training has diverged is for others to say.
         """
         with evaluating(model), torch.no_grad():
-            found = separation.torch_separate(model, self.mixture).float().nan_to_num(0, 0, 0)
+            found = torch_separate(model, self.mixture).float().nan_to_num(0, 0, 0)
         stop = found.shape[-1] - self.right
         estimates = found[..., self.left : stop].reshape(model.n_src, model.in_channels, -1)
         return dataclasses.replace(

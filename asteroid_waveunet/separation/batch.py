@@ -13,7 +13,13 @@ from pathlib import Path
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.stems import STEM_SUFFIX, StemFile, StemFiles, Target, without_suffix
+from asteroid_waveunet.separation.stems import (
+    STEM_SUFFIX,
+    StemFile,
+    StemFiles,
+    Target,
+    without_suffix,
+)
 
 __all__ = ["SUFFIXES", "Song", "find", "run", "target_of"]
 

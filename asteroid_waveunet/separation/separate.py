@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.stems import CLIPS, StemFiles, Stems, Target, without_suffix
+from asteroid_waveunet.separation.stems import CLIPS, StemFiles, Stems, Target, without_suffix
 from asteroid_waveunet.streaming.ensemble import Queue
 from asteroid_waveunet.streaming.track_stream import TrackStream, stream_of
 from asteroid_waveunet.streaming.wave_unet_stream import MAX_HOP

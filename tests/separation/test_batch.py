@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from asteroid_waveunet import batch
-from asteroid_waveunet.batch import Song, find
+from asteroid_waveunet.separation import batch
+from asteroid_waveunet.separation.batch import Song, find
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ import pytest
 import soundfile
 import torch
 
-from asteroid_waveunet import separate, separation
+from asteroid_waveunet import separate
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.separation import separate as separate_module
+from asteroid_waveunet.separation.separate import separate_file
 from asteroid_waveunet.streaming import track_stream
 from helpers.models import tiny
 
@@ -30,7 +32,7 @@ def song(tmp_path, channels=2, rate=8000, length=3001, name="my.song.wav"):
 @pytest.mark.parametrize("context", [True, False])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_separating_is_the_forward_pass(monkeypatch, context, channels):
-    monkeypatch.setattr(separation, "MAX_HOP", 512)
+    monkeypatch.setattr(separate_module, "MAX_HOP", 512)
     model = model_of(channels, context=context)
     mixture = torch.randn(3, channels, 3000)
     expected = model(mixture).detach()
@@ -173,7 +175,7 @@ def test_what_is_no_track_is_refused():
 @pytest.mark.parametrize("channels", [1, 2])
 def test_progress_is_told_and_ends_at_the_end(tmp_path, monkeypatch, channels):
     monkeypatch.setattr(track_stream, "MAX_HOP", 1024)
-    monkeypatch.setattr(separation, "MAX_HOP", 1024)
+    monkeypatch.setattr(separate_module, "MAX_HOP", 1024)
     path, samples = song(tmp_path, channels)
     told = []
     for source in (path, samples):
@@ -196,7 +198,7 @@ def test_a_file_is_written_while_it_is_read(tmp_path, monkeypatch):
             yield lambda stems: events.append(("write", stems.shape[-1]))
 
     progress = lambda done, total: events.append(("read", done))  # noqa: E731
-    separation.separate_file(model_of(), path, Recorded(), progress=progress)
+    separate_file(model_of(), path, Recorded(), progress=progress)
     first = next(index for index, (what, _) in enumerate(events) if what == "write")
     assert events[first - 1 :][:2] != events[-2:] and first < 5
     assert sum(n for what, n in events if what == "write") == 20000
@@ -219,7 +221,7 @@ def test_arguments_out_of_range_are_refused(tmp_path):
         separate(model_of(), torch.zeros(2, 100), shifts=0)
     path, _ = song(tmp_path)
     with pytest.raises(ValueError, match="clip is 'soft'; expected clamp, rescale, none"):
-        separation.separate_file(model_of(), path, None, clip="soft")
+        separate_file(model_of(), path, None, clip="soft")
 
 
 def test_real_music_sums_to_itself(real_music):

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.stems import CLIPS, FITTING, StemFile, StemFiles, Stems, clamped, subtype_of
+from asteroid_waveunet.separation.stems import (
+    CLIPS,
+    FITTING,
+    StemFile,
+    StemFiles,
+    Stems,
+    clamped,
+    subtype_of,
+)
 
 SOURCES = ("bass", "drums", "vocals")
 ESTIMATES = torch.arange(1.0, 4.0)[:, None, None].expand(3, 2, 5)
