@@ -33,12 +33,12 @@ losses      Asteroid's mono losses on stereo estimates, an error of magnitudes
 experiment  data, training, scores, publishing (with the extra "experiment")
 """
 
-from asteroid_waveunet import presets
-from asteroid_waveunet.conv_tasnet import TasNet
-from asteroid_waveunet.model import WaveUNet
-from asteroid_waveunet.mrcae import MRCAE
+from asteroid_waveunet.models import presets
+from asteroid_waveunet.models.conv_tasnet import TasNet
+from asteroid_waveunet.models.mrcae import MRCAE
+from asteroid_waveunet.models.spectrogram_unet import SpectrogramUNet
+from asteroid_waveunet.models.wave_unet import WaveUNet
 from asteroid_waveunet.separation.separate import separate
-from asteroid_waveunet.spectrogram_unet import SpectrogramUNet
 from asteroid_waveunet.streaming.wave_unet_stream import Stream
 
 __all__ = ["MRCAE", "SpectrogramUNet", "Stream", "TasNet", "WaveUNet", "presets", "separate"]

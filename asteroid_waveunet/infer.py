@@ -15,7 +15,7 @@ from typing import Any
 
 from asteroid import separate as asteroid_separate
 
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models.base import SourceModel
 
 __all__ = ["main"]
 

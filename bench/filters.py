@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asteroid_waveunet import MRCAE
-from asteroid_waveunet.mrcae import Layer
+from asteroid_waveunet.models.mrcae import Layer
 
 SIZES = (4, 20)
 """Filters a set: of the comparison's small network, and of the default one."""

@@ -16,7 +16,7 @@ from huggingface_hub import ModelCard
 from asteroid_waveunet import WaveUNet, cli
 from asteroid_waveunet.experiment import publishing, splits
 from asteroid_waveunet.experiment.configuration import Evaluation
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 from helpers.models import SYSTEMS, assert_same_model, tiny
 from helpers.scores import RATE, STEMS, TWO

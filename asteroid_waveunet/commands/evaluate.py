@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asteroid_waveunet.commands.shared import check_writable, load, printable
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.streaming.ensemble import check_shifts
 from asteroid_waveunet.streaming.track_stream import PRECISIONS
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from asteroid_waveunet import presets
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models import presets
+from asteroid_waveunet.models.base import SourceModel
 
 __all__ = ["check_writable", "is_preset", "load", "printable"]
 

@@ -27,11 +27,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from asteroid_waveunet import presets
 from asteroid_waveunet.experiment import figures
 from asteroid_waveunet.experiment.aggregation import markdown
 from asteroid_waveunet.experiment.figures import COLOURS, INK
-from asteroid_waveunet.model import WaveUNet
+from asteroid_waveunet.models import presets
+from asteroid_waveunet.models.wave_unet import WaveUNet
 from asteroid_waveunet.nn.wave_unet_blocks import UpBlock
 
 __all__ = [

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from asteroid_waveunet.experiment import figures
 from asteroid_waveunet.experiment.aggregation import markdown
 from asteroid_waveunet.experiment.figures import COLOURS, INK, Track
-from asteroid_waveunet.model import WaveUNet
+from asteroid_waveunet.models.wave_unet import WaveUNet
 from asteroid_waveunet.nn.geometry import segment_starts
 
 __all__ = ["WAYS", "Around", "Borders", "draw", "edges", "joints", "measure", "table"]

@@ -16,8 +16,8 @@ from asteroid_waveunet.experiment.configuration import Configuration
 from asteroid_waveunet.experiment.evaluation import protocol_name
 from asteroid_waveunet.experiment.licences import Terms
 from asteroid_waveunet.experiment.objectives import WITHOUT_LEVEL
-from asteroid_waveunet.model import WaveUNet
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models.base import SourceModel
+from asteroid_waveunet.models.wave_unet import WaveUNet
 
 __all__ = ["make"]
 

@@ -21,16 +21,16 @@ from typing import Any
 
 import yaml
 
-from asteroid_waveunet import presets
-from asteroid_waveunet.conv_tasnet import TasNet
 from asteroid_waveunet.experiment.augmentation import AUGMENTATIONS
 from asteroid_waveunet.experiment.loggers import LOGGERS
 from asteroid_waveunet.experiment.objectives import LOSSES, SCHEDULES
 from asteroid_waveunet.files import replacing
-from asteroid_waveunet.model import WaveUNet
-from asteroid_waveunet.mrcae import MRCAE
-from asteroid_waveunet.source_model import SourceModel
-from asteroid_waveunet.spectrogram_unet import SpectrogramUNet
+from asteroid_waveunet.models import presets
+from asteroid_waveunet.models.base import SourceModel
+from asteroid_waveunet.models.conv_tasnet import TasNet
+from asteroid_waveunet.models.mrcae import MRCAE
+from asteroid_waveunet.models.spectrogram_unet import SpectrogramUNet
+from asteroid_waveunet.models.wave_unet import WaveUNet
 from asteroid_waveunet.weights import hub, serialization
 
 __all__ = ["Configuration", "Data", "Evaluation", "Publishing", "Training", "load"]

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from asteroid_waveunet.experiment.aggregation import count
 from asteroid_waveunet.experiment.estimates import Separator
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models.base import SourceModel
 
 __all__ = ["Costs", "held", "measure", "multiply_adds", "noise"]
 

@@ -21,7 +21,7 @@ from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.charts import PIXELS_PER_INCH, THEMES, style
 from asteroid_waveunet.experiment.musdb import REST
 from asteroid_waveunet.files import replacing
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models.base import SourceModel
 
 __all__ = [
     "COLOURS",

@@ -26,8 +26,8 @@ from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.excerpts import Excerpt
 from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.experiment.store import Prepared
+from asteroid_waveunet.models.base import SourceModel, evaluating
 from asteroid_waveunet.separation.separate import torch_separate
-from asteroid_waveunet.source_model import SourceModel, evaluating
 
 __all__ = ["Listening", "Passage", "callbacks", "choose"]
 

@@ -39,7 +39,7 @@ from asteroid_waveunet.experiment.aggregation import finite
 from asteroid_waveunet.experiment.assessment import Assessment
 from asteroid_waveunet.experiment.configuration import Configuration, Publishing
 from asteroid_waveunet.experiment.licences import Terms
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 
 __all__ = ["CONTENTS", "Trained", "files_of", "pack", "publish"]

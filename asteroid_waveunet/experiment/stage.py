@@ -18,7 +18,7 @@ from asteroid_waveunet.experiment.configuration import Configuration, Data, load
 from asteroid_waveunet.experiment.interruption import Interrupted
 from asteroid_waveunet.experiment.store import Prepared
 from asteroid_waveunet.files import replacing
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models.base import SourceModel
 
 __all__ = [
     "Places",

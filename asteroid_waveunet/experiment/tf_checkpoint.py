@@ -39,9 +39,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from asteroid_waveunet import presets
 from asteroid_waveunet.experiment import tf_bundle
-from asteroid_waveunet.model import WaveUNet
+from asteroid_waveunet.models import presets
+from asteroid_waveunet.models.wave_unet import WaveUNet
 from asteroid_waveunet.weights import serialization
 
 __all__ = ["UNTOLD", "Outline", "convert", "read", "state_dict_from_variables"]

@@ -28,7 +28,7 @@ from asteroid_waveunet.experiment.rounds import Rounds
 from asteroid_waveunet.experiment.sampling import Batches, collated, dealt, endless
 from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.experiment.validation import ValidationSDR
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 
 __all__ = ["WaveUNetSystem", "fit", "make_loader"]

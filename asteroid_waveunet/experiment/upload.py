@@ -21,7 +21,7 @@ import requests
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.utils import RepositoryNotFoundError
 
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights.hub import CONFIG, CONNECT
 
 __all__ = ["Destination", "send"]

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet import arguments
 from asteroid_waveunet._host import BaseModel, asteroid
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.models import argument_checks
 from asteroid_waveunet.nn.geometry import LengthRule, segment_starts
 from asteroid_waveunet.separation.separate import (
     dispatch,
@@ -288,7 +288,7 @@ class SourceModel(BaseModel):
         conf = serialization.read(pretrained_model_conf_or_path)
         kind = cls._kind(conf["model_name"])
         stored = kind._outline(conf["model_args"])
-        arguments.check_replaced(stored.get_model_args(), kwargs, kind.replaceable)
+        argument_checks.check_replaced(stored.get_model_args(), kwargs, kind.replaceable)
         model = kind._outline({**conf["model_args"], **kwargs}) if kwargs else stored
         serialization.fill(model, conf["state_dict"])
         return model.eval()

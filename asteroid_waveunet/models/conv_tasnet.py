@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from asteroid_waveunet import arguments
 from asteroid_waveunet._host import asteroid, register
+from asteroid_waveunet.models import argument_checks
+from asteroid_waveunet.models.base import PerChannel
 from asteroid_waveunet.nn.autocast import own_precision
 from asteroid_waveunet.nn.geometry import LengthRule
-from asteroid_waveunet.source_model import PerChannel
 
 __all__ = ["TasNet", "n_weights"]
 
@@ -118,10 +118,10 @@ def check(given: Mapping[str, Any]) -> None:
     Raises:
         ValueError: if one is out of its range, or all together make an absurdly large model.
     """
-    arguments.check_ranges(given, COUNTS, CHOICES)
+    argument_checks.check_ranges(given, COUNTS, CHOICES)
     if given["kernel_size"] % 2:
         raise ValueError(f"kernel_size is {given['kernel_size']}; expected an even number.")
-    arguments.check_size(n_weights(given), "n_filters, hid_chan, bn_chan or skip_chan")
+    argument_checks.check_size(n_weights(given), "n_filters, hid_chan, bn_chan or skip_chan")
 
 
 def n_weights(given: Mapping[str, Any]) -> int:

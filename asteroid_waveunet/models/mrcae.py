@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet import arguments
 from asteroid_waveunet._host import register
+from asteroid_waveunet.models import argument_checks
+from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.nn.fft_conv import correlate
 from asteroid_waveunet.nn.geometry import LengthRule
 from asteroid_waveunet.nn.wave_unet_blocks import centre_crop, conv1d, glorot_uniform_
-from asteroid_waveunet.source_model import SourceModel
 
 __all__ = ["MRCAE", "n_weights"]
 
@@ -161,13 +161,13 @@ def check(given: Mapping[str, Any]) -> None:
     Raises:
         ValueError: if one is out of its range, or all together make an absurdly large model.
     """
-    arguments.check_ranges(given, COUNTS, {})
+    argument_checks.check_ranges(given, COUNTS, {})
     sizes = given["kernel_sizes"]
     if not isinstance(sizes, (list, tuple)) or not sizes:
         raise ValueError(f"kernel_sizes is {sizes!r}; expected some, such as {KERNEL_SIZES}.")
     for size in sizes:
-        arguments.check_count("kernel_sizes", size, 1, 2**16)
-    arguments.check_size(n_weights(given), "filters or kernel_sizes")
+        argument_checks.check_count("kernel_sizes", size, 1, 2**16)
+    argument_checks.check_size(n_weights(given), "filters or kernel_sizes")
 
 
 def n_weights(given: Mapping[str, Any]) -> int:

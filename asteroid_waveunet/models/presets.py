@@ -13,7 +13,7 @@ import difflib
 from dataclasses import dataclass, field
 from typing import Any
 
-from asteroid_waveunet.model import WaveUNet
+from asteroid_waveunet.models.wave_unet import WaveUNet
 
 __all__ = ["PRESETS", "Preset", "get", "make", "names"]
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet import arguments
 from asteroid_waveunet._host import register
+from asteroid_waveunet.models import argument_checks
+from asteroid_waveunet.models.base import PerChannel
 from asteroid_waveunet.nn.geometry import LengthRule
 from asteroid_waveunet.nn.stft import Spectrum, check_sizes
 from asteroid_waveunet.nn.wave_unet_blocks import LEAKY_SLOPE, glorot_uniform_
-from asteroid_waveunet.source_model import PerChannel
 
 __all__ = ["MaskUNet", "SpectrogramUNet", "n_weights"]
 
@@ -182,7 +182,7 @@ def check(given: Mapping[str, Any]) -> None:
     Raises:
         ValueError: if one is out of its range, or all together make an absurdly large model.
     """
-    arguments.check_ranges(given, COUNTS, {})
+    argument_checks.check_ranges(given, COUNTS, {})
     multiple = 2 ** (given["levels"] + 1)
     if given["window"] % multiple:
         raise ValueError(
@@ -190,7 +190,7 @@ def check(given: Mapping[str, Any]) -> None:
             f"can be halved {given['levels']} times (levels)."
         )
     check_sizes(given["window"], given["hop"])
-    arguments.check_size(n_weights(given), "levels or initial_filters")
+    argument_checks.check_size(n_weights(given), "levels or initial_filters")
 
 
 def n_weights(given: Mapping[str, Any]) -> int:

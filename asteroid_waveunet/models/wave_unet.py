@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet import arguments
 from asteroid_waveunet._host import register
+from asteroid_waveunet.models import argument_checks
+from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.nn.geometry import Geometry
 from asteroid_waveunet.nn.wave_unet_blocks import (
     LEAKY_SLOPE,
@@ -20,7 +21,6 @@ from asteroid_waveunet.nn.wave_unet_blocks import (
     centre_crop,
     conv1d,
 )
-from asteroid_waveunet.source_model import SourceModel
 from asteroid_waveunet.streaming.wave_unet_stream import Stream
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class WaveUNet(SourceModel):
         if filter_growth is None:
             filter_growth = initial_filters
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        arguments.check(given)
+        argument_checks.check(given)
         super().__init__(given)
         self.geometry = Geometry.of(
             levels, down_kernel_size, up_kernel_size, output_kernel_size, context

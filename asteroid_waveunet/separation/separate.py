@@ -24,7 +24,7 @@ from asteroid_waveunet.streaming.track_stream import TrackStream, stream_of
 from asteroid_waveunet.streaming.wave_unet_stream import MAX_HOP
 
 if TYPE_CHECKING:
-    from asteroid_waveunet.source_model import SourceModel
+    from asteroid_waveunet.models.base import SourceModel
 
 __all__ = [
     "dispatch",

@@ -11,7 +11,7 @@ from asteroid_waveunet.streaming.stateful_wave_unet import Memory
 from asteroid_waveunet.streaming.wave_unet_stream import BlockStream
 
 if TYPE_CHECKING:
-    from asteroid_waveunet.source_model import SourceModel
+    from asteroid_waveunet.models.base import SourceModel
 
 __all__ = ["Consistent", "Queue", "Shifted", "check_shifts"]
 

@@ -28,7 +28,7 @@ from asteroid_waveunet.streaming.stateful_wave_unet import Convolution, Memory, 
 from asteroid_waveunet.streaming.wave_unet_stream import Stream
 
 if TYPE_CHECKING:
-    from asteroid_waveunet.model import WaveUNet
+    from asteroid_waveunet.models.wave_unet import WaveUNet
 
 __all__ = ["FORMATS", "ExportedStep", "export_step"]
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from asteroid_waveunet.streaming.wave_unet_stream import MAX_HOP, BlockStream
 
 if TYPE_CHECKING:
-    from asteroid_waveunet.source_model import SourceModel
+    from asteroid_waveunet.models.base import SourceModel
 
 __all__ = ["FADE", "PieceStream"]
 

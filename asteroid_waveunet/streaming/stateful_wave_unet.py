@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from asteroid_waveunet.nn.wave_unet_blocks import LEAKY_SLOPE, LinearUpsampling, Upsampling
 
 if TYPE_CHECKING:
-    from asteroid_waveunet.model import WaveUNet
+    from asteroid_waveunet.models.wave_unet import WaveUNet
 
 __all__ = ["Memory", "Step", "polyphase"]
 

@@ -14,7 +14,7 @@ from asteroid_waveunet.streaming.ensemble import Consistent, Shifted
 from asteroid_waveunet.streaming.wave_unet_stream import MAX_HOP, BlockStream
 
 if TYPE_CHECKING:
-    from asteroid_waveunet.source_model import SourceModel
+    from asteroid_waveunet.models.base import SourceModel
 
 __all__ = ["PRECISIONS", "TrackStream", "stream_of"]
 

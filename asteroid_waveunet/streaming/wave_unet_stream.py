@@ -15,8 +15,8 @@ from asteroid_waveunet.streaming.stateful_wave_unet import Step
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from asteroid_waveunet.model import WaveUNet
-    from asteroid_waveunet.source_model import SourceModel
+    from asteroid_waveunet.models.base import SourceModel
+    from asteroid_waveunet.models.wave_unet import WaveUNet
 
 __all__ = ["MAX_HOP", "BlockStream", "Stream"]
 

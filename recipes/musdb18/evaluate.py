@@ -5,7 +5,7 @@ import interrupted  # noqa: F401  # isort: skip
 import torch
 
 from asteroid_waveunet.experiment import assessment, estimates, musdb, stage
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models.base import SourceModel
 
 
 def main(configuration, places):

@@ -26,7 +26,7 @@ from asteroid_waveunet.experiment import (
     outliers,
 )
 from asteroid_waveunet.experiment.stage import plainly
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models.base import SourceModel
 
 HERE = Path(__file__).resolve().parent
 

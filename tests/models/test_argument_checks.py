@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from asteroid_waveunet import WaveUNet, arguments, presets
+from asteroid_waveunet import WaveUNet, presets
+from asteroid_waveunet.models import argument_checks
 from helpers.models import configurations
 
 
@@ -16,14 +17,14 @@ from helpers.models import configurations
 @settings(deadline=None, max_examples=100)
 def test_the_number_of_weights_is_the_models(configuration):
     model = WaveUNet(**configuration)
-    assert arguments.n_weights(configuration) == sum(p.numel() for p in model.parameters())
+    assert argument_checks.n_weights(configuration) == sum(p.numel() for p in model.parameters())
 
 
 @pytest.mark.parametrize("name", presets.names())
 def test_the_papers_models_are_far_from_the_limit(name):
     with torch.device("meta"):
         model_args = presets.make(name).get_model_args()
-    assert 0 < 20 * arguments.n_weights(model_args) < arguments.MAX_WEIGHTS
+    assert 0 < 20 * argument_checks.n_weights(model_args) < argument_checks.MAX_WEIGHTS
 
 
 @pytest.mark.timeout(10)

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from asteroid_waveunet import TasNet, WaveUNet, arguments, conv_tasnet, mrcae, spectrogram_unet
+from asteroid_waveunet import TasNet, WaveUNet
 from asteroid_waveunet._host import BaseModel
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.training import fit
 from asteroid_waveunet.losses import MagnitudeL1
-from asteroid_waveunet.source_model import SourceModel
+from asteroid_waveunet.models import argument_checks, conv_tasnet, mrcae, spectrogram_unet
+from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 from helpers.endless import Songs
 from helpers.models import SYSTEMS, assert_same_model, drawn, tiny
@@ -110,7 +111,7 @@ def test_each_channel_is_separated_by_itself(name):
 def test_the_number_of_weights_is_the_arithmetics(name, n_src, channels):
     model = SYSTEMS[name](sources=list("abc"[:n_src]), in_channels=channels)
     expected = sum(parameter.numel() for parameter in model.parameters())
-    assert N_WEIGHTS[name](model.get_model_args()) == expected < arguments.MAX_WEIGHTS
+    assert N_WEIGHTS[name](model.get_model_args()) == expected < argument_checks.MAX_WEIGHTS
 
 
 @every_system

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asteroid_waveunet import MRCAE
-from asteroid_waveunet.mrcae import KERNEL_SIZES, Layer
+from asteroid_waveunet.models.mrcae import KERNEL_SIZES, Layer
 from helpers.models import SYSTEMS, drawn
 from helpers.plain_network import convolve
 

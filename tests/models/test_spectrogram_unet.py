@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from asteroid_waveunet import SpectrogramUNet
+from asteroid_waveunet.models.spectrogram_unet import Doubling, Halving, MaskUNet
 from asteroid_waveunet.nn.geometry import Lengths
-from asteroid_waveunet.spectrogram_unet import Doubling, Halving, MaskUNet
 from helpers.models import SYSTEMS, drawn
 
 
