@@ -1,0 +1,1 @@
+"""The command `waveunet`, one module a command."""
