@@ -13,7 +13,8 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from asteroid_waveunet import WaveUNet, cli
+from asteroid_waveunet import WaveUNet
+from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.experiment import publishing, splits
 from asteroid_waveunet.experiment.configuration import Evaluation
 from asteroid_waveunet.models.base import SourceModel
@@ -265,8 +266,8 @@ def test_four_sources_are_another_protocol(tmp_path):
 
 def test_the_command_says_what_is_no_experiment_and_asks_for_a_name(tmp_path, capsys):
     _, places = experiment(tmp_path)
-    assert cli.main(["publish", str(places.exp_dir)]) == 1
+    assert main(["publish", str(places.exp_dir)]) == 1
     assert "Where to? Name it with --repo_id user/name" in capsys.readouterr().err
-    assert cli.main(["publish", str(tmp_path), "--dry-run"]) == 1
+    assert main(["publish", str(tmp_path), "--dry-run"]) == 1
     assert "is no experiment: it has no conf.yml" in capsys.readouterr().err
     assert not places.published.exists()

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 import asteroid_waveunet.experiment
-from asteroid_waveunet import cli, presets
+from asteroid_waveunet import presets
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.experiment import evaluation, musdb
 from asteroid_waveunet.weights import serialization
 from helpers import trained
@@ -89,7 +90,7 @@ def test_commands_of_the_package_run(line, checkout):
     before = {path for path in checkout.rglob("*") if path.is_file()}
     command, *words = shlex.split(line)
     if command == "waveunet":
-        assert cli.main(words) == 0
+        assert main(words) == 0
     else:
         subprocess.run([sys.executable, *words], check=True)
     made = {path for path in checkout.rglob("*") if path.is_file()} - before

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from asteroid_waveunet.commands.shared import printable
+from asteroid_waveunet.cli.common import printable
 
 __all__ = ["add", "compare"]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asteroid_waveunet.commands.shared import check_writable, load, printable
+from asteroid_waveunet.cli.common import check_writable, load, printable
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.streaming.ensemble import check_shifts
 from asteroid_waveunet.streaming.track_stream import PRECISIONS

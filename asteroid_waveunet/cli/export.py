@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from asteroid_waveunet.commands.shared import check_writable, is_preset, load
+from asteroid_waveunet.cli.common import check_writable, is_preset, load
 from asteroid_waveunet.streaming.export import FORMATS as EXPORT_FORMATS
 from asteroid_waveunet.streaming.export import export_step
 from asteroid_waveunet.weights import serialization

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from asteroid_waveunet import __version__
-from asteroid_waveunet.commands import compare, convert, evaluate, export, publish, separate
+from asteroid_waveunet.cli import compare, convert, evaluate, export, publish, separate
 
 __all__ = ["main"]
 

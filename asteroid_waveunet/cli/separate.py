@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from asteroid_waveunet.audio import mp4
-from asteroid_waveunet.commands.shared import check_writable, load, printable
+from asteroid_waveunet.cli.common import check_writable, load, printable
 from asteroid_waveunet.separation import batch
 from asteroid_waveunet.separation.separate import Progress, separate_file
 from asteroid_waveunet.separation.stems import (

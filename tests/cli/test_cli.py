@@ -15,10 +15,11 @@ import soundfile
 import torch
 from tqdm import tqdm
 
-from asteroid_waveunet import WaveUNet, cli, separate
+from asteroid_waveunet import WaveUNet, separate
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.commands.separate import advancing
-from asteroid_waveunet.commands.shared import load
+from asteroid_waveunet.cli.common import load
+from asteroid_waveunet.cli.main import main
+from asteroid_waveunet.cli.separate import advancing
 from asteroid_waveunet.separation import batch
 from asteroid_waveunet.separation.separate import separate_at
 from asteroid_waveunet.separation.stems import clamped
@@ -50,7 +51,7 @@ def here(tmp_path, monkeypatch):
 
 
 def run(*words) -> int:
-    return cli.main([str(word) for word in words])
+    return main([str(word) for word in words])
 
 
 def separated(*words) -> int:
@@ -189,7 +190,7 @@ def test_jobs_and_progress_are_passed_on(here, monkeypatch):
         jobs.append(n_jobs)
         return run_batch(songs, work, n_jobs)
 
-    monkeypatch.setattr("asteroid_waveunet.commands.separate.tqdm", Bar)
+    monkeypatch.setattr("asteroid_waveunet.cli.main.separate.tqdm", Bar)
     monkeypatch.setattr(batch, "run", recorded)
     assert separated("songs", "--jobs", "2") == 0
     assert jobs == [2]
@@ -374,7 +375,7 @@ def test_a_wrong_export_is_one_line(here, capsys, words, says):
 
 def command(*words, **options) -> subprocess.Popen:
     """The command as a process of its own."""
-    words = [sys.executable, "-m", "asteroid_waveunet.cli", "separate", *map(str, words)]
+    words = [sys.executable, "-m", "asteroid_waveunet.cli.main", "separate", *map(str, words)]
     return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, **options)
 
 

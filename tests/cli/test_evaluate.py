@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from asteroid_waveunet import cli
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.weights import serialization
 from helpers.models import drawn, tiny
 from helpers.songs import STEMS, write_song, write_stem_file
@@ -28,7 +28,7 @@ def here(tmp_path, monkeypatch):
 
 
 def evaluate(*options, jobs="1"):
-    return cli.main(["evaluate", "--data", "songs", "--fast", "--jobs", jobs, *options])
+    return main(["evaluate", "--data", "songs", "--fast", "--jobs", jobs, *options])
 
 
 def test_a_model_is_scored_beside_the_baselines(here, capsys):
@@ -89,7 +89,7 @@ def test_protocols_are_chosen_and_never_mixed(here, capsys):
     assert evaluate("-m", "four", "-o", "a", "--no-report") == 0
     assert evaluate("-m", "four", "-o", "b", "--targets", *STEMS[3:], "accompaniment") == 0
     assert "two-source (vocals, accompaniment)" in capsys.readouterr().out
-    assert cli.main(["compare", "a", "b"]) == 1
+    assert main(["compare", "a", "b"]) == 1
     said = capsys.readouterr().err
     assert "not scored alike" in said and "four-source" in said and "two-source" in said
     for song in ("A. B. - one", "C - two"):
@@ -106,11 +106,11 @@ def test_protocols_are_chosen_and_never_mixed(here, capsys):
 def test_systems_are_compared_track_by_track(here, capsys):
     assert evaluate("-m", "two", "--no-report") == 0
     capsys.readouterr()
-    assert cli.main(["compare", "scores/baselines/mixture", "scores"]) == 0
+    assert main(["compare", "scores/baselines/mixture", "scores"]) == 0
     said = capsys.readouterr().out
     assert "| target | tracks | windows | NaN | mixture, pooled | scores, pooled |" in said
     assert "| vocals | 2 | 4 | 0 |" in said and "two-source (accompaniment, vocals)" in said
-    assert cli.main(["compare", "scores", "scores"]) == 1
+    assert main(["compare", "scores", "scores"]) == 1
     assert "are the same folder" in capsys.readouterr().err
 
 
@@ -159,7 +159,7 @@ def test_a_real_song_through_museval(tmp_path, capsys):
     model = drawn(tiny(sources=("accompaniment", "vocals"), in_channels=2, sample_rate=22050))
     serialization.save(model.serialize(), tmp_path / "model")
     options = ["-m", tmp_path / "model", "-d", tmp_path / "songs", "-o", tmp_path / "scores"]
-    assert cli.main(["evaluate", *map(str, options), "--memory", "1"]) == 0
+    assert main(["evaluate", *map(str, options), "--memory", "1"]) == 0
     figures = json.loads((tmp_path / "scores" / "summary.json").read_text())["systems"]
     assert figures["model"]["vocals"]["SIR"]["windows"] == 6
     oracle, mixture = (
@@ -189,7 +189,7 @@ def test_a_folder_with_other_things_is_refused_before_the_work(here, capsys):
 
 def test_a_terminal_without_unicode_is_shown_what_it_can(here):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-m", "asteroid_waveunet.cli", "evaluate"]
+    command = [sys.executable, "-W", "ignore", "-m", "asteroid_waveunet.cli.main", "evaluate"]
     command += ["-m", "two", "-d", "songs", "--fast", "--jobs", "1", "--no-report"]
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

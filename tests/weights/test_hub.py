@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from asteroid_waveunet import WaveUNet, cli
+from asteroid_waveunet import WaveUNet
+from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.weights import hub, serialization
 from helpers import hub_server
 from helpers.hub_server import CHECKOUT, Hub
@@ -204,7 +205,7 @@ def test_a_converted_checkpoint_is_published_by_the_hubs_own_means(client, tmp_p
     """As README says: the folder that `waveunet convert` leaves is all that loading needs."""
     folder = tmp_path / "baseline_stereo"
     checkpoint = GOLDEN / "checkpoints" / "tiny_m4" / "tiny_m4-1"
-    assert cli.main(["convert", str(checkpoint), "-o", str(folder)]) == 0
+    assert main(["convert", str(checkpoint), "-o", str(folder)]) == 0
     said = client(UPLOAD, "user/baseline_stereo", str(folder), HF_TOKEN="hf_test")
     assert said[-1] == "uploaded"
     assert client(LOAD, "user/baseline_stereo")[0] == "accompaniment+vocals"
