@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import asteroid_waveunet
-from asteroid_waveunet import _host, infer
+from asteroid_waveunet import _asteroid, infer
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.weights import serialization
 from helpers.models import tiny
@@ -41,7 +41,7 @@ def test_importing_twice_and_reloading_do_not_raise():
 
 def test_somebody_elses_model_of_our_name_is_not_replaced():
     with pytest.raises(ValueError, match="already exists"):
-        _host.register(type("ConvTasNet", (), {}))
+        _asteroid.register(type("ConvTasNet", (), {}))
 
 
 @pytest.mark.parametrize("error", ["OSError", "RuntimeError"])

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from asteroid_waveunet.files import checksum, replacing
+from asteroid_waveunet.file_utils import checksum, replacing
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from asteroid_waveunet.audio import mp4, truncation
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 
 __all__ = [
     "Reader",

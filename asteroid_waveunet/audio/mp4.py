@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 from torch import Tensor
 
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["SUFFIXES", "pyav", "reading", "writing_stems"]
 

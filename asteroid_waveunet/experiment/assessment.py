@@ -32,7 +32,7 @@ from asteroid_waveunet.experiment.estimates import (
 from asteroid_waveunet.experiment.evaluation import Scores, as_array, protocol_name
 from asteroid_waveunet.experiment.scoring import evaluate
 from asteroid_waveunet.experiment.systems import System, Track
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["BASELINES", "Assessment", "assess", "page_of", "read", "scored_at", "write_page"]
 

@@ -19,7 +19,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from asteroid_waveunet.experiment import disk, ranks
 from asteroid_waveunet.experiment.interruption import Interrupted, Requests, requeue
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.weights import safe_load
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ import yaml
 from asteroid_waveunet.experiment.augmentation import AUGMENTATIONS
 from asteroid_waveunet.experiment.loggers import LOGGERS
 from asteroid_waveunet.experiment.objectives import LOSSES, SCHEDULES
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.models import presets
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.models.conv_tasnet import TasNet

@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["Curves"]
 

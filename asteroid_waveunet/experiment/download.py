@@ -24,7 +24,7 @@ from tenacity.wait import wait_exponential
 from tqdm import tqdm
 
 from asteroid_waveunet.experiment.disk import check_room, gigabytes, room_explained
-from asteroid_waveunet.files import checksum, replacing
+from asteroid_waveunet.file_utils import checksum, replacing
 from asteroid_waveunet.weights.hub import CONNECT, READ, cause
 
 __all__ = ["Restricted", "check", "download"]

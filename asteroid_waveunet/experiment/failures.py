@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asteroid_waveunet.experiment import ranks
 from asteroid_waveunet.experiment.sampling import Batches
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["FiniteLoss"]
 

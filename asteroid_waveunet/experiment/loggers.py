@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger

@@ -17,7 +17,7 @@ from asteroid_waveunet.experiment import datasets, errata, musdb, preparation, s
 from asteroid_waveunet.experiment.configuration import Configuration, Data, load
 from asteroid_waveunet.experiment.interruption import Interrupted
 from asteroid_waveunet.experiment.store import Prepared
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.models.base import SourceModel
 
 __all__ = [

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from asteroid_waveunet.files import checksum, replacing
+from asteroid_waveunet.file_utils import checksum, replacing
 
 __all__ = ["Index", "Prepared", "Record", "decoded", "encoded"]
 

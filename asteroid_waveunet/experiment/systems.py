@@ -14,7 +14,7 @@ import torch
 from asteroid_waveunet.experiment.estimates import Estimator, Folder
 from asteroid_waveunet.experiment.evaluation import Scores
 from asteroid_waveunet.experiment.musdb import Extent
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["System", "Track"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet._host import BaseModel, asteroid
+from asteroid_waveunet._asteroid import BaseModel, asteroid
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.models import argument_checks
 from asteroid_waveunet.nn.geometry import LengthRule, segment_starts

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from asteroid_waveunet._host import asteroid, register
+from asteroid_waveunet._asteroid import asteroid, register
 from asteroid_waveunet.models import argument_checks
 from asteroid_waveunet.models.base import PerChannel
 from asteroid_waveunet.nn.autocast import own_precision

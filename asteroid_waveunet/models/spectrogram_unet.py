@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet._host import register
+from asteroid_waveunet._asteroid import register
 from asteroid_waveunet.models import argument_checks
 from asteroid_waveunet.models.base import PerChannel
 from asteroid_waveunet.nn.geometry import LengthRule

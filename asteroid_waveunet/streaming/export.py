@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.nn.geometry import Geometry
 from asteroid_waveunet.streaming.stateful_wave_unet import Convolution, Memory, Step
 from asteroid_waveunet.streaming.wave_unet_stream import Stream

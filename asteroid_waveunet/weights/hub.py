@@ -26,7 +26,7 @@ from huggingface_hub.utils import (
     RevisionNotFoundError,
 )
 
-from asteroid_waveunet.files import checksum, replacing
+from asteroid_waveunet.file_utils import checksum, replacing
 
 __all__ = [
     "BIN",

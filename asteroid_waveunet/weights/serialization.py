@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.weights import hub, other_projects, safe_load
 from asteroid_waveunet.weights.hub import BIN, CONFIG, SAFETENSORS
 

@@ -18,7 +18,7 @@ from asteroid_waveunet.experiment import costs, musdb, overview
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
 from asteroid_waveunet.experiment.interruption import Interrupted
 from asteroid_waveunet.experiment.stage import Places, check_data, plainly
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 
 CONFIGURATIONS = Path(__file__).with_name("conf")
 

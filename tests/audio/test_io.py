@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.files import replacing
+from asteroid_waveunet.file_utils import replacing
 
 
 def sine(seconds=0.5, rate=8000, hertz=440.0, channels=2):

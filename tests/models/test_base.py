@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from asteroid_waveunet import TasNet, WaveUNet
-from asteroid_waveunet._host import BaseModel
+from asteroid_waveunet._asteroid import BaseModel
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.training import fit
 from asteroid_waveunet.losses import MagnitudeL1
