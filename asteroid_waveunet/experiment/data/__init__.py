@@ -1,0 +1,1 @@
+"""Data sets: obtained, checked, decoded once."""
