@@ -22,8 +22,8 @@ import numpy as np
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import evaluation, scoring
+from asteroid_waveunet.experiment.data.musdb import Extent
 from asteroid_waveunet.experiment.estimates import IdealRatioMask, Parts
-from asteroid_waveunet.experiment.musdb import Extent
 from asteroid_waveunet.experiment.systems import System
 
 CD = 44100

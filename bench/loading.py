@@ -17,7 +17,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import demo_songs, musdb, preparation
+from asteroid_waveunet.experiment import demo_songs
+from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.sampling import Batches, collated
 from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.nn.geometry import Lengths
@@ -66,7 +68,7 @@ def asteroids(root: Path, n_segments: int, workers: int, batch_size: int) -> Dat
 def ours(
     root: Path, n_segments: int, workers: int, batch_size: int, threads: int = 1
 ) -> DataLoader:
-    prepared = preparation.prepare(root, root / "store", SOURCES, CD, 2, progress=False)
+    prepared = prepare(root, root / "store", SOURCES, CD, 2, progress=False)
     segments = Segments(
         prepared,
         PAPER,

@@ -76,7 +76,8 @@ def spread(values: Sequence[float], unit: float = 1.0) -> str:
 
 def songs(folder: str | None, draft: str, most: int) -> tuple[str, list]:
     """What songs these are, and test songs in MUSDB18's layout; generated if there are none."""
-    from asteroid_waveunet.experiment import demo_songs, musdb
+    from asteroid_waveunet.experiment import demo_songs
+    from asteroid_waveunet.experiment.data import musdb
 
     if folder:
         return "songs of a folder given by --music", musdb.tracks(folder, "test")[:most]

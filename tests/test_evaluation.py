@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import aggregation, evaluation, musdb
+from asteroid_waveunet.experiment import aggregation, evaluation
+from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.estimates import IdealRatioMask, Parts
 from asteroid_waveunet.experiment.evaluation import score_track, window_sdr
 from helpers.scores import RATE, STEMS, TWO, degraded, music, named, windows

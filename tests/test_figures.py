@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from asteroid_waveunet.experiment import figures, musdb, scoring, systems
+from asteroid_waveunet.experiment import figures, scoring, systems
+from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.estimates import Mixture
 from asteroid_waveunet.weights import serialization
 from helpers.models import tiny

@@ -14,8 +14,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import media, monitoring, preparation, strips
+from asteroid_waveunet.experiment import media, monitoring, strips
 from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.experiment.training import fit
 from asteroid_waveunet.weights import safe_load
@@ -52,7 +53,7 @@ def valid_set(tmp_path, model):
 
 
 def segments_of(tmp_path, model, **arguments):
-    tracks = preparation.prepare(
+    tracks = prepare(
         tmp_path / "songs", tmp_path / "prepared", STEMS, RATE, model.in_channels, progress=False
     )
     lengths = model.geometry.fit(1000)

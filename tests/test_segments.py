@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import preparation, sampling
+from asteroid_waveunet.experiment import sampling
 from asteroid_waveunet.experiment import segments as segments_of
+from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.nn.geometry import Lengths
 from helpers.songs import RATE, STEMS, write_prepared
 
@@ -145,7 +146,7 @@ def test_one_channel_has_no_channel_axis_in_the_targets(tmp_path):
 
 
 def test_prepared_music_reaches_a_data_loader_in_workers(data, tmp_path):
-    prepared = preparation.prepare(data, tmp_path / "out", STEMS, RATE, 2, progress=False)
+    prepared = prepare(data, tmp_path / "out", STEMS, RATE, 2, progress=False)
     segments = segments_of.Segments(prepared, LENGTHS, LEFT, epoch_length=6)
     loader = torch.utils.data.DataLoader(
         segments, batch_size=3, num_workers=1, collate_fn=sampling.collated

@@ -8,9 +8,10 @@ import shutil
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import datasets, download, stage
+from asteroid_waveunet.experiment import stage
 from asteroid_waveunet.experiment.configuration import Configuration, Data, Publishing, load
-from asteroid_waveunet.experiment.licences import terms
+from asteroid_waveunet.experiment.data import download, obtain
+from asteroid_waveunet.experiment.data.licenses import terms
 from helpers import corpora
 from helpers.file_server import FileServer, dropped
 from helpers.paths import RECIPE
@@ -42,8 +43,8 @@ def known(tmp_path, monkeypatch):
     with FileServer(archive.read_bytes()) as server:
         hq = corpora.served("musdb18hq", archive, url=server.url)
         cc = corpora.served("ccmixter", corpora.ccmixter(tmp_path / "cc"))
-        monkeypatch.setitem(datasets.CORPORA, "musdb18hq", hq)
-        monkeypatch.setitem(datasets.CORPORA, "ccmixter", cc)
+        monkeypatch.setitem(obtain.CORPORA, "musdb18hq", hq)
+        monkeypatch.setitem(obtain.CORPORA, "ccmixter", cc)
         yield server
 
 
@@ -218,7 +219,7 @@ def test_excerpts_of_a_song_are_that_song(tmp_path, places):
 
 
 def test_a_data_set_that_lacks_songs_is_refused_before_any_stage(known, places, tmp_path):
-    datasets.obtain(datasets.CORPORA["musdb18hq"], places.data_dir, True, progress=False)
+    obtain.obtain(obtain.CORPORA["musdb18hq"], places.data_dir, True, progress=False)
     stage.check_data(settings(dataset="musdb18hq"), places)
     shutil.rmtree(places.data_dir / "musdb18hq" / "train" / corpora.TRAIN[1])
     with pytest.raises(ValueError, match="has 4 tracks; musdb18hq has 5|musdb18hq has"):

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.evaluation import window_sdr
 from asteroid_waveunet.experiment.sampling import collated
 from asteroid_waveunet.experiment.segments import Segments
-from asteroid_waveunet.experiment.store import Prepared
 from asteroid_waveunet.experiment.training import fit
 from asteroid_waveunet.experiment.validation import ValidationSDR
 from helpers.models import drawn, tiny

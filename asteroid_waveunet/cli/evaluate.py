@@ -17,8 +17,8 @@ from asteroid_waveunet.streaming.ensemble import check_shifts
 from asteroid_waveunet.streaming.track_stream import PRECISIONS
 
 if TYPE_CHECKING:
+    from asteroid_waveunet.experiment.data.musdb import Track
     from asteroid_waveunet.experiment.estimates import Estimator
-    from asteroid_waveunet.experiment.musdb import Track
 
 __all__ = ["add", "evaluate"]
 
@@ -72,7 +72,8 @@ def add(commands: Any) -> None:
 
 def evaluate(options: argparse.Namespace) -> int:
     """`waveunet evaluate`."""
-    from asteroid_waveunet.experiment import assessment, musdb, report
+    from asteroid_waveunet.experiment import assessment, report
+    from asteroid_waveunet.experiment.data import musdb
 
     _check_numbers(options)
     out = Path(options.output).expanduser()
@@ -186,8 +187,8 @@ def _targets(
     Raises:
         ValueError: if that is ambiguous, the data has no such source, or only that one.
     """
+    from asteroid_waveunet.experiment.data.musdb import group_stems
     from asteroid_waveunet.experiment.estimates import parts_of
-    from asteroid_waveunet.experiment.musdb import group_stems
     from asteroid_waveunet.experiment.scoring import beside_of
 
     targets = tuple(asked) if asked else _all_known(sources, stems)
@@ -204,7 +205,7 @@ def _all_known(sources: Sequence[str], stems: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: if there are none, or they overlap.
     """
-    from asteroid_waveunet.experiment.musdb import group_stems
+    from asteroid_waveunet.experiment.data.musdb import group_stems
 
     known = [source for source in sources if _is_in(source, stems)]
     unknown = [source for source in sources if source not in known]
@@ -226,7 +227,7 @@ def _all_known(sources: Sequence[str], stems: Sequence[str]) -> tuple[str, ...]:
 
 
 def _is_in(source: str, stems: Sequence[str]) -> bool:
-    from asteroid_waveunet.experiment import musdb
+    from asteroid_waveunet.experiment.data import musdb
 
     try:
         return bool(musdb.stems_of(source, stems))

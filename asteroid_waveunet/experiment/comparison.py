@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from asteroid_waveunet.experiment.aggregation import count, markdown, windows
+from asteroid_waveunet.experiment.data.musdb import SUBSETS
 from asteroid_waveunet.experiment.evaluation import protocol_name
-from asteroid_waveunet.experiment.musdb import SUBSETS
 
 __all__ = ["Comparison", "compare", "load", "not_compared", "table"]
 

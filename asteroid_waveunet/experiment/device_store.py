@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.disk import gigabytes
 from asteroid_waveunet.experiment.drawing import Drawing, Plan
 from asteroid_waveunet.experiment.segments import Batched, Lengths, check
-from asteroid_waveunet.experiment.store import Prepared
 
 __all__ = ["DeviceSegments"]
 

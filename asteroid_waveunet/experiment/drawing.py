@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from asteroid_waveunet.experiment.augmentation import AUGMENTATIONS, Amounts, checked
-from asteroid_waveunet.experiment.store import Prepared
+from asteroid_waveunet.experiment.data.prepared_store import Prepared
 
 __all__ = ["Drawing", "Plan"]
 

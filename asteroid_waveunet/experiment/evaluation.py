@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from asteroid_waveunet.experiment.aggregation import METRICS
-from asteroid_waveunet.experiment.ffmpeg import find_ffmpeg
+from asteroid_waveunet.experiment.data.ffmpeg import find_ffmpeg
 
 __all__ = ["Audio", "Scores", "protocol_name", "score_track", "window_sdr"]
 

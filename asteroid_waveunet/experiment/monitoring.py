@@ -23,9 +23,9 @@ from torch.utils.data import Dataset
 from asteroid_waveunet.experiment import excerpts, media, progress, strips
 from asteroid_waveunet.experiment.averaging import Averaging
 from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.excerpts import Excerpt
 from asteroid_waveunet.experiment.segments import Segments
-from asteroid_waveunet.experiment.store import Prepared
 from asteroid_waveunet.models.base import SourceModel, evaluating
 from asteroid_waveunet.separation.separate import torch_separate
 

@@ -25,20 +25,12 @@ import torch
 from asteroid.models import BaseModel
 from huggingface_hub import hf_hub_url
 
-from asteroid_waveunet.experiment import (
-    assessment,
-    card,
-    licences,
-    musdb,
-    report,
-    splits,
-    stage,
-    upload,
-)
+from asteroid_waveunet.experiment import assessment, card, report, stage, upload
 from asteroid_waveunet.experiment.aggregation import finite
 from asteroid_waveunet.experiment.assessment import Assessment
 from asteroid_waveunet.experiment.configuration import Configuration, Publishing
-from asteroid_waveunet.experiment.licences import Terms
+from asteroid_waveunet.experiment.data import licenses, musdb, splits
+from asteroid_waveunet.experiment.data.licenses import Terms
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 
@@ -90,7 +82,7 @@ class Trained:
             ValueError: if its scores are not the model's, or something may not be published.
         """
         found = assessment.read(places.scores, places.fingerprint(configuration))
-        terms = licences.terms(configuration, _of_musdb18(configuration))
+        terms = licenses.terms(configuration, _of_musdb18(configuration))
         read = serialization.read(places.best_model)
         shown = _shown(configuration)
         scored = datetime.datetime.fromtimestamp(
@@ -232,7 +224,7 @@ def _of_musdb18(configuration: Configuration) -> list[str]:
         FileNotFoundError: if one is gone, so that nobody can tell, and no licence is stated.
     """
     data = configuration.data
-    own = [name for name in (data.dataset, *data.extra) if name not in licences.DATA]
+    own = [name for name in (data.dataset, *data.extra) if name not in licenses.DATA]
     for root in own:
         if not Path(root).is_dir() and configuration.publishing.license is None:
             raise FileNotFoundError(

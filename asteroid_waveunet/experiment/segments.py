@@ -15,8 +15,8 @@ from torch.utils.data import Dataset, get_worker_info
 
 from asteroid_waveunet.experiment.augmentation import Amounts
 from asteroid_waveunet.experiment.cutting import Cutter
+from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.drawing import Drawing, Plan
-from asteroid_waveunet.experiment.store import Prepared
 
 __all__ = ["Batched", "Segments"]
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from asteroid_waveunet.experiment import datasets, errata, musdb, preparation, splits
 from asteroid_waveunet.experiment.configuration import Configuration, Data, load
+from asteroid_waveunet.experiment.data import errata, musdb, obtain, splits
+from asteroid_waveunet.experiment.data.prepare import prepare
+from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.interruption import Interrupted
-from asteroid_waveunet.experiment.store import Prepared
 from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.models.base import SourceModel
 
@@ -116,7 +117,7 @@ class Places:
         if name == "demo":
             size = f"{data.demo_train_songs}+{data.demo_test_songs}x{data.demo_seconds:g}s"
             return self.data_dir / f"demo_{size}_{data.demo_sample_rate}Hz"
-        return self.data_dir / name if name in datasets.CORPORA else Path(name)
+        return self.data_dir / name if name in obtain.CORPORA else Path(name)
 
     def prepared(self, root: Path, model: SourceModel) -> Path:
         """Decoded training tracks, one folder for each data set and shape of model."""
@@ -136,11 +137,11 @@ def check_data(configuration: Configuration, places: Places, accept_license: boo
             is left to train on or to validate; or a song is in two of them.
     """
     data = configuration.data
-    known = [datasets.CORPORA[n] for n in (data.dataset, *data.extra) if n in datasets.CORPORA]
+    known = [obtain.CORPORA[n] for n in (data.dataset, *data.extra) if n in obtain.CORPORA]
     for corpus in known:
-        datasets.check_obtainable(corpus, places.data_dir, accept_license)
+        obtain.check_obtainable(corpus, places.data_dir, accept_license)
     is_made = "demo" in (data.dataset, *data.extra)
-    if not is_made and all(datasets.is_there(corpus, places.data_dir) for corpus in known):
+    if not is_made and all(obtain.is_there(corpus, places.data_dir) for corpus in known):
         _check_layout(configuration, *places.roots(data))
 
 
@@ -151,7 +152,7 @@ def _check_layout(configuration: Configuration, root: Path, *extra: Path) -> Non
     """
     data, sources = configuration.data, configuration.make_model().sources
     subsets = (
-        datasets.CORPORA[data.dataset].tracks if data.dataset in datasets.CORPORA else musdb.SUBSETS
+        obtain.CORPORA[data.dataset].tracks if data.dataset in obtain.CORPORA else musdb.SUBSETS
     )
     names = {s: [track.name for track in musdb.tracks(root, s)] for s in subsets}
     splits.split(names["train"], data.valid, configuration.training.seed)
@@ -201,9 +202,9 @@ def obtain(
                 data.demo_seconds,
                 data.demo_sample_rate,
             )
-        elif name in datasets.CORPORA:
-            corpus = datasets.CORPORA[name]
-            datasets.obtain(corpus, places.data_dir, accept_license, data.keep_archive)
+        elif name in obtain.CORPORA:
+            corpus = obtain.CORPORA[name]
+            obtain.obtain(corpus, places.data_dir, accept_license, data.keep_archive)
     _check_layout(configuration, *roots)
     model = configuration.make_model()
     for track in musdb.tracks(roots[0]):
@@ -215,7 +216,7 @@ def obtain(
 def notes(configuration: Configuration, places: Places) -> list[str]:
     """What is to be known of the songs that are there."""
     data = configuration.data
-    corpus = datasets.CORPORA.get(data.dataset)
+    corpus = obtain.CORPORA.get(data.dataset)
     remarks = [corpus.remark] if corpus and corpus.remark else []
     names = [track.name for root in places.roots(data) for track in musdb.tracks(root)]
     return [*remarks, *errata.notes(names)]
@@ -234,7 +235,7 @@ def prepare(configuration: Configuration, places: Places, progress: bool = True)
 def _prepare(
     root: Path, places: Places, model: SourceModel, progress: bool = False, verify: bool = False
 ) -> list[Prepared]:
-    return preparation.prepare(
+    return prepare(
         root,
         places.prepared(root, model),
         model.sources,

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import torch
 
+from asteroid_waveunet.experiment.data.musdb import Extent
 from asteroid_waveunet.experiment.estimates import Estimator, Folder
 from asteroid_waveunet.experiment.evaluation import Scores
-from asteroid_waveunet.experiment.musdb import Extent
 from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["System", "Track"]

@@ -5,8 +5,9 @@ import interrupted  # noqa: F401  # isort: skip
 import os
 from pathlib import Path
 
-from asteroid_waveunet.experiment import datasets, loggers
+from asteroid_waveunet.experiment import loggers
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
+from asteroid_waveunet.experiment.data import obtain
 from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 
 # What may change between two runs of one experiment without making it another one.
@@ -38,7 +39,7 @@ def settle(conf, overrides):
 
 def folder_of(name):
     """A folder by its whole path, since stages may be run from anywhere; known names stay."""
-    is_known = name == "demo" or name in datasets.CORPORA
+    is_known = name == "demo" or name in obtain.CORPORA
     return str(Path(name).resolve()) if not is_known and Path(name).is_dir() else name
 
 

@@ -4,7 +4,8 @@ import interrupted  # noqa: F401  # isort: skip
 
 import torch
 
-from asteroid_waveunet.experiment import assessment, estimates, musdb, stage
+from asteroid_waveunet.experiment import assessment, estimates, stage
+from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.models.base import SourceModel
 
 

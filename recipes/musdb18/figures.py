@@ -22,9 +22,9 @@ from asteroid_waveunet.experiment import (
     borders,
     comparison,
     figures,
-    musdb,
     outliers,
 )
+from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.stage import plainly
 from asteroid_waveunet.models.base import SourceModel
 

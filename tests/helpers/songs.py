@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.store import Prepared, encoded
+from asteroid_waveunet.experiment.data.prepared_store import Prepared, encoded
 
 STEMS = ("bass", "drums", "other", "vocals")
 RATE = 8000

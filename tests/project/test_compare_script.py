@@ -17,8 +17,9 @@ import sys
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import musdb, overview, stage
+from asteroid_waveunet.experiment import overview, stage
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
+from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.weights import serialization
 from helpers import trained
 from helpers.paths import RECIPE

@@ -17,7 +17,8 @@ import asteroid_waveunet.experiment
 from asteroid_waveunet import presets
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.cli.main import main
-from asteroid_waveunet.experiment import evaluation, musdb
+from asteroid_waveunet.experiment import evaluation
+from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.weights import serialization
 from helpers import trained
 from helpers.paths import GOLDEN, ROOT

@@ -225,7 +225,7 @@ def test_arguments_out_of_range_are_refused(tmp_path):
 
 
 def test_real_music_sums_to_itself(real_music):
-    from asteroid_waveunet.experiment import musdb
+    from asteroid_waveunet.experiment.data import musdb
 
     track = musdb.tracks(real_music, "test")[0]
     mixture, rate = track_stream.read("mixture")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from asteroid_waveunet.experiment.splits import song_of
+from asteroid_waveunet.experiment.data.splits import song_of
 
 __all__ = ["ERRATA", "notes"]
 

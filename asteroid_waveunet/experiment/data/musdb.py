@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.ffmpeg import find_ffmpeg
+from asteroid_waveunet.experiment.data.ffmpeg import find_ffmpeg
 
 __all__ = ["Extent", "Track", "group_stems", "stems_of", "sum_groups", "tracks"]
 

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asteroid_waveunet.experiment import disk, download, musdb
-from asteroid_waveunet.experiment.licences import DATA
-from asteroid_waveunet.experiment.splits import OFFICIAL_VALIDATION
-from asteroid_waveunet.experiment.unpacking import unpack
+from asteroid_waveunet.experiment import disk
+from asteroid_waveunet.experiment.data import download, musdb
+from asteroid_waveunet.experiment.data.licenses import DATA
+from asteroid_waveunet.experiment.data.splits import OFFICIAL_VALIDATION
+from asteroid_waveunet.experiment.data.unzip import unpack
 
 __all__ = ["CORPORA", "Corpus", "check_obtainable", "check_whole", "is_there", "obtain"]
 

@@ -11,8 +11,9 @@ import torch
 from tqdm import tqdm
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import disk, musdb
-from asteroid_waveunet.experiment.store import Index, Prepared, state
+from asteroid_waveunet.experiment import disk
+from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.data.prepared_store import Index, Prepared, state
 
 __all__ = ["prepare"]
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from asteroid_waveunet.experiment import disk, download
+from asteroid_waveunet.experiment import disk
+from asteroid_waveunet.experiment.data import download
 from helpers.file_server import FileServer, dropped, page, refused, send, stalled, without_length
 from helpers.paths import ROOT
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import errata, estimates, musdb, scoring, splits
+from asteroid_waveunet.experiment import estimates, scoring
+from asteroid_waveunet.experiment.data import errata, musdb, splits
 from asteroid_waveunet.experiment.systems import System
 from helpers.songs import RATE, STEMS, noise
 

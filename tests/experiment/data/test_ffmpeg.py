@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from asteroid_waveunet.experiment.ffmpeg import find_ffmpeg
+from asteroid_waveunet.experiment.data.ffmpeg import find_ffmpeg
 
 
 def test_ffmpeg_is_found_without_the_interpreters_folder_on_the_path():

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import musdb, preparation, splits
+from asteroid_waveunet.experiment.data import musdb, splits
+from asteroid_waveunet.experiment.data.prepare import prepare
 from helpers.songs import RATE, STEMS, noise, write_stem_file
 
 
@@ -156,7 +157,7 @@ def test_real_music_is_found_split_by_song_and_decoded(real_music, tmp_path):
     (tmp_path / "train").mkdir()
     os.symlink(found[0].path, tmp_path / "train" / found[0].path.name)
     sources = ["accompaniment", "vocals"]
-    (prepared,) = preparation.prepare(tmp_path, tmp_path / "out", sources, 22050, 1, progress=False)
+    (prepared,) = prepare(tmp_path, tmp_path / "out", sources, 22050, 1, progress=False)
     settings = json.loads((tmp_path / "out" / "prepared.json").read_text())
     assert settings["tracks"][found[0].name]["length"] == prepared.length
     mixture, rate = found[0].read("mixture")

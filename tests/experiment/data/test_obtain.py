@@ -14,8 +14,9 @@ import zipfile
 import pytest
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import datasets, disk, download, musdb, splits
-from asteroid_waveunet.experiment.datasets import CORPORA, check_obtainable, check_whole, obtain
+from asteroid_waveunet.experiment import disk
+from asteroid_waveunet.experiment.data import download, musdb, obtain, splits
+from asteroid_waveunet.experiment.data.obtain import CORPORA, check_obtainable, check_whole, obtain
 from helpers import corpora
 from helpers.file_server import FileServer, dropped, page, refused
 from helpers.songs import RATE, write_song
@@ -250,7 +251,7 @@ def test_a_downloaded_zip_is_deleted_by_the_run_that_unpacks_it_in_the_end(
     def full(*_):
         raise disk.NoSpace("no space left")
 
-    monkeypatch.setattr(datasets, "unpack", full)
+    monkeypatch.setattr(obtain, "unpack", full)
     with pytest.raises(disk.NoSpace):
         bring(corpus, data)
     assert visible(data) == ["musdb18hq.zip"]
@@ -264,7 +265,7 @@ def test_a_downloaded_zip_is_deleted_by_the_run_that_unpacks_it_in_the_end(
 def test_a_run_that_was_killed_before_it_deleted_the_zip_is_cleared_up_after(
     corpus, data, monkeypatch
 ):
-    monkeypatch.setattr(datasets, "_clear", lambda *_: None)
+    monkeypatch.setattr(obtain, "_clear", lambda *_: None)
     bring(corpus, data)
     assert visible(data) == ["musdb18hq", "musdb18hq.zip"]
     monkeypatch.undo()
@@ -485,4 +486,4 @@ def test_data_sets_are_known_without_ffmpeg(tmp_path):
 
 
 def test_every_corpus_has_its_terms():
-    assert all(datasets.DATA[name].about in corpus.terms for name, corpus in CORPORA.items())
+    assert all(obtain.DATA[name].about in corpus.terms for name, corpus in CORPORA.items())

@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import musdb, preparation
+from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.data import prepare as prepare_module
+from asteroid_waveunet.experiment.data.prepare import _decode, prepare
 from helpers.songs import RATE, STEMS, noise, write_song
 
 NAMES = ["A - one", "B - two", "M.E.R.C. - Half 1.5"]
 
 
 def test_prepared_tracks_are_the_sources_then_the_rest(data, tmp_path):
-    prepared = preparation.prepare(
-        data, tmp_path / "out", ["drums", "vocals"], RATE, 2, progress=False
-    )
+    prepared = prepare(data, tmp_path / "out", ["drums", "vocals"], RATE, 2, progress=False)
     assert [p.name for p in prepared] == [t.name for t in musdb.tracks(data, "train")]
     first = prepared[0].load()
     assert first.shape == (3, 2, RATE) and first.dtype == np.float32
@@ -37,7 +37,7 @@ def test_prepared_tracks_are_the_sources_then_the_rest(data, tmp_path):
 
 def test_prepared_tracks_have_the_rate_and_channels_asked_for(data, tmp_path):
     sources = ["accompaniment", "vocals"]
-    prepared = preparation.prepare(data, tmp_path / "out", sources, 6000, 1, progress=False)
+    prepared = prepare(data, tmp_path / "out", sources, 6000, 1, progress=False)
     assert [(p.load().shape, p.length) for p in prepared] == [
         ((2, 1, n), n) for n in (6000, 12000, 3000)
     ]
@@ -46,7 +46,7 @@ def test_prepared_tracks_have_the_rate_and_channels_asked_for(data, tmp_path):
 @pytest.fixture
 def run(data, tmp_path, monkeypatch):
     """Prepares, by default as it did before; gives the names of the tracks it decoded."""
-    decode = preparation._decode
+    decode = _decode
 
     def run(sources=STEMS, rate=RATE, channels=2, **options) -> list[str]:
         decoded = []
@@ -55,9 +55,9 @@ def run(data, tmp_path, monkeypatch):
             decoded.append(track.name)
             return decode(track, *arguments)
 
-        monkeypatch.setattr(preparation, "_decode", noting)
+        monkeypatch.setattr(prepare_module, "_decode", noting)
         options = {"progress": False, **options}
-        preparation.prepare(data, tmp_path / "out", sources, rate, channels, **options)
+        prepare(data, tmp_path / "out", sources, rate, channels, **options)
         return decoded
 
     return run
@@ -128,17 +128,17 @@ def test_songs_that_are_removed_are_removed_here_too(run, data, tmp_path):
 
 
 def test_of_two_runs_one_decodes_and_the_other_waits(data, tmp_path, monkeypatch):
-    decoded, decode = [], preparation._decode
+    decoded, decode = [], _decode
 
     def slowly(track, *arguments):
         decoded.append(track.name)
         time.sleep(0.05)
         return decode(track, *arguments)
 
-    monkeypatch.setattr(preparation, "_decode", slowly)
+    monkeypatch.setattr(prepare_module, "_decode", slowly)
     arguments = data, tmp_path / "out", STEMS, RATE, 2
     with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(preparation.prepare, *arguments, progress=False) for _ in range(2)]
+        runs = [pool.submit(prepare, *arguments, progress=False) for _ in range(2)]
     assert runs[0].result() == runs[1].result()
     assert decoded == NAMES
 
@@ -146,7 +146,7 @@ def test_of_two_runs_one_decodes_and_the_other_waits(data, tmp_path, monkeypatch
 def test_other_settings_are_never_taken_for_valid(run, tmp_path, monkeypatch):
     """A run that dies at once after the settings changed leaves nothing of the old ones."""
     run()
-    monkeypatch.setattr(preparation, "_check_space", lambda *_: 1 / 0)
+    monkeypatch.setattr(prepare_module, "_check_space", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(rate=4000)
     index = json.loads((tmp_path / "out" / "prepared.json").read_text())
@@ -211,11 +211,11 @@ def test_a_bad_stem_is_named_and_leaves_nothing(data, tmp_path):
     path = data / "train" / "A - one" / "drums.wav"
     audio_io.write(path, bad, RATE)
     with pytest.raises(ValueError, match=r"A - one.drums.wav.*sample 123 of channel 1"):
-        preparation.prepare(data, tmp_path / "out", STEMS, RATE, 2, progress=False)
+        prepare(data, tmp_path / "out", STEMS, RATE, 2, progress=False)
     assert not list(tmp_path.glob("out/*"))
 
 
 def test_more_channels_than_asked_for_are_refused_with_the_tracks_name(data, tmp_path):
     write_song(data / "train" / "A - one", channels=3)
     with pytest.raises(ValueError, match="A - one.*3 channels"):
-        preparation.prepare(data, tmp_path / "out", STEMS, RATE, 2, progress=False)
+        prepare(data, tmp_path / "out", STEMS, RATE, 2, progress=False)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asteroid_waveunet.experiment.store import decoded, encoded
+from asteroid_waveunet.experiment.data.prepared_store import decoded, encoded
 from helpers.songs import write_prepared
 
 PCM = 1 / 32768

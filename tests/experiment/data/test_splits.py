@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asteroid_waveunet.experiment import splits
+from asteroid_waveunet.experiment.data import splits
 from helpers.songs import folder_of
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from asteroid_waveunet.experiment import disk
-from asteroid_waveunet.experiment.unpacking import unpack
+from asteroid_waveunet.experiment.data.unzip import unpack
 
 NOISE = random.Random(0).randbytes(100_000)
 FILES = {"train/A. B. - C/vocals.wav": b"voice" * 99_999, "README": b"read", "train/é.txt": b""}
