@@ -17,9 +17,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import demo_songs
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.data.prepare import prepare
+from asteroid_waveunet.experiment.demo_songs import generate
 from asteroid_waveunet.experiment.sampling import Batches, collated
 from asteroid_waveunet.experiment.segments import Segments
 from asteroid_waveunet.nn.geometry import Lengths
@@ -137,7 +137,7 @@ def loader(args: argparse.Namespace) -> str:
 def wavs(music: str | None, root: Path, most: int) -> str:
     """Training songs as wavs under `root/train`, generated if there are none; what they are."""
     if not music:
-        demo_songs.generate(root, most, 1, seconds=20, sample_rate=CD, progress=False)
+        generate.generate(root, most, 1, seconds=20, sample_rate=CD, progress=False)
         return "generated songs"
     for track in musdb.tracks(music, "train")[:most]:
         samples, rate = track.read_all(track.stems)

@@ -76,12 +76,12 @@ def spread(values: Sequence[float], unit: float = 1.0) -> str:
 
 def songs(folder: str | None, draft: str, most: int) -> tuple[str, list]:
     """What songs these are, and test songs in MUSDB18's layout; generated if there are none."""
-    from asteroid_waveunet.experiment import demo_songs
     from asteroid_waveunet.experiment.data import musdb
+    from asteroid_waveunet.experiment.demo_songs import generate
 
     if folder:
         return "songs of a folder given by --music", musdb.tracks(folder, "test")[:most]
-    demo_songs.generate(draft, 1, 4, seconds=20, sample_rate=44100, progress=False)
+    generate.generate(draft, 1, 4, seconds=20, sample_rate=44100, progress=False)
     return "generated songs", musdb.tracks(draft, "test")[:most]
 
 

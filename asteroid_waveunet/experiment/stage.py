@@ -193,9 +193,9 @@ def obtain(
     roots = places.roots(data)
     for name, root in zip((data.dataset, *data.extra), roots, strict=True):
         if name == "demo":
-            from asteroid_waveunet.experiment import demo_songs
+            from asteroid_waveunet.experiment.demo_songs import generate
 
-            demo_songs.generate(
+            generate.generate(
                 root,
                 data.demo_train_songs,
                 data.demo_test_songs,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asteroid_waveunet.experiment.synthesis import (
+from asteroid_waveunet.experiment.demo_songs.synthesis import (
     DRUM_KIT,
     Instrument,
     Keys,

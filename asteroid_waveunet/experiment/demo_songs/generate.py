@@ -19,8 +19,8 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from asteroid_waveunet.experiment.composition import compose, total
-from asteroid_waveunet.experiment.synthesis import Signal
+from asteroid_waveunet.experiment.demo_songs.composition import compose, total
+from asteroid_waveunet.experiment.demo_songs.synthesis import Signal
 
 __all__ = ["generate"]
 
