@@ -1,0 +1,1 @@
+"""Segments of tracks for training."""
