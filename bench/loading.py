@@ -20,8 +20,8 @@ from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.demo_songs import generate
-from asteroid_waveunet.experiment.sampling import Batches, collated
-from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.segments.batch_sampler import Batches, collated
+from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.nn.geometry import Lengths
 
 CD = 44100

@@ -31,9 +31,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from asteroid_waveunet import WaveUNet, presets
 from asteroid_waveunet.experiment import training
 from asteroid_waveunet.experiment.data.prepare import prepare
-from asteroid_waveunet.experiment.device_store import DeviceSegments
-from asteroid_waveunet.experiment.sampling import Batches
-from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.segments.batch_sampler import Batches
+from asteroid_waveunet.experiment.segments.dataset import Segments
+from asteroid_waveunet.experiment.segments.gpu_dataset import DeviceSegments
 from asteroid_waveunet.nn.wave_unet_blocks import LEAKY_SLOPE, DownBlock
 
 PACKAGES = (

@@ -17,7 +17,7 @@ from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import media, monitoring, strips
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.data.prepare import prepare
-from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.training import fit
 from asteroid_waveunet.weights import safe_load
 from helpers.models import drawn, tiny

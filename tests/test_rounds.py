@@ -11,7 +11,7 @@ import torch
 from asteroid_waveunet.experiment import rounds as rounds_of
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.rounds import Rounds
-from asteroid_waveunet.experiment.sampling import Batches
+from asteroid_waveunet.experiment.segments.batch_sampler import Batches
 from helpers.endless import Songs, train
 from helpers.models import tiny
 

@@ -17,7 +17,7 @@ from asteroid_waveunet import WaveUNet
 from asteroid_waveunet.experiment import training
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.objectives import LOSSES, SCHEDULES
-from asteroid_waveunet.experiment.sampling import Batches, Reshuffled
+from asteroid_waveunet.experiment.segments.batch_sampler import Batches, Reshuffled
 from asteroid_waveunet.weights import safe_load
 from helpers.endless import Songs, tracks, train
 from helpers.models import assert_same_model, tiny

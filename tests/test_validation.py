@@ -7,8 +7,8 @@ import torch
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.evaluation import window_sdr
-from asteroid_waveunet.experiment.sampling import collated
-from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.segments.batch_sampler import collated
+from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.training import fit
 from asteroid_waveunet.experiment.validation import ValidationSDR
 from helpers.models import drawn, tiny

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from asteroid_waveunet.experiment import ranks
-from asteroid_waveunet.experiment.sampling import Batches
+from asteroid_waveunet.experiment.segments.batch_sampler import Batches
 from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["FiniteLoss"]

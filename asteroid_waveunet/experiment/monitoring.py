@@ -25,7 +25,7 @@ from asteroid_waveunet.experiment.averaging import Averaging
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.excerpts import Excerpt
-from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.models.base import SourceModel, evaluating
 from asteroid_waveunet.separation.separate import torch_separate
 

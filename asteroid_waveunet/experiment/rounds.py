@@ -12,7 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from asteroid_waveunet.experiment import checkpoints
 from asteroid_waveunet.experiment.averaging import Averaging
 from asteroid_waveunet.experiment.configuration import Training
-from asteroid_waveunet.experiment.sampling import Batches
+from asteroid_waveunet.experiment.segments.batch_sampler import Batches
 
 __all__ = ["Rounds"]
 

@@ -25,8 +25,8 @@ from asteroid_waveunet.experiment.failures import FiniteLoss
 from asteroid_waveunet.experiment.interruption import Requests, ignore
 from asteroid_waveunet.experiment.objectives import LOSSES, make_schedule
 from asteroid_waveunet.experiment.rounds import Rounds
-from asteroid_waveunet.experiment.sampling import Batches, collated, dealt, endless
-from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.segments.batch_sampler import Batches, collated, dealt, endless
+from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.validation import ValidationSDR
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from asteroid_waveunet.experiment import ranks
 from asteroid_waveunet.experiment.evaluation import as_array, window_sdr
-from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.segments.dataset import Segments
 
 __all__ = ["ValidationSDR"]
 

@@ -5,7 +5,8 @@ import interrupted  # noqa: F401  # isort: skip
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from asteroid_waveunet.experiment import device_store, segments, stage, training
+from asteroid_waveunet.experiment import stage, training
+from asteroid_waveunet.experiment.segments import dataset, gpu_dataset
 
 say = rank_zero_only(print)  # several processes train where there are several devices
 
@@ -32,7 +33,7 @@ def main(configuration, places):
 
 
 # By the setting `store`: where training segments are cut.
-STORES = {"memory": segments.Segments, "gpu": device_store.DeviceSegments}
+STORES = {"memory": dataset.Segments, "gpu": gpu_dataset.DeviceSegments}
 
 
 def make_segments(configuration, places, model):
@@ -51,7 +52,7 @@ def make_segments(configuration, places, model):
         settings.augmentation,
         remix=settings.remix,
     )
-    return train_set, segments.Segments(valid_tracks, lengths, left, random=False)
+    return train_set, dataset.Segments(valid_tracks, lengths, left, random=False)
 
 
 if __name__ == "__main__":

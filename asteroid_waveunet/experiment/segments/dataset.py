@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from asteroid_waveunet.experiment.augmentation import Amounts
-from asteroid_waveunet.experiment.cutting import Cutter
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
-from asteroid_waveunet.experiment.drawing import Drawing, Plan
+from asteroid_waveunet.experiment.segments.augmentation import Amounts
+from asteroid_waveunet.experiment.segments.mixing import Cutter
+from asteroid_waveunet.experiment.segments.random_plans import Drawing, Plan
 
 __all__ = ["Batched", "Segments"]
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.disk import gigabytes
-from asteroid_waveunet.experiment.drawing import Drawing, Plan
-from asteroid_waveunet.experiment.segments import Batched, Lengths, check
+from asteroid_waveunet.experiment.segments.dataset import Batched, Lengths, check
+from asteroid_waveunet.experiment.segments.random_plans import Drawing, Plan
 
 __all__ = ["DeviceSegments"]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from asteroid_waveunet.experiment.drawing import Plan
-from asteroid_waveunet.experiment.stretching import stretch
+from asteroid_waveunet.experiment.segments.random_plans import Plan
+from asteroid_waveunet.experiment.segments.stretching import stretch
 
 __all__ = ["Cutter", "crop"]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asteroid_waveunet.experiment.augmentation import AUGMENTATIONS, Amounts, checked
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
+from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS, Amounts, checked
 
 __all__ = ["Drawing", "Plan"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asteroid_waveunet.experiment.augmentation import AUGMENTATIONS, Amounts, checked
+from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS, Amounts, checked
 
 
 def drawn(*names: str, n: int = 2000, groups: int = 3) -> Amounts:

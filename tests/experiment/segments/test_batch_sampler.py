@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asteroid_waveunet.experiment.sampling import Batches, Reshuffled, collated, dealt
+from asteroid_waveunet.experiment.segments.batch_sampler import Batches, Reshuffled, collated, dealt
 
 
 def epochs(batches: Batches, first: int, last: int) -> list[list[int]]:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import device_store
-from asteroid_waveunet.experiment.device_store import DeviceSegments
-from asteroid_waveunet.experiment.sampling import Batches, collated
-from asteroid_waveunet.experiment.segments import Segments
+from asteroid_waveunet.experiment.segments import gpu_dataset
+from asteroid_waveunet.experiment.segments.batch_sampler import Batches, collated
+from asteroid_waveunet.experiment.segments.dataset import Segments
+from asteroid_waveunet.experiment.segments.gpu_dataset import DeviceSegments
 from asteroid_waveunet.nn.geometry import Lengths
 from helpers.songs import write_prepared
 
@@ -49,7 +49,7 @@ def test_a_loader_takes_its_batches_as_they_are(tmp_path):
 
 def test_tracks_that_do_not_fit_are_refused_with_what_they_take(tmp_path, monkeypatch):
     held = DeviceSegments(noise(tmp_path), LENGTHS, LEFT, 8, device="cpu")
-    monkeypatch.setattr(device_store, "free_memory", lambda device: 10)
+    monkeypatch.setattr(gpu_dataset, "free_memory", lambda device: 10)
     with pytest.raises(ValueError, match=r"take 0.0 MB and cpu has 0.0 MB free. Set store: mem"):
         held[0]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asteroid_waveunet.experiment.augmentation import Amounts
-from asteroid_waveunet.experiment.cutting import Cutter
-from asteroid_waveunet.experiment.drawing import Plan
+from asteroid_waveunet.experiment.segments.augmentation import Amounts
+from asteroid_waveunet.experiment.segments.mixing import Cutter
+from asteroid_waveunet.experiment.segments.random_plans import Plan
 
 LEFT, INPUT, OUTPUT = 4000, 16000, 3000
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asteroid_waveunet.experiment.augmentation import AUGMENTATIONS
-from asteroid_waveunet.experiment.drawing import Drawing
+from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS
+from asteroid_waveunet.experiment.segments.random_plans import Drawing
 from helpers.songs import write_prepared
 
 
