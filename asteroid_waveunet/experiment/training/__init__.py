@@ -1,0 +1,1 @@
+"""Training with Asteroid's System on Lightning."""
