@@ -29,11 +29,11 @@ from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from asteroid_waveunet import WaveUNet, presets
-from asteroid_waveunet.experiment import training
 from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.segments.batch_sampler import Batches
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.segments.gpu_dataset import DeviceSegments
+from asteroid_waveunet.experiment.training.fit import make_loader
 from asteroid_waveunet.nn.wave_unet_blocks import LEAKY_SLOPE, DownBlock
 
 PACKAGES = (
@@ -234,7 +234,7 @@ def endless(dataset: Dataset, args: argparse.Namespace) -> Iterator:
     """Batches as the recipe loads them."""
     workers = 0 if isinstance(dataset, DeviceSegments) else args.workers
     batches = Batches(10**6, args.batch_size)
-    return iter(training.make_loader(dataset, workers, batch_sampler=batches))
+    return iter(make_loader(dataset, workers, batch_sampler=batches))
 
 
 def timed(step: Callable[[], object], args: argparse.Namespace) -> float:

@@ -15,7 +15,7 @@ from asteroid_waveunet.experiment.assessment import Assessment
 from asteroid_waveunet.experiment.configuration import Configuration
 from asteroid_waveunet.experiment.data.licenses import Terms
 from asteroid_waveunet.experiment.evaluation import protocol_name
-from asteroid_waveunet.experiment.objectives import WITHOUT_LEVEL
+from asteroid_waveunet.experiment.training.objectives import WITHOUT_LEVEL
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.models.wave_unet import WaveUNet
 

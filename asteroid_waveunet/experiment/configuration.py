@@ -21,9 +21,9 @@ from typing import Any
 
 import yaml
 
-from asteroid_waveunet.experiment.loggers import LOGGERS
-from asteroid_waveunet.experiment.objectives import LOSSES, SCHEDULES
 from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS
+from asteroid_waveunet.experiment.training.loggers import LOGGERS
+from asteroid_waveunet.experiment.training.objectives import LOSSES, SCHEDULES
 from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.models import presets
 from asteroid_waveunet.models.base import SourceModel

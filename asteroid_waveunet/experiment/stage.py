@@ -17,7 +17,7 @@ from asteroid_waveunet.experiment.configuration import Configuration, Data, load
 from asteroid_waveunet.experiment.data import errata, musdb, obtain, splits
 from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
-from asteroid_waveunet.experiment.interruption import Interrupted
+from asteroid_waveunet.experiment.training.signals import Interrupted
 from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.models.base import SourceModel
 

@@ -17,8 +17,8 @@ from configure import refuse_changes, settle
 from asteroid_waveunet.experiment import costs, overview
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
 from asteroid_waveunet.experiment.data import musdb
-from asteroid_waveunet.experiment.interruption import Interrupted
 from asteroid_waveunet.experiment.stage import Places, check_data, plainly
+from asteroid_waveunet.experiment.training.signals import Interrupted
 from asteroid_waveunet.file_utils import replacing
 
 CONFIGURATIONS = Path(__file__).with_name("conf")

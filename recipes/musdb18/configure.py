@@ -5,10 +5,10 @@ import interrupted  # noqa: F401  # isort: skip
 import os
 from pathlib import Path
 
-from asteroid_waveunet.experiment import loggers
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
 from asteroid_waveunet.experiment.data import obtain
 from asteroid_waveunet.experiment.stage import Places, check_data, plainly
+from asteroid_waveunet.experiment.training import loggers
 
 # What may change between two runs of one experiment without making it another one.
 CHANGEABLE = {

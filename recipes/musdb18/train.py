@@ -5,8 +5,9 @@ import interrupted  # noqa: F401  # isort: skip
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from asteroid_waveunet.experiment import stage, training
+from asteroid_waveunet.experiment import stage
 from asteroid_waveunet.experiment.segments import dataset, gpu_dataset
+from asteroid_waveunet.experiment.training.fit import fit
 
 say = rank_zero_only(print)  # several processes train where there are several devices
 
@@ -20,7 +21,7 @@ def main(configuration, places):
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     model = configuration.make_model()
     train_set, valid_set = make_segments(configuration, places, model)
-    training.fit(
+    fit(
         model,
         train_set,
         valid_set,

@@ -16,7 +16,7 @@ import torch
 from asteroid_waveunet.experiment import stage
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.segments.dataset import Segments
-from asteroid_waveunet.experiment.training import fit
+from asteroid_waveunet.experiment.training.fit import fit
 from helpers.models import tiny
 from helpers.songs import write_prepared
 

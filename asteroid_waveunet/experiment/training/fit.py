@@ -18,16 +18,17 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from asteroid_waveunet.experiment import checkpoints, loggers, monitoring, ranks
-from asteroid_waveunet.experiment.checkpoints import Checkpoints, WholeFiles
 from asteroid_waveunet.experiment.configuration import PRECISIONS, Training
-from asteroid_waveunet.experiment.failures import FiniteLoss
-from asteroid_waveunet.experiment.interruption import Requests, ignore
-from asteroid_waveunet.experiment.objectives import LOSSES, make_schedule
-from asteroid_waveunet.experiment.rounds import Rounds
 from asteroid_waveunet.experiment.segments.batch_sampler import Batches, collated, dealt, endless
 from asteroid_waveunet.experiment.segments.dataset import Segments
-from asteroid_waveunet.experiment.validation import ValidationSDR
+from asteroid_waveunet.experiment.training import distributed, loggers
+from asteroid_waveunet.experiment.training.callbacks import audio_logging, checkpointing
+from asteroid_waveunet.experiment.training.callbacks.checkpointing import Checkpoints, WholeFiles
+from asteroid_waveunet.experiment.training.callbacks.early_stopping import Rounds
+from asteroid_waveunet.experiment.training.callbacks.finite_loss import FiniteLoss
+from asteroid_waveunet.experiment.training.callbacks.validation_sdr import ValidationSDR
+from asteroid_waveunet.experiment.training.objectives import LOSSES, make_schedule
+from asteroid_waveunet.experiment.training.signals import Requests, ignore
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 
@@ -56,7 +57,7 @@ class WaveUNetSystem(System):
 
     def training_step(self, batch: Any, batch_nb: int) -> Tensor:
         loss = self.common_step(batch, batch_nb, train=True)
-        self.log("loss", loss, logger=True, sync_dist=ranks.together())
+        self.log("loss", loss, logger=True, sync_dist=distributed.together())
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -71,7 +72,7 @@ class WaveUNetSystem(System):
         self._total[1] += n_segments
 
     def on_validation_epoch_end(self) -> None:
-        total, n_segments = ranks.summed(self._total)
+        total, n_segments = distributed.summed(self._total)
         self.log("val_loss", total / n_segments, prog_bar=True)
         super().on_validation_epoch_end()
         if self.validation is not None:
@@ -122,7 +123,7 @@ def fit(
     exp_dir = Path(exp_dir)
     last = exp_dir / "checkpoints" / "last.ckpt"
     batches = epoch_of(len(train_set), settings)  # type: ignore[arg-type]
-    steps_done, epochs_begun = checkpoints.place(last)
+    steps_done, epochs_begun = checkpointing.place(last)
     rounds = Rounds(batches, settings, last.with_name("best.ckpt"))
     losses = FiniteLoss(exp_dir, batches, settings.seed)
     files = WholeFiles()
@@ -136,7 +137,7 @@ def fit(
         max(settings.max_epochs, epochs_begun),
         [
             # The averages come first: what validates and saves after them finds them in place.
-            *monitoring.callbacks(settings, exp_dir, batches.steps, valid_set),
+            *audio_logging.callbacks(settings, exp_dir, batches.steps, valid_set),
             losses,
             rounds,
             keeper,
@@ -338,7 +339,7 @@ def keep_best(model: SourceModel, rounds: Rounds, exp_dir: Path, write: bool) ->
         ValueError: if no epoch had a finite validation loss.
     """
     if rounds.best is None:
-        raise ValueError(checkpoints.DIVERGED)
+        raise ValueError(checkpointing.DIVERGED)
     model = model.cpu()
     serialization.fill(model, serialization.read(rounds.best_checkpoint)["state_dict"])
     if write:

@@ -87,7 +87,7 @@ def _write_id(file: Path) -> None:
 
 def _csv(logs: Path, step: int) -> Logger:
     """`logs/csv/metrics.csv`, which the report reads."""
-    from asteroid_waveunet.experiment.curves import Curves
+    from asteroid_waveunet.experiment.training.curves import Curves
 
     return Curves(logs, step)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asteroid_waveunet.experiment.curves import Curves
+from asteroid_waveunet.experiment.training.curves import Curves
 
 
 def log(folder, steps, first=0, name="loss"):

@@ -6,13 +6,13 @@ import os
 
 from torch import distributed
 
-from asteroid_waveunet.experiment import ranks
+from asteroid_waveunet.experiment.training import distributed
 
 
 def test_alone_everything_stays_as_it_is():
-    assert ranks.highest(-1, 2) == [-1, 2]
-    assert ranks.summed([1.5, 2.0]) == [1.5, 2.0]
-    assert ranks.gathered(["a", 2]) == ["a", 2]
+    assert distributed.highest(-1, 2) == [-1, 2]
+    assert distributed.summed([1.5, 2.0]) == [1.5, 2.0]
+    assert distributed.gathered(["a", 2]) == ["a", 2]
 
 
 def test_together_they_agree(tmp_path):
@@ -27,9 +27,9 @@ def test_together_they_agree(tmp_path):
             store = f"file://{tmp_path}/meeting"
             distributed.init_process_group("gloo", store, rank=rank, world_size=2)
             found = (
-                ranks.highest(3 * rank - 1, -rank),
-                ranks.summed([rank + 0.1, 10.0]),
-                ranks.gathered([f"of {rank}"] * (2 - rank)),
+                distributed.highest(3 * rank - 1, -rank),
+                distributed.summed([rank + 0.1, 10.0]),
+                distributed.gathered([f"of {rank}"] * (2 - rank)),
             )
             (tmp_path / str(rank)).write_text(repr(found))
         finally:

@@ -14,10 +14,17 @@ import pytest
 import torch
 
 from asteroid_waveunet import WaveUNet
-from asteroid_waveunet.experiment import training
 from asteroid_waveunet.experiment.configuration import Training
-from asteroid_waveunet.experiment.objectives import LOSSES, SCHEDULES
 from asteroid_waveunet.experiment.segments.batch_sampler import Batches, Reshuffled
+from asteroid_waveunet.experiment.training.fit import (
+    MisconfigurationException,
+    WaveUNetSystem,
+    _arithmetic,
+    make_system,
+    own_share,
+    pl,
+)
+from asteroid_waveunet.experiment.training.objectives import LOSSES, SCHEDULES
 from asteroid_waveunet.weights import safe_load
 from helpers.endless import Songs, tracks, train
 from helpers.models import assert_same_model, tiny
@@ -185,7 +192,7 @@ def test_with_fewer_epochs_than_were_begun_it_ends_with_its_best(tmp_path):
 def test_torchs_arithmetic_is_afterwards_as_before(tmp_path):
     kinds = torch.backends.cudnn, torch.backends.cuda.matmul
     before = [kind.allow_tf32 for kind in kinds]
-    with training._arithmetic(Training(tf32=not before[0])):
+    with _arithmetic(Training(tf32=not before[0])):
         assert [kind.allow_tf32 for kind in kinds] == [not before[0]] * 2
     assert [kind.allow_tf32 for kind in kinds] == before
 
@@ -252,9 +259,9 @@ def test_a_network_that_cannot_be_compiled_says_what_to_do(tmp_path, monkeypatch
 
 def test_more_devices_than_there_are_is_said(tmp_path, monkeypatch):
     def refuse(**settings):
-        raise training.MisconfigurationException("You requested 4 GPUs, there is 1")
+        raise MisconfigurationException("You requested 4 GPUs, there is 1")
 
-    monkeypatch.setattr(training.pl, "Trainer", refuse)
+    monkeypatch.setattr(pl, "Trainer", refuse)
     with pytest.raises(ValueError, match="cannot train so: You requested 4 GPUs"):
         train(tmp_path, devices=4, batch_size=1)
 
@@ -302,7 +309,7 @@ def test_any_finite_set_can_be_trained_on(tmp_path):
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])
 def test_every_validation_track_is_with_one_process_and_in_order(tmp_path, ranks):
     valid_set = tracks(tmp_path)
-    shares = [training.own_share(valid_set, Batches(1, 1, ranks, rank)) for rank in range(ranks)]
+    shares = [own_share(valid_set, Batches(1, 1, ranks, rank)) for rank in range(ranks)]
     assert sorted(index for share in shares for index in share) == list(range(len(valid_set)))
     homes = [{valid_set.place(index)[0] for index in share} for share in shares]
     assert sum(map(len, homes)) == 4, "no track is in two"
@@ -314,7 +321,7 @@ def test_a_process_without_tracks_counts_for_nothing(tmp_path):
     """It validates a segment all the same, to be with the others when they meet."""
     model, valid_set = tiny(), tracks(tmp_path)
     batches = Batches(1, 2, ranks=5, rank=4)
-    system = training.make_system(
+    system = make_system(
         model, Songs(model, 2), valid_set, Training(num_workers=0), batches, {}, False
     )
     assert system.spare and len(system.val_loader) == 1
@@ -328,13 +335,13 @@ def test_a_process_without_tracks_counts_for_nothing(tmp_path):
 def test_a_model_that_was_loaded_trains_in_training_mode(tmp_path, monkeypatch):
     """Only then its estimates are not clipped."""
     modes = []
-    step = training.WaveUNetSystem.training_step
+    step = WaveUNetSystem.training_step
 
     def noting(system, *arguments):
         modes.append(system.model.training)
         return step(system, *arguments)
 
-    monkeypatch.setattr(training.WaveUNetSystem, "training_step", noting)
+    monkeypatch.setattr(WaveUNetSystem, "training_step", noting)
     assert not tiny().training
     train(tmp_path, max_epochs=2)
     assert modes == [True] * 8

@@ -9,7 +9,7 @@ import sys
 import pytest
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
-from asteroid_waveunet.experiment import loggers
+from asteroid_waveunet.experiment.training import loggers
 
 
 def kinds(found):

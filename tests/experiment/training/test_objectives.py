@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from asteroid_waveunet.experiment.objectives import LOSSES, SCHEDULES, make_schedule
+from asteroid_waveunet.experiment.training.objectives import LOSSES, SCHEDULES, make_schedule
 
 SHAPES = {"mono": (2, 3, 900), "stereo": (2, 3, 2, 900)}
 

@@ -7,19 +7,20 @@ from contextlib import nullcontext
 
 import pytest
 
-from asteroid_waveunet.experiment import interruption, stage
-from asteroid_waveunet.experiment.interruption import Interrupted, Requests, requeue
+from asteroid_waveunet.experiment import stage
+from asteroid_waveunet.experiment.training import signals
+from asteroid_waveunet.experiment.training.signals import Interrupted, Requests, requeue
 
 
 @pytest.fixture
 def handlers():
-    before = {number: signal.getsignal(number) for number in interruption.ASKING}
+    before = {number: signal.getsignal(number) for number in signals.ASKING}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", interruption.ASKING)
+@pytest.mark.parametrize("number", signals.ASKING)
 def test_a_signal_is_noted_and_a_second_ctrl_c_obeyed(handlers, number):
     requests = Requests()
     requests.listen()

@@ -20,12 +20,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from asteroid_waveunet.experiment import excerpts, media, progress, strips
-from asteroid_waveunet.experiment.averaging import Averaging
+from asteroid_waveunet.experiment import excerpts, strips
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.excerpts import Excerpt
 from asteroid_waveunet.experiment.segments.dataset import Segments
+from asteroid_waveunet.experiment.training import media
+from asteroid_waveunet.experiment.training.callbacks import progress
+from asteroid_waveunet.experiment.training.callbacks.ema import Averaging
 from asteroid_waveunet.models.base import SourceModel, evaluating
 from asteroid_waveunet.separation.separate import torch_separate
 

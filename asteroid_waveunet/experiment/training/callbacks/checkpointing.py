@@ -17,14 +17,15 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from asteroid_waveunet.experiment import disk, ranks
-from asteroid_waveunet.experiment.interruption import Interrupted, Requests, requeue
+from asteroid_waveunet.experiment import disk
+from asteroid_waveunet.experiment.training import distributed
+from asteroid_waveunet.experiment.training.signals import Interrupted, Requests, requeue
 from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.weights import safe_load
 
 if TYPE_CHECKING:
-    from asteroid_waveunet.experiment.failures import FiniteLoss
-    from asteroid_waveunet.experiment.rounds import Rounds
+    from asteroid_waveunet.experiment.training.callbacks.early_stopping import Rounds
+    from asteroid_waveunet.experiment.training.callbacks.finite_loss import FiniteLoss
 
 __all__ = ["Checkpoints", "WholeFiles", "place", "read"]
 
@@ -157,7 +158,7 @@ class Checkpoints(Checkpoint):
             return
         due = time.monotonic() - self._written >= 60 * self.minutes
         request = self.requests.received or -int(not due)
-        failed, wanted = ranks.highest(int(self.losses.failed), request)
+        failed, wanted = distributed.highest(int(self.losses.failed), request)
         if failed:
             self.losses.end()
         if wanted >= 0:
@@ -167,14 +168,14 @@ class Checkpoints(Checkpoint):
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         # Several processes have different numbers of batches, and agree at the end.
-        if self.requests.received and not ranks.together():
+        if self.requests.received and not distributed.together():
             self._end(trainer, self.requests.received, "this validation begins again")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._save(trainer)
         if self.rounds.improved:
             self._keep_as_best(trainer)
-        (wanted,) = ranks.highest(self.requests.received)
+        (wanted,) = distributed.highest(self.requests.received)
         if wanted:
             self._end(trainer, wanted, f"training is saved after step {trainer.global_step}")
 
@@ -183,7 +184,7 @@ class Checkpoints(Checkpoint):
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(self.last, weights_only=False)
-        (failed,) = ranks.highest(int(self.files.failure is not None))
+        (failed,) = distributed.highest(int(self.files.failure is not None))
         if failed:
             raise self.files.failure or OSError(f"{self.last} cannot be written; see there.")
         self._written = time.monotonic()

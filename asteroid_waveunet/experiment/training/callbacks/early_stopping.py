@@ -9,10 +9,10 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
-from asteroid_waveunet.experiment import checkpoints
-from asteroid_waveunet.experiment.averaging import Averaging
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.segments.batch_sampler import Batches
+from asteroid_waveunet.experiment.training.callbacks import checkpointing
+from asteroid_waveunet.experiment.training.callbacks.ema import Averaging
 
 __all__ = ["Rounds"]
 
@@ -82,8 +82,8 @@ class Rounds(pl.Callback):
     def _fine_tune(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Back to the best weights, and on from there with larger batches and smaller steps."""
         if self.best is None:
-            raise ValueError(checkpoints.DIVERGED)
-        best = checkpoints.read(self.best_checkpoint)
+            raise ValueError(checkpointing.DIVERGED)
+        best = checkpointing.read(self.best_checkpoint)
         pl_module.load_state_dict(best["state_dict"])
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Averaging):

@@ -11,8 +11,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from asteroid_waveunet.experiment import ranks
 from asteroid_waveunet.experiment.segments.batch_sampler import Batches
+from asteroid_waveunet.experiment.training import distributed
 from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["FiniteLoss"]
@@ -77,7 +77,7 @@ class FiniteLoss(pl.Callback):
         """
         while self._pending:
             self._look()
-        (failed,) = ranks.highest(int(self.failed))
+        (failed,) = distributed.highest(int(self.failed))
         if failed:
             self.end()
 

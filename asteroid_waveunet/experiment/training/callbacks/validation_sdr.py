@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from asteroid_waveunet.experiment import ranks
 from asteroid_waveunet.experiment.evaluation import as_array, window_sdr
 from asteroid_waveunet.experiment.segments.dataset import Segments
+from asteroid_waveunet.experiment.training import distributed
 
 __all__ = ["ValidationSDR"]
 
@@ -64,6 +64,6 @@ class ValidationSDR:
     def medians(self) -> np.ndarray:
         """`(n_src,)` in dB, NaN where no window has a score."""
         n_src = self.segments.tracks[0].n_src
-        found = np.concatenate([np.empty((n_src, 0)), *ranks.gathered(self._found)], axis=1)
+        found = np.concatenate([np.empty((n_src, 0)), *distributed.gathered(self._found)], axis=1)
         scored = [sdr[~np.isnan(sdr)] for sdr in found]
         return np.array([np.median(sdr) if len(sdr) else np.nan for sdr in scored])

@@ -14,11 +14,13 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import media, monitoring, strips
+from asteroid_waveunet.experiment import strips
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.segments.dataset import Segments
-from asteroid_waveunet.experiment.training import fit
+from asteroid_waveunet.experiment.training import media
+from asteroid_waveunet.experiment.training.callbacks import audio_logging
+from asteroid_waveunet.experiment.training.fit import fit
 from asteroid_waveunet.weights import safe_load
 from helpers.models import drawn, tiny
 from helpers.songs import STEMS
@@ -62,28 +64,28 @@ def segments_of(tmp_path, model, **arguments):
 
 
 def test_the_passage_is_one_where_all_sources_play(model, valid_set):
-    passage = monitoring.choose(valid_set, model, seconds=0.5)
+    passage = audio_logging.choose(valid_set, model, seconds=0.5)
     piece = passage.piece
     assert (piece.track, piece.start, piece.seconds) == ("B", 1.5, 0.5)
     assert list(piece.references) == list(STEMS)
     assert all(np.abs(x).max() > 0.1 for x in piece.references.values())
     np.testing.assert_allclose(piece.mixture, sum(piece.references.values()), atol=1e-4)
-    again = monitoring.choose(valid_set, model, seconds=0.5)
+    again = audio_logging.choose(valid_set, model, seconds=0.5)
     assert torch.equal(again.mixture, passage.mixture) and again.piece.start == piece.start
 
 
 def test_without_a_track_of_all_sources_it_is_of_the_first_track(tmp_path, model):
     for name in "CD":
         write_song(tmp_path / "songs" / "train" / name, [(0, 3), (0, 3), (0, 3), (0, 0)])
-    passage = monitoring.choose(segments_of(tmp_path, model), model, seconds=60)
+    passage = audio_logging.choose(segments_of(tmp_path, model), model, seconds=60)
     assert (passage.piece.track, passage.piece.seconds) == ("C", 3.0)
 
 
 def test_the_estimates_are_those_of_the_whole_track(model, valid_set):
     """With the track's own context around the passage, not with silence."""
     drawn(model)
-    passage = monitoring.choose(valid_set, model, seconds=0.5)
-    whole = monitoring.choose(valid_set, model, seconds=60)
+    passage = audio_logging.choose(valid_set, model, seconds=0.5)
+    whole = audio_logging.choose(valid_set, model, seconds=60)
     piece = passage.separated(model)
     expected = whole.separated(model)
     start = round(piece.start * RATE)
@@ -98,7 +100,7 @@ def test_listening_leaves_the_model_and_the_dice_as_they_are(model, valid_set, t
     model.train(training)
     weights = {name: x.clone() for name, x in model.state_dict().items()}
     before = torch.get_rng_state(), random.getstate()
-    piece = monitoring.choose(valid_set, model, seconds=0.5).separated(model)
+    piece = audio_logging.choose(valid_set, model, seconds=0.5).separated(model)
     strips.comparison(piece)
     assert model.training == training
     assert all(p.grad is None for p in model.parameters())
@@ -109,7 +111,7 @@ def test_listening_leaves_the_model_and_the_dice_as_they_are(model, valid_set, t
 
 def test_a_model_that_has_diverged_is_heard_as_silence(model, valid_set):
     torch.nn.init.constant_(next(model.parameters()), float("nan"))
-    piece = monitoring.choose(valid_set, model, seconds=0.5).separated(model)
+    piece = audio_logging.choose(valid_set, model, seconds=0.5).separated(model)
     assert all((x == 0).all() for x in piece.estimates.values())
     assert strips.comparison(piece).dtype == np.uint8
 
@@ -144,7 +146,7 @@ def test_the_events_hold_the_passage_its_sources_and_the_estimates(tmp_path, mod
     assert steps["passage/bass/estimate"] == [1, 5], "the last of the first epoch and of the third"
     assert [event.step for event in found.Images("passage/picture")] == [1, 5]
 
-    piece = monitoring.choose(valid_set, model).piece
+    piece = audio_logging.choose(valid_set, model).piece
     (event,) = found.Audio("passage/mixture")
     assert (event.sample_rate, event.content_type) == (RATE, "audio/wav")
     samples, rate = soundfile.read(io.BytesIO(event.encoded_audio_string), always_2d=True)
@@ -178,7 +180,7 @@ def test_training_is_the_same_to_the_bit_with_and_without(tmp_path, model, valid
 
 
 def test_loggers_of_numbers_alone_get_no_media(tmp_path, model, valid_set, monkeypatch):
-    monkeypatch.setattr(monitoring, "choose", None)
+    monkeypatch.setattr(audio_logging, "choose", None)
     exp_dir = trained(tmp_path, model, valid_set, logger=["csv"])
     assert [path.name for path in (exp_dir / "logs").iterdir()] == ["csv"]
 
@@ -195,7 +197,7 @@ def test_wandb_gets_the_same_sounds_and_picture(tmp_path, model, valid_set, monk
             lambda self, *given, name=name, **more: calls.append((name, given, more)),
         )
     (shown,) = media.of([WandbLogger.__new__(WandbLogger)])
-    piece = monitoring.choose(valid_set, model, seconds=0.5).piece
+    piece = audio_logging.choose(valid_set, model, seconds=0.5).piece
     shown.add_sound("passage/mixture", piece.mixture, RATE, 7)
     shown.add_picture("passage/picture", strips.comparison(piece), 7)
     (_, (tag, sounds, step), more), (_, (other_tag, pictures, _), _) = calls

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import checkpoints
-from asteroid_waveunet.experiment.interruption import Interrupted
+from asteroid_waveunet.experiment.training.callbacks import checkpointing
+from asteroid_waveunet.experiment.training.signals import Interrupted
 from helpers.endless import train
 from helpers.paths import HELPERS, ROOT, TESTS
 
@@ -163,15 +163,15 @@ def test_a_file_system_without_links_has_a_best_one_too(tmp_path, monkeypatch):
 
 def test_within_an_epoch_there_is_one_when_it_is_time(tmp_path, monkeypatch):
     clock = iter(range(0, 10**6, 50))
-    monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(checkpointing, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     saved = []
-    save = checkpoints.WholeFiles.save_checkpoint
+    save = checkpointing.WholeFiles.save_checkpoint
 
     def noting(plugin, checkpoint, *args, **kwargs):
         saved.append(checkpoint["global_step"])
         save(plugin, checkpoint, *args, **kwargs)
 
-    monkeypatch.setattr(checkpoints.WholeFiles, "save_checkpoint", noting)
+    monkeypatch.setattr(checkpointing.WholeFiles, "save_checkpoint", noting)
     train(tmp_path, checkpoint_minutes=2.0, max_epochs=2)
     assert saved == [3, 4, 7, 8]  # the third look at the clock finds more than 120 s, and epochs
 
@@ -196,7 +196,7 @@ def test_a_slurm_job_is_queued_again_before_its_time_is_over(tmp_path):
 
 
 def test_a_request_amid_validation_ends_it_and_it_begins_again(tmp_path, monkeypatch):
-    listen = checkpoints.Requests.listen
+    listen = checkpointing.Requests.listen
     whole = train(tmp_path / "whole")
 
     def asked_at_once(requests):
@@ -204,9 +204,9 @@ def test_a_request_amid_validation_ends_it_and_it_begins_again(tmp_path, monkeyp
         requests.received = 15
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.Requests, "listen", asked_at_once)
+        patch.setattr(checkpointing.Requests, "listen", asked_at_once)
         # Between steps it is not looked at, as if it came after the last.
-        patch.setattr(checkpoints.Checkpoints, "on_train_batch_start", lambda *a: None)
+        patch.setattr(checkpointing.Checkpoints, "on_train_batch_start", lambda *a: None)
         with pytest.raises(Interrupted, match="SIGTERM; this validation begins again") as caught:
             train(tmp_path / "asked")
         assert caught.value.status == 143

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import rounds as rounds_of
 from asteroid_waveunet.experiment.configuration import Training
-from asteroid_waveunet.experiment.rounds import Rounds
 from asteroid_waveunet.experiment.segments.batch_sampler import Batches
+from asteroid_waveunet.experiment.training.callbacks import early_stopping as rounds_of
+from asteroid_waveunet.experiment.training.callbacks.early_stopping import Rounds
 from helpers.endless import Songs, train
 from helpers.models import tiny
 

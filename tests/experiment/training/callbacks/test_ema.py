@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 
 from asteroid_waveunet import WaveUNet
-from asteroid_waveunet.experiment.averaging import CURRENT, Averaging
+from asteroid_waveunet.experiment.training.callbacks.ema import CURRENT, Averaging
 from asteroid_waveunet.weights import safe_load
 from helpers.endless import Songs, train
 

@@ -53,8 +53,8 @@ def test_weights_that_run_away_are_found_at_once(tmp_path):
 
 def test_on_a_gpu_the_loss_is_looked_at_a_step_later_but_before_a_checkpoint(tmp_path, monkeypatch):
     """Or the processor would wait for the GPU in every step."""
-    from asteroid_waveunet.experiment.failures import FiniteLoss
     from asteroid_waveunet.experiment.segments.batch_sampler import Batches
+    from asteroid_waveunet.experiment.training.callbacks.finite_loss import FiniteLoss
 
     class There:
         device = torch.device("cuda")

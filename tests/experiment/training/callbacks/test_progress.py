@@ -10,8 +10,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from asteroid_waveunet.experiment import checkpoints, monitoring, progress
-from asteroid_waveunet.experiment.interruption import Interrupted
+from asteroid_waveunet.experiment.training.callbacks import audio_logging, checkpointing, progress
+from asteroid_waveunet.experiment.training.signals import Interrupted
 from helpers.endless import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -145,17 +145,17 @@ def test_a_training_that_goes_on_counts_the_earlier_runs_too(tmp_path, capsys):
 def asked_after_two_steps(monkeypatch, folder):
     """A training that was ended amid its second epoch of four steps."""
     received = property(lambda requests: 15, lambda requests, number: None)
-    saved = checkpoints.Checkpoints._save
+    saved = checkpointing.Checkpoints._save
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.Requests, "received", received, raising=False)
+        patch.setattr(checkpointing.Requests, "received", received, raising=False)
 
         def ending(keeper, trainer, *arguments):
             saved(keeper, trainer)
             if trainer.global_step == 6:
                 raise Interrupted(15, "it is saved")
 
-        patch.setattr(checkpoints.Checkpoints, "_save", ending)
-        patch.setattr(checkpoints.Checkpoints, "_end", lambda *arguments: None)
+        patch.setattr(checkpointing.Checkpoints, "_save", ending)
+        patch.setattr(checkpointing.Checkpoints, "_end", lambda *arguments: None)
         with pytest.raises(Interrupted):
             train(folder)
 
@@ -164,14 +164,14 @@ def test_amid_an_epoch_a_training_goes_on_with_its_number_and_rate(tmp_path, mon
     asked_after_two_steps(monkeypatch, tmp_path)
     shutil.copytree(tmp_path, tmp_path.with_name("again"))
     capsys.readouterr()
-    monkeypatch.setattr(monitoring.progress, "shown", lambda steps: progress.Lines(seconds=0))
+    monkeypatch.setattr(audio_logging.progress, "shown", lambda steps: progress.Lines(seconds=0))
     began = time.monotonic()
     train(tmp_path, max_epochs=2)
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith("Epoch 1, step 3 of 4, ")
     rate = float(first.split(", ")[2].removesuffix(" steps/s"))
     assert rate > 1 / (time.monotonic() - began), "not since the machine was switched on"
-    monkeypatch.setattr(monitoring.progress, "shown", lambda steps: progress.Bar(refresh_rate=1))
+    monkeypatch.setattr(audio_logging.progress, "shown", lambda steps: progress.Bar(refresh_rate=1))
     train(tmp_path.with_name("again"), max_epochs=2)
     said = capsys.readouterr().out
     assert "Epoch 1:  50%" in said and "2/4" in said and "3/4" in said

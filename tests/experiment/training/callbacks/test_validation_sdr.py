@@ -9,8 +9,8 @@ from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.evaluation import window_sdr
 from asteroid_waveunet.experiment.segments.batch_sampler import collated
 from asteroid_waveunet.experiment.segments.dataset import Segments
-from asteroid_waveunet.experiment.training import fit
-from asteroid_waveunet.experiment.validation import ValidationSDR
+from asteroid_waveunet.experiment.training.callbacks.validation_sdr import ValidationSDR
+from asteroid_waveunet.experiment.training.fit import fit
 from helpers.models import drawn, tiny
 from helpers.songs import write_prepared
 
