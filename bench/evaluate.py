@@ -21,10 +21,10 @@ import measure
 import numpy as np
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import evaluation, scoring
 from asteroid_waveunet.experiment.data.musdb import Extent
-from asteroid_waveunet.experiment.estimates import IdealRatioMask, Parts
-from asteroid_waveunet.experiment.systems import System
+from asteroid_waveunet.experiment.evaluation import bss_eval, scoring
+from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask, Parts
+from asteroid_waveunet.experiment.evaluation.score_store import System
 
 CD = 44100
 TARGETS = ("bass", "drums", "other", "vocals")
@@ -77,12 +77,10 @@ def fast(args: argparse.Namespace) -> str:
 
     def museval() -> None:
         turned = [samples.transpose(0, 2, 1) for samples in pair]
-        found["museval"] = evaluation.museval().evaluate(*turned, win=sample_rate, hop=sample_rate)[
-            0
-        ]
+        found["museval"] = bss_eval.museval().evaluate(*turned, win=sample_rate, hop=sample_rate)[0]
 
     def window_sdr() -> None:
-        found["fast"] = evaluation.window_sdr(*pair, sample_rate)
+        found["fast"] = bss_eval.window_sdr(*pair, sample_rate)
 
     measured = measure.interleaved({"museval": museval, "`window_sdr`": window_sdr}, args.repeats)
     medians = {name: statistics.median(values) for name, values in measured.items()}

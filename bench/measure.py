@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from asteroid_waveunet.experiment.costs import held, noise
+from asteroid_waveunet.experiment.evaluation.model_cost import held, noise
 
 __all__ = [
     "held",

@@ -12,9 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from asteroid_waveunet.experiment import figures, scoring, systems
+from asteroid_waveunet.experiment import figures
 from asteroid_waveunet.experiment.data import musdb
-from asteroid_waveunet.experiment.estimates import Mixture
+from asteroid_waveunet.experiment.evaluation import score_store, scoring
+from asteroid_waveunet.experiment.evaluation.estimators import Mixture
 from asteroid_waveunet.weights import serialization
 from helpers.models import tiny
 from helpers.paths import RECIPE
@@ -80,7 +81,7 @@ def laid_out(tmp_path_factory):
     for name, arguments in models.items():
         model = tiny(sources=TWO, in_channels=2, sample_rate=RATE, levels=3, **arguments)
         serialization.write(model.serialize(), root / name / "best_model.pth")
-    mixture = systems.System(Mixture(), root / "scores", fast=True)
+    mixture = score_store.System(Mixture(), root / "scores", fast=True)
     tracks = musdb.tracks(root / "data", "test")
     scoring.evaluate(tracks, {"mixture": mixture}, TWO, jobs=0, progress=False)
     return root

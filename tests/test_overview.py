@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 
 from asteroid_waveunet.experiment import overview
-from asteroid_waveunet.experiment.assessment import Assessment
 from asteroid_waveunet.experiment.configuration import Configuration, Training
-from asteroid_waveunet.experiment.costs import Costs
+from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
+from asteroid_waveunet.experiment.evaluation.model_cost import Costs
 from helpers import trained
 from helpers.scores import TWO, track_of
 

@@ -29,13 +29,13 @@ def add(commands: Any) -> None:
 
 def compare(options: argparse.Namespace) -> int:
     """`waveunet compare`."""
-    from asteroid_waveunet.experiment import comparison
+    from asteroid_waveunet.experiment.evaluation import paired_comparison
 
     folders = (options.first.expanduser(), options.second.expanduser())
-    first, second = map(comparison.load, folders)
-    found = comparison.compare(first, second, options.metric)
-    print(printable(comparison.table(found, _names(*folders), options.metric)))
-    for what in comparison.not_compared(first, second):
+    first, second = map(paired_comparison.load, folders)
+    found = paired_comparison.compare(first, second, options.metric)
+    print(printable(paired_comparison.table(found, _names(*folders), options.metric)))
+    for what in paired_comparison.not_compared(first, second):
         print(printable(f"Not compared, {what}."))
     return 0
 

@@ -18,7 +18,7 @@ from asteroid_waveunet.streaming.track_stream import PRECISIONS
 
 if TYPE_CHECKING:
     from asteroid_waveunet.experiment.data.musdb import Track
-    from asteroid_waveunet.experiment.estimates import Estimator
+    from asteroid_waveunet.experiment.evaluation.estimators import Estimator
 
 __all__ = ["add", "evaluate"]
 
@@ -72,8 +72,9 @@ def add(commands: Any) -> None:
 
 def evaluate(options: argparse.Namespace) -> int:
     """`waveunet evaluate`."""
-    from asteroid_waveunet.experiment import assessment, report
+    from asteroid_waveunet.experiment import report
     from asteroid_waveunet.experiment.data import musdb
+    from asteroid_waveunet.experiment.evaluation import evaluate
 
     _check_numbers(options)
     out = Path(options.output).expanduser()
@@ -87,7 +88,7 @@ def evaluate(options: argparse.Namespace) -> int:
     targets = _targets(options.targets, sources, tracks[0].stems)
     estimator = _narrowed(estimator, targets)
     data = f"{options.subset} of {_ending(options.data, 1)}"
-    found = assessment.assess(
+    found = evaluate.assess(
         tracks,
         estimator,
         targets,
@@ -103,7 +104,7 @@ def evaluate(options: argparse.Namespace) -> int:
     print(printable(found.as_text()))
     if not options.no_report:
         command = shlex.join(["waveunet", *options.arguments])
-        page = assessment.write_page(found, tracks, estimator, out / "report", command=command)
+        page = evaluate.write_page(found, tracks, estimator, out / "report", command=command)
         print(printable(page))
     if found.failures:
         print(printable(found.complaint), file=sys.stderr)
@@ -145,7 +146,7 @@ def _estimator(
     options: argparse.Namespace, tracks: Sequence[Track]
 ) -> tuple[Estimator, tuple[str, ...], str]:
     """What gives the estimates, of which sources, and what tells it from all others."""
-    from asteroid_waveunet.experiment.estimates import Folder, Separator
+    from asteroid_waveunet.experiment.evaluation.estimators import Folder, Separator
 
     if options.estimates:
         folder = Folder.of(Path(options.estimates).expanduser(), tracks)
@@ -163,7 +164,7 @@ def _estimator(
 
 def _narrowed(estimator: Estimator, targets: Sequence[str]) -> Estimator:
     """Reads of a folder what is needed: a file that one song has too many fails no other."""
-    from asteroid_waveunet.experiment.estimates import Folder, parts_of
+    from asteroid_waveunet.experiment.evaluation.estimators import Folder, parts_of
 
     if not isinstance(estimator, Folder):
         return estimator
@@ -188,8 +189,8 @@ def _targets(
         ValueError: if that is ambiguous, the data has no such source, or only that one.
     """
     from asteroid_waveunet.experiment.data.musdb import group_stems
-    from asteroid_waveunet.experiment.estimates import parts_of
-    from asteroid_waveunet.experiment.scoring import beside_of
+    from asteroid_waveunet.experiment.evaluation.estimators import parts_of
+    from asteroid_waveunet.experiment.evaluation.scoring import beside_of
 
     targets = tuple(asked) if asked else _all_known(sources, stems)
     group_stems(targets, stems)

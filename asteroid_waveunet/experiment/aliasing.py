@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asteroid_waveunet.experiment import figures
-from asteroid_waveunet.experiment.aggregation import markdown
+from asteroid_waveunet.experiment.evaluation.aggregation import markdown
 from asteroid_waveunet.experiment.figures import COLOURS, INK
 from asteroid_waveunet.models import presets
 from asteroid_waveunet.models.wave_unet import WaveUNet

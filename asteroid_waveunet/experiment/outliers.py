@@ -18,8 +18,9 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asteroid_waveunet.experiment import aggregation, figures
+from asteroid_waveunet.experiment import figures
 from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.evaluation import aggregation
 from asteroid_waveunet.experiment.figures import COLOURS, INK
 
 __all__ = ["NEARLY_SILENT", "Windows", "draw", "measure", "table"]

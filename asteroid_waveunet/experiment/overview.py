@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asteroid_waveunet.experiment import assessment, charts
-from asteroid_waveunet.experiment.aggregation import Summary, markdown, summarise
-from asteroid_waveunet.experiment.assessment import Assessment
+from asteroid_waveunet.experiment import charts
 from asteroid_waveunet.experiment.configuration import Configuration
-from asteroid_waveunet.experiment.costs import Costs
+from asteroid_waveunet.experiment.evaluation import evaluate
+from asteroid_waveunet.experiment.evaluation.aggregation import Summary, markdown, summarise
+from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
+from asteroid_waveunet.experiment.evaluation.model_cost import Costs
 from asteroid_waveunet.experiment.stage import Places
 from asteroid_waveunet.experiment.standings import decibels
 
@@ -72,7 +73,7 @@ def read(name: str, configuration: Configuration, places: Places) -> Entry:
         model.sample_rate,
         model.in_channels,
         segments * _segment_seconds(configuration) / 60,
-        assessment.read(places.scores, places.fingerprint(configuration)),
+        evaluate.read(places.scores, places.fingerprint(configuration)),
         configuration.unusual_scoring,
     )
 

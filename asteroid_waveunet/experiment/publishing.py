@@ -25,12 +25,13 @@ import torch
 from asteroid.models import BaseModel
 from huggingface_hub import hf_hub_url
 
-from asteroid_waveunet.experiment import assessment, card, report, stage, upload
-from asteroid_waveunet.experiment.aggregation import finite
-from asteroid_waveunet.experiment.assessment import Assessment
+from asteroid_waveunet.experiment import card, report, stage, upload
 from asteroid_waveunet.experiment.configuration import Configuration, Publishing
 from asteroid_waveunet.experiment.data import licenses, musdb, splits
 from asteroid_waveunet.experiment.data.licenses import Terms
+from asteroid_waveunet.experiment.evaluation import evaluate
+from asteroid_waveunet.experiment.evaluation.aggregation import finite
+from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 
@@ -81,12 +82,12 @@ class Trained:
                 or if the songs are gone and no licence is stated.
             ValueError: if its scores are not the model's, or something may not be published.
         """
-        found = assessment.read(places.scores, places.fingerprint(configuration))
+        found = evaluate.read(places.scores, places.fingerprint(configuration))
         terms = licenses.terms(configuration, _of_musdb18(configuration))
         read = serialization.read(places.best_model)
         shown = _shown(configuration)
         scored = datetime.datetime.fromtimestamp(
-            assessment.scored_at(places.scores), datetime.timezone.utc
+            evaluate.scored_at(places.scores), datetime.timezone.utc
         )
         # Of the scores and the training, so that the page is the same on any day and machine.
         page = {
@@ -155,7 +156,7 @@ def _write(trained: Trained, folder: Path) -> None:
     terms = trained.terms
     about = f"# Licences\n\n{terms.notice()}\n# Data\n\n{terms.data.name}. {terms.data.about}\n"
     (folder / "NOTICE.md").write_text(about)
-    report.write(assessment.page_of(found, **trained.page), folder / "report")
+    report.write(evaluate.page_of(found, **trained.page), folder / "report")
     examples = _copy_recordings(trained, folder / "examples")
     made = card.make(model, configuration, found, terms, examples, trained.repo_id)
     made.save(folder / "README.md")

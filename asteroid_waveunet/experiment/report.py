@@ -33,7 +33,7 @@ import torch
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import charts, strips
-from asteroid_waveunet.experiment.aggregation import summarise, windows
+from asteroid_waveunet.experiment.evaluation.aggregation import summarise, windows
 from asteroid_waveunet.experiment.excerpts import Excerpt, common_gain, excerpt, recordings
 from asteroid_waveunet.experiment.standings import (
     REPRESENTATIVES,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asteroid_waveunet.experiment.aggregation import METRICS, windows
+from asteroid_waveunet.experiment.evaluation.aggregation import METRICS, windows
 
 __all__ = [
     "REPRESENTATIVES",

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from configure import refuse_changes, settle
 
-from asteroid_waveunet.experiment import costs, overview
+from asteroid_waveunet.experiment import overview
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
 from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.evaluation import model_cost
 from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 from asteroid_waveunet.experiment.training.signals import Interrupted
 from asteroid_waveunet.file_utils import replacing
@@ -86,7 +87,7 @@ def measure(places):
     """What a system costs as it separates noise that is like one of the test tracks."""
     configuration = load(places.conf)
     like = musdb.tracks(places.dataset(configuration.data), "test")[0].extent()
-    return costs.measure(
+    return model_cost.measure(
         places.best_model,
         segment_length=configuration.scored_segments,
         fit_levels=configuration.evaluation.fit_levels,

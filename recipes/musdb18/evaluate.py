@@ -4,8 +4,9 @@ import interrupted  # noqa: F401  # isort: skip
 
 import torch
 
-from asteroid_waveunet.experiment import assessment, estimates, stage
+from asteroid_waveunet.experiment import stage
 from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.evaluation import estimators, evaluate
 from asteroid_waveunet.models.base import SourceModel
 
 
@@ -17,11 +18,11 @@ def main(configuration, places):
     root = places.dataset(configuration.data)
     tracks = musdb.tracks(root, "test")
     settings = configuration.evaluation
-    separator = estimates.Separator.as_scored(
+    separator = estimators.Separator.as_scored(
         model, configuration.scored_segments, settings.fit_levels
     )
     title = f"{places.exp_dir.name} on test of {root.name}"
-    found = assessment.assess(
+    found = evaluate.assess(
         tracks,
         separator,
         model.sources,
@@ -32,7 +33,7 @@ def main(configuration, places):
         jobs=settings.jobs,
         memory=settings.memory,
     )
-    assessment.write_page(
+    evaluate.write_page(
         found,
         tracks,
         separator,

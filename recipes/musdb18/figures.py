@@ -16,15 +16,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from asteroid_waveunet import WaveUNet
-from asteroid_waveunet.experiment import (
-    additivity,
-    aliasing,
-    borders,
-    comparison,
-    figures,
-    outliers,
-)
+from asteroid_waveunet.experiment import additivity, aliasing, borders, figures, outliers
 from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.evaluation import paired_comparison
 from asteroid_waveunet.experiment.stage import plainly
 from asteroid_waveunet.models.base import SourceModel
 
@@ -75,7 +69,7 @@ def draw_additivity(options):
 
 def draw_outliers(options):
     """SDRs of windows against the level of their source."""
-    scores = comparison.load(options.scores)
+    scores = paired_comparison.load(options.scores)
     found = outliers.measure(scores, tracks_of(options, "outliers"))
     return outliers.table(found, options.below), lambda: outliers.draw(found, options.below)
 

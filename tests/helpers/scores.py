@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from asteroid_waveunet.experiment.aggregation import METRICS
 from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.evaluation.aggregation import METRICS
 
 RATE = 1000  # museval's filters have 512 taps at any rate: low rates keep the tests fast
 

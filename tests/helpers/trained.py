@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import assessment, stage
+from asteroid_waveunet.experiment import stage
 from asteroid_waveunet.experiment.configuration import Configuration, Data, Publishing
-from asteroid_waveunet.experiment.estimates import Separator
+from asteroid_waveunet.experiment.evaluation import evaluate
+from asteroid_waveunet.experiment.evaluation.estimators import Separator
 from asteroid_waveunet.weights import serialization
 from helpers.models import tiny
 from helpers.scores import RATE, SONGS, TWO
@@ -39,7 +40,7 @@ def experiment(
 def score(configuration: Configuration, places: stage.Places, model, tracks=SONGS[:1]) -> None:
     """Stage 3, without the page."""
     fit_levels = configuration.evaluation.fit_levels
-    assessment.assess(
+    evaluate.assess(
         tracks,
         Separator.as_scored(model, configuration.scored_segments, fit_levels),
         model.sources,

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from asteroid_waveunet.experiment.aggregation import METRICS
 from asteroid_waveunet.experiment.data.ffmpeg import find_ffmpeg
+from asteroid_waveunet.experiment.evaluation.aggregation import METRICS
 
 __all__ = ["Audio", "Scores", "protocol_name", "score_track", "window_sdr"]
 

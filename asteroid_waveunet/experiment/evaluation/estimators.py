@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.data.musdb import LENGTH_TOLERANCE, MIXTURE, group_stems
-from asteroid_waveunet.experiment.evaluation import Audio
+from asteroid_waveunet.experiment.evaluation.bss_eval import Audio
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.separation.batch import SUFFIXES
 from asteroid_waveunet.separation.separate import separate_at

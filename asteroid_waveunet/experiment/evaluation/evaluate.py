@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from asteroid_waveunet.experiment import report
-from asteroid_waveunet.experiment.aggregation import (
+from asteroid_waveunet.experiment.evaluation.aggregation import (
     LEGEND,
     Summary,
     count,
@@ -21,17 +21,17 @@ from asteroid_waveunet.experiment.aggregation import (
     summarise,
     table,
 )
-from asteroid_waveunet.experiment.comparison import load
-from asteroid_waveunet.experiment.estimates import (
+from asteroid_waveunet.experiment.evaluation.bss_eval import Scores, as_array, protocol_name
+from asteroid_waveunet.experiment.evaluation.estimators import (
     Estimator,
     IdealRatioMask,
     Mixture,
     Parts,
     for_targets,
 )
-from asteroid_waveunet.experiment.evaluation import Scores, as_array, protocol_name
-from asteroid_waveunet.experiment.scoring import evaluate
-from asteroid_waveunet.experiment.systems import System, Track
+from asteroid_waveunet.experiment.evaluation.paired_comparison import load
+from asteroid_waveunet.experiment.evaluation.score_store import System, Track
+from asteroid_waveunet.experiment.evaluation.scoring import evaluate
 from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["BASELINES", "Assessment", "assess", "page_of", "read", "scored_at", "write_page"]

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from asteroid_waveunet.experiment.aggregation import count
-from asteroid_waveunet.experiment.estimates import Separator
+from asteroid_waveunet.experiment.evaluation.aggregation import count
+from asteroid_waveunet.experiment.evaluation.estimators import Separator
 from asteroid_waveunet.models.base import SourceModel
 
 __all__ = ["Costs", "held", "measure", "multiply_adds", "noise"]

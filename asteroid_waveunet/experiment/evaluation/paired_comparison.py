@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from asteroid_waveunet.experiment.aggregation import count, markdown, windows
 from asteroid_waveunet.experiment.data.musdb import SUBSETS
-from asteroid_waveunet.experiment.evaluation import protocol_name
+from asteroid_waveunet.experiment.evaluation.aggregation import count, markdown, windows
+from asteroid_waveunet.experiment.evaluation.bss_eval import protocol_name
 
 __all__ = ["Comparison", "compare", "load", "not_compared", "table"]
 

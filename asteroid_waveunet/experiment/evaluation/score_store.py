@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import torch
 
 from asteroid_waveunet.experiment.data.musdb import Extent
-from asteroid_waveunet.experiment.estimates import Estimator, Folder
-from asteroid_waveunet.experiment.evaluation import Scores
+from asteroid_waveunet.experiment.evaluation.bss_eval import Scores
+from asteroid_waveunet.experiment.evaluation.estimators import Estimator, Folder
 from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["System", "Track"]

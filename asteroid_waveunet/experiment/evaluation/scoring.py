@@ -16,10 +16,16 @@ from tqdm import tqdm
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.data.musdb import ACCOMPANIMENT, REST, Extent, group_stems
-from asteroid_waveunet.experiment.estimates import Given, Parts, Separator, for_targets, with_rest
-from asteroid_waveunet.experiment.evaluation import Scores, as_array, score_track
-from asteroid_waveunet.experiment.processes import Submit, in_processes
-from asteroid_waveunet.experiment.systems import System, Track
+from asteroid_waveunet.experiment.evaluation.bss_eval import Scores, as_array, score_track
+from asteroid_waveunet.experiment.evaluation.estimators import (
+    Given,
+    Parts,
+    Separator,
+    for_targets,
+    with_rest,
+)
+from asteroid_waveunet.experiment.evaluation.score_store import System, Track
+from asteroid_waveunet.experiment.evaluation.worker_pool import Submit, in_processes
 
 __all__ = ["Found", "evaluate", "gigabytes"]
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import estimates, scoring
 from asteroid_waveunet.experiment.data import errata, musdb, splits
-from asteroid_waveunet.experiment.systems import System
+from asteroid_waveunet.experiment.evaluation import estimators, scoring
+from asteroid_waveunet.experiment.evaluation.score_store import System
 from helpers.songs import RATE, STEMS, noise
 
 
@@ -48,7 +48,7 @@ def test_scores_are_of_what_is_separated_from_that_mixture(oh_no, tmp_path):
         seen.append(given)
         return {"vocals": stems["vocals"] + 0.01 * noise(2, 2 * RATE, 7)}
 
-    system = System(estimates.Separator(separate), tmp_path / "scores", fast=True)
+    system = System(estimators.Separator(separate), tmp_path / "scores", fast=True)
     found = scoring.evaluate([track], {"it": system}, ["vocals"], fingerprint="f", progress=False)
     torch.testing.assert_close(seen[0], mixture)
     (scores,) = found.scores["it"]

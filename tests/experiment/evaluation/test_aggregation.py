@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from asteroid_waveunet.experiment import aggregation
+from asteroid_waveunet.experiment.evaluation import aggregation
 from helpers.scores import TWO, track_of
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import aggregation, evaluation
 from asteroid_waveunet.experiment.data import musdb
-from asteroid_waveunet.experiment.estimates import IdealRatioMask, Parts
-from asteroid_waveunet.experiment.evaluation import score_track, window_sdr
+from asteroid_waveunet.experiment.evaluation import aggregation, bss_eval
+from asteroid_waveunet.experiment.evaluation.bss_eval import score_track, window_sdr
+from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask, Parts
 from helpers.scores import RATE, STEMS, TWO, degraded, music, named, windows
 from helpers.songs import write_stem_file
 
@@ -17,7 +17,7 @@ from helpers.songs import write_stem_file
 def museval_scores(references, estimates) -> np.ndarray:
     """museval called directly: `(4, n_src, n_windows)` in the order of METRICS."""
     arguments = [x.transpose(0, 2, 1) for x in (references, estimates)]
-    museval = evaluation.museval()
+    museval = bss_eval.museval()
     sdr, isr, sir, sar = museval.evaluate(*arguments, win=RATE, hop=RATE)
     return np.stack([sdr, sir, isr, sar])
 
@@ -101,7 +101,7 @@ def test_museval_reads_what_we_write(tmp_path):
     scores = score_track(named(references), named(degraded(references)), RATE, "A. B. - C")
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "A. B. - C.json").write_text(json.dumps(scores))
-    store = evaluation.museval().EvalStore()
+    store = bss_eval.museval().EvalStore()
     store.add_eval_dir(tmp_path)
     medians = store.agg_frames_scores()
     summary = aggregation.summarise([scores])
@@ -239,7 +239,7 @@ def test_a_perfect_estimate_has_no_score_and_leaves_the_others_theirs(fast):
     ],
 )
 def test_a_protocol_is_named_by_its_targets(targets, name):
-    assert evaluation.protocol_name(targets) == name
+    assert bss_eval.protocol_name(targets) == name
 
 
 # --- real music ---
@@ -251,7 +251,7 @@ def test_scores_are_musevals_on_real_music_as_musdb_reads_it(tmp_path):
     ours = musdb.tracks(tmp_path, "test")[0]
     mixture, groups, rate = ours.mixture_and_groups(STEMS)
     estimates = IdealRatioMask()(ours, Parts(mixture, groups, rate))
-    museval = evaluation.museval()
+    museval = bss_eval.museval()
     import musdb as musdb_package
 
     (theirs,) = musdb_package.DB(root=str(tmp_path), subsets="test", is_wav=False)
@@ -281,6 +281,6 @@ def test_window_sdr_is_musevals_on_real_music(real_music):
     references = torch.stack([groups[source] for source in TWO])[..., : 4 * rate].double().numpy()
     estimates = np.broadcast_to(mixture[:, : 4 * rate].numpy(), references.shape)
     pair = [x.transpose(0, 2, 1) for x in (references, estimates)]
-    expected = evaluation.museval().evaluate(*pair, win=rate, hop=rate)[0]
+    expected = bss_eval.museval().evaluate(*pair, win=rate, hop=rate)[0]
     result = window_sdr(references, estimates, rate)
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-9)

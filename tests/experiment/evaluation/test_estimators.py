@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.estimates import (
+from asteroid_waveunet.experiment.evaluation.bss_eval import score_track, window_sdr
+from asteroid_waveunet.experiment.evaluation.estimators import (
     Folder,
     IdealRatioMask,
     Mixture,
@@ -15,7 +16,6 @@ from asteroid_waveunet.experiment.estimates import (
     Separator,
     for_targets,
 )
-from asteroid_waveunet.experiment.evaluation import score_track, window_sdr
 from asteroid_waveunet.separation.separate import separate_at
 from helpers.models import drawn, tiny
 from helpers.scores import RATE, SONGS, STEMS, TWO

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import assessment
-from asteroid_waveunet.experiment.estimates import Mixture, Separator
-from asteroid_waveunet.experiment.evaluation import window_sdr
+from asteroid_waveunet.experiment.evaluation import evaluate
+from asteroid_waveunet.experiment.evaluation.bss_eval import window_sdr
+from asteroid_waveunet.experiment.evaluation.estimators import Mixture, Separator
 from helpers.scores import SONGS, STEMS, TWO
 
 QUARTER = Separator(lambda mixture, rate: dict.fromkeys((*STEMS, "accompaniment"), mixture / 4))
 
 
 def assess(out, targets, estimator=QUARTER, **how):
-    return assessment.assess(
+    return evaluate.assess(
         SONGS, estimator, targets, out, title="This on that", fingerprint="m", fast=True, jobs=0,
         progress=False, **how,
     )  # fmt: skip
@@ -82,11 +82,11 @@ def test_a_song_that_cannot_be_scored_is_left_out_and_said(tmp_path):
 def test_the_page_shows_the_best_the_median_and_the_worst_song(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        assessment.report, "write", lambda page, folder: written.append(page) or folder
+        evaluate.report, "write", lambda page, folder: written.append(page) or folder
     )
     estimator = Mixture()
     found = assess(tmp_path, TWO, estimator)
-    assessment.write_page(found, SONGS, estimator, tmp_path / "page", command="c")
+    evaluate.write_page(found, SONGS, estimator, tmp_path / "page", command="c")
     (page,) = written
     assert page.title == "This on that" and page.protocol == found.protocol
     assert list(page.excerpts) == ["best", "median", "worst"]
@@ -100,7 +100,7 @@ def test_the_page_shows_the_best_the_median_and_the_worst_song(tmp_path, monkeyp
 
 def test_a_page_of_the_same_scores_stays(tmp_path):
     def page_of(found):
-        return assessment.write_page(found, SONGS, QUARTER, tmp_path / "page", command="c")
+        return evaluate.write_page(found, SONGS, QUARTER, tmp_path / "page", command="c")
 
     found = assess(tmp_path / "scores", TWO)
     page = page_of(found)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from asteroid_waveunet import WaveUNet, presets
-from asteroid_waveunet.experiment import costs
+from asteroid_waveunet.experiment.evaluation import model_cost
 from asteroid_waveunet.weights import serialization
 from helpers.models import SYSTEMS, tiny
 
@@ -33,28 +33,28 @@ def test_the_papers_network_costs_what_its_layers_say():
     model = presets.make("M4")
     assert drawn(model, 147443) == pytest.approx(11.39e9, rel=1e-3)  # the reference's, per 16389
     marginal = (drawn(model, 147443 + 4096) - drawn(model, 147443)) / 4096
-    assert costs.multiply_adds(model) == marginal * 22050
+    assert model_cost.multiply_adds(model) == marginal * 22050
 
 
 def test_context_costs_nothing_of_ones_own_and_transposed_taps_count():
     small = dict(in_channels=2, levels=3)
-    counted = [costs.multiply_adds(tiny(**small, context=c)) for c in (True, False)]
+    counted = [model_cost.multiply_adds(tiny(**small, context=c)) for c in (True, False)]
     assert counted[0] == counted[1]
     model = tiny(**small, upsampling="transposed")
     taps = sum(up.upsampling.weight.numel() / 2 ** (3 - i) for i, up in enumerate(model.up))
-    assert costs.multiply_adds(model) - counted[0] == pytest.approx(taps * model.sample_rate)
+    assert model_cost.multiply_adds(model) - counted[0] == pytest.approx(taps * model.sample_rate)
 
 
 @pytest.mark.parametrize("name", ["spectrogram", "tasnet"])
 def test_a_mono_network_costs_as_often_as_there_are_channels(name):
-    mono, stereo = (costs.multiply_adds(SYSTEMS[name](in_channels=n)) for n in (1, 2))
+    mono, stereo = (model_cost.multiply_adds(SYSTEMS[name](in_channels=n)) for n in (1, 2))
     assert stereo == 2 * mono > 0
 
 
 def test_what_decimates_nothing_costs_a_multiply_add_a_weight():
     model = SYSTEMS["mrcae"]()
     taps = sum(p.numel() for p in model.parameters() if p.ndim == 3)
-    assert costs.multiply_adds(model) == taps * model.sample_rate
+    assert model_cost.multiply_adds(model) == taps * model.sample_rate
 
 
 def test_frames_cost_once_a_hop():
@@ -63,7 +63,7 @@ def test_frames_cost_once_a_hop():
     per_frame = sum(p.numel() for p in model.parameters() if p.ndim == 3)
     decoder = model.net.decoder.filterbank._filters.numel()  # for each source
     per_frame += (model.n_src - 1) * decoder
-    assert costs.multiply_adds(model) == per_frame / 3 * model.sample_rate
+    assert model_cost.multiply_adds(model) == per_frame / 3 * model.sample_rate
 
 
 def test_a_mask_costs_the_transforms_and_each_level_once_a_frame():
@@ -77,27 +77,27 @@ def test_a_mask_costs_the_transforms_and_each_level_once_a_frame():
         for level, (down, up) in enumerate(zip(network.down, reversed(ups), strict=True), 1):
             places = window // 2 * frames // 4**level
             total += places * (down.conv.weight.numel() + up.conv.weight.numel())
-    assert costs.multiply_adds(model) == total / (frames * hop) * model.sample_rate
+    assert model_cost.multiply_adds(model) == total / (frames * hop) * model.sample_rate
 
 
 def test_memory_of_which_the_system_tells_nothing_is_no_number(monkeypatch, tmp_path):
-    assert math.isnan(costs.held(process="nobody's"))
-    monkeypatch.setattr(costs.Path, "read_text", lambda path: "Name: python\nThreads: 2\n")
-    assert math.isnan(costs.held("VmHWM"))
+    assert math.isnan(model_cost.held(process="nobody's"))
+    monkeypatch.setattr(model_cost.Path, "read_text", lambda path: "Name: python\nThreads: 2\n")
+    assert math.isnan(model_cost.held("VmHWM"))
 
 
 def test_a_model_is_measured_in_a_process_of_its_own(tmp_path):
     model = tiny(in_channels=2, sample_rate=8000)
     serialization.write(model.serialize(), tmp_path / "best_model.pth")
     how = dict(segment_length=100, fit_levels=True, seconds=0.5, sample_rate=8000)
-    found = costs.measure(tmp_path / "best_model.pth", **how)
+    found = model_cost.measure(tmp_path / "best_model.pth", **how)
     assert found.weights == sum(p.numel() for p in model.parameters())
-    assert found.multiply_adds == costs.multiply_adds(model)
+    assert found.multiply_adds == model_cost.multiply_adds(model)
     assert found.seconds > 0
     assert math.isnan(found.peak) or torch.cuda.is_available() or found.peak > found.beyond >= 0
 
 
 def test_what_cannot_be_measured_is_said_in_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"nothing\.pth cannot be measured: .*no file") as caught:
-        costs.measure(tmp_path / "nothing.pth")
+        model_cost.measure(tmp_path / "nothing.pth")
     assert "\n" not in str(caught.value)

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from asteroid_waveunet.experiment import comparison
-from asteroid_waveunet.experiment.comparison import compare
+from asteroid_waveunet.experiment.evaluation import paired_comparison
+from asteroid_waveunet.experiment.evaluation.paired_comparison import compare
 from helpers.scores import STEMS, TWO, track_of
 
 
@@ -88,27 +88,27 @@ def test_folders_of_ours_of_musevals_and_of_sisecs(tmp_path):
     folder_of(tracks, tmp_path / "flat")
     (tmp_path / "flat" / "evaluation.json").write_text('{"fingerprint": "m"}')
     for name in ("ours", "flat"):
-        assert list(comparison.load(tmp_path / name)) == ["A. B. - one", "C"]
+        assert list(paired_comparison.load(tmp_path / name)) == ["A. B. - one", "C"]
 
 
 def test_two_subsets_are_not_mixed(tmp_path):
     for subset in ("train", "test"):
         folder_of([track_of([1.0])], tmp_path / subset)
     with pytest.raises(ValueError, match="scores of train and test; name one"):
-        comparison.load(tmp_path)
-    assert list(comparison.load(tmp_path / "test")) == ["t"]
+        paired_comparison.load(tmp_path)
+    assert list(paired_comparison.load(tmp_path / "test")) == ["t"]
 
 
 def test_what_is_not_compared_is_said():
     first, second = system([1.0], [2.0], [3.0]), system([1.0])
     first["t0"]["targets"] += track_of([1.0], source="bass")["targets"]
-    assert comparison.not_compared(first, second) == [
+    assert paired_comparison.not_compared(first, second) == [
         "2 tracks only in the first: t1, t2",
         "only in the first: vocals of 2-source (bass, vocals)",
         "only in the first: bass of 2-source (bass, vocals)",
         "only in the second: vocals of 1-source (vocals)",
     ]
-    assert comparison.not_compared(second, second) == []
+    assert paired_comparison.not_compared(second, second) == []
 
 
 def test_a_metric_that_is_not_there_is_said():
@@ -132,14 +132,14 @@ def test_rounding_makes_nothing_better():
 def test_what_is_not_in_musevals_format_is_refused(tmp_path, text):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(ValueError, match="x.json is not in museval's format"):
-        comparison.load(tmp_path)
+        paired_comparison.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="no scores in"):
-        comparison.load(tmp_path / "none")
+        paired_comparison.load(tmp_path / "none")
 
 
 def test_the_table_says_what_it_compares():
     first, second = system([1, 2], [3, 4], protocol=TWO), system([2, 3], [4, 5], protocol=TWO)
-    text = comparison.table(compare(first, second), ("old", "new"))
+    text = paired_comparison.table(compare(first, second), ("old", "new"))
     assert (
         "| target | tracks | windows | NaN | old, pooled | new, pooled | difference, pooled |"
         in text

@@ -11,11 +11,16 @@ import pytest
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import scoring
 from asteroid_waveunet.experiment.data.musdb import Extent
-from asteroid_waveunet.experiment.estimates import Folder, IdealRatioMask, Mixture, Separator
-from asteroid_waveunet.experiment.evaluation import score_track
-from asteroid_waveunet.experiment.systems import CLAIM, System
+from asteroid_waveunet.experiment.evaluation import scoring
+from asteroid_waveunet.experiment.evaluation.bss_eval import score_track
+from asteroid_waveunet.experiment.evaluation.estimators import (
+    Folder,
+    IdealRatioMask,
+    Mixture,
+    Separator,
+)
+from asteroid_waveunet.experiment.evaluation.score_store import CLAIM, System
 from helpers.scores import RATE, SONGS, STEMS, TWO, Song, windows
 
 

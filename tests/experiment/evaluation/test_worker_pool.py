@@ -11,8 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 import psutil
 import pytest
 
-from asteroid_waveunet.experiment import processes
-from asteroid_waveunet.experiment.processes import in_processes
+from asteroid_waveunet.experiment.evaluation import worker_pool
+from asteroid_waveunet.experiment.evaluation.worker_pool import in_processes
 
 
 def small(item) -> float:
@@ -21,7 +21,7 @@ def small(item) -> float:
 
 def test_memory_decides_how_many_items_are_worked_on_at_once(monkeypatch):
     threads = ThreadPoolExecutor  # as processes are, and quicker to start
-    monkeypatch.setattr(processes, "ProcessPoolExecutor", lambda jobs, **how: threads(jobs))
+    monkeypatch.setattr(worker_pool, "ProcessPoolExecutor", lambda jobs, **how: threads(jobs))
     for memory, at_once in ((0.5, 1), (4.9, 2), (9, 3)):
         assert most_at_once(items=4, jobs=3, need=2.0, memory=memory) == at_once, memory
 
@@ -63,7 +63,7 @@ def test_an_item_whose_process_dies_costs_no_other_its_result():
 
 
 def test_a_dead_process_is_replaced():
-    with processes._processes(1) as submit:
+    with worker_pool._processes(1) as submit:
         assert isinstance(submit(os._exit, 1).exception(), BrokenProcessPool)
         assert submit(abs, -2).result() == 2
 
@@ -71,7 +71,7 @@ def test_a_dead_process_is_replaced():
 def test_processes_are_started_with_one_thread_and_the_environment_is_put_back(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with processes._processes(1) as submit:
+    with worker_pool._processes(1) as submit:
         assert submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
     assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
 

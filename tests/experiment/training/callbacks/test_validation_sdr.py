@@ -6,7 +6,7 @@ import torch
 
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
-from asteroid_waveunet.experiment.evaluation import window_sdr
+from asteroid_waveunet.experiment.evaluation.bss_eval import window_sdr
 from asteroid_waveunet.experiment.segments.batch_sampler import collated
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.training.callbacks.validation_sdr import ValidationSDR
