@@ -72,14 +72,14 @@ def add(commands: Any) -> None:
 
 def evaluate(options: argparse.Namespace) -> int:
     """`waveunet evaluate`."""
-    from asteroid_waveunet.experiment import report
     from asteroid_waveunet.experiment.data import musdb
     from asteroid_waveunet.experiment.evaluation import evaluate
+    from asteroid_waveunet.experiment.report import page
 
     _check_numbers(options)
     out = Path(options.output).expanduser()
     check_writable(out)
-    report.check_place(out / "report")
+    page.check_place(out / "report")
     tracks = musdb.tracks(Path(options.data).expanduser(), options.subset)
     if options.save_estimates:
         _check_inputs_stay(options)

@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from asteroid_waveunet.experiment import figures
-from asteroid_waveunet.experiment.charts import clock, time_ticks
 from asteroid_waveunet.experiment.evaluation.aggregation import count, markdown
 from asteroid_waveunet.experiment.figures import COLOURS, INK, Track
+from asteroid_waveunet.experiment.report.plots import clock, time_ticks
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.separation.separate import separate_at
 

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.charts import PIXELS_PER_INCH, THEMES, style
 from asteroid_waveunet.experiment.data.musdb import REST
+from asteroid_waveunet.experiment.report.plots import PIXELS_PER_INCH, THEMES, style
 from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.models.base import SourceModel
 

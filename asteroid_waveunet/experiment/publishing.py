@@ -25,13 +25,14 @@ import torch
 from asteroid.models import BaseModel
 from huggingface_hub import hf_hub_url
 
-from asteroid_waveunet.experiment import card, report, stage, upload
+from asteroid_waveunet.experiment import card, stage, upload
 from asteroid_waveunet.experiment.configuration import Configuration, Publishing
 from asteroid_waveunet.experiment.data import licenses, musdb, splits
 from asteroid_waveunet.experiment.data.licenses import Terms
 from asteroid_waveunet.experiment.evaluation import evaluate
 from asteroid_waveunet.experiment.evaluation.aggregation import finite
 from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
+from asteroid_waveunet.experiment.report import page
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 
@@ -156,7 +157,7 @@ def _write(trained: Trained, folder: Path) -> None:
     terms = trained.terms
     about = f"# Licences\n\n{terms.notice()}\n# Data\n\n{terms.data.name}. {terms.data.about}\n"
     (folder / "NOTICE.md").write_text(about)
-    report.write(evaluate.page_of(found, **trained.page), folder / "report")
+    page.write(evaluate.page_of(found, **trained.page), folder / "report")
     examples = _copy_recordings(trained, folder / "examples")
     made = card.make(model, configuration, found, terms, examples, trained.repo_id)
     made.save(folder / "README.md")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from configure import refuse_changes, settle
 
-from asteroid_waveunet.experiment import overview
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation import model_cost
+from asteroid_waveunet.experiment.report import benchmark_table
 from asteroid_waveunet.experiment.stage import Places, check_data, plainly
 from asteroid_waveunet.experiment.training.signals import Interrupted
 from asteroid_waveunet.file_utils import replacing
@@ -43,7 +43,7 @@ def plan(minutes, experiment, overrides):
             configuration = settle(CONFIGURATIONS / f"{conf}.yml", given)
             if row == rows[0]:
                 check_data(configuration, places, os.environ.get("ACCEPT_LICENSE") == "true")
-            length = overview.epoch_length(configuration, minutes)
+            length = benchmark_table.epoch_length(configuration, minutes)
             training = dataclasses.replace(configuration.training, epoch_length=length)
             if places.conf.is_file():
                 refuse_changes(dataclasses.replace(configuration, training=training), places)
@@ -59,11 +59,11 @@ def tabulate(experiment, path, names):
     for name in names:
         places = experiment(name)
         try:
-            entries[name] = overview.read(name, load(places.conf), places)
+            entries[name] = benchmark_table.read(name, load(places.conf), places)
         except (ValueError, OSError) as reason:
             problems.append(f"\n  {name}: {reason}")
     if entries:
-        overview.check(list(entries.values()))  # before the minutes that it takes to measure
+        benchmark_table.check(list(entries.values()))  # before the minutes that it takes to measure
     for name, entry in entries.items():
         print(f"measuring {name}", file=sys.stderr)
         try:
@@ -71,7 +71,7 @@ def tabulate(experiment, path, names):
         except (ValueError, OSError) as reason:
             problems.append(f"\n  {name}: {reason}")
     if entries:
-        write(overview.table(list(entries.values())), path)
+        write(benchmark_table.table(list(entries.values())), path)
     if problems:
         raise ValueError(f"The table lacks figures:{''.join(problems)}")
     if not entries:

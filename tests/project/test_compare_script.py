@@ -17,9 +17,10 @@ import sys
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import overview, stage
+from asteroid_waveunet.experiment import stage
 from asteroid_waveunet.experiment.configuration import load, parse_overrides
 from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.report import benchmark_table
 from asteroid_waveunet.weights import serialization
 from helpers import trained
 from helpers.paths import RECIPE
@@ -63,7 +64,7 @@ def scored_earlier(row, exp_dir, data_dir):
     """Leaves what an earlier command would have: an experiment that is trained and scored."""
     _, configuration = configured(row, dataset="demo", **SETTINGS)
     training = dataclasses.replace(
-        configuration.training, epoch_length=overview.epoch_length(configuration, MINUTES)
+        configuration.training, epoch_length=benchmark_table.epoch_length(configuration, MINUTES)
     )
     configuration = dataclasses.replace(configuration, training=training)
     places = stage.Places.of(exp_dir, data_dir)
@@ -137,7 +138,7 @@ def test_one_that_is_asked_to_end_does_not_begin_the_next_system(done):
     begun = load(done[0] / "exp" / "a tag_m5" / "conf.yml")
     assert begun.model["preset"] == "M5" and begun.model["filter_growth"] == 8
     assert begun.training.augmentation == ["wide_gains", "swap_channels", "flip_signs"]
-    assert begun.training.epoch_length == overview.epoch_length(begun, MINUTES)
+    assert begun.training.epoch_length == benchmark_table.epoch_length(begun, MINUTES)
 
 
 @pytest.mark.parametrize(

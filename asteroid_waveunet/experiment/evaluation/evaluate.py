@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from asteroid_waveunet.experiment import report
 from asteroid_waveunet.experiment.evaluation.aggregation import (
     LEGEND,
     Summary,
@@ -32,6 +31,7 @@ from asteroid_waveunet.experiment.evaluation.estimators import (
 from asteroid_waveunet.experiment.evaluation.paired_comparison import load
 from asteroid_waveunet.experiment.evaluation.score_store import System, Track
 from asteroid_waveunet.experiment.evaluation.scoring import evaluate
+from asteroid_waveunet.experiment.report import page
 from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["BASELINES", "Assessment", "assess", "page_of", "read", "scored_at", "write_page"]
@@ -231,24 +231,24 @@ def write_page(
     Returns:
         The page.
     """
-    page = folder / report.PAGE
-    if report.is_of(page, found.digest):
+    page = folder / page.PAGE
+    if page.is_of(page, found.digest):
         return page
     by_name = {track.name: track for track in tracks}
     excerpts = {
         label: _excerpt(by_name[name], estimator, found.targets)
-        for label, name in report.representatives(found.scores).items()
+        for label, name in page.representatives(found.scores).items()
     }
-    return report.write(page_of(found, excerpts=excerpts, **more), folder)
+    return page.write(page_of(found, excerpts=excerpts, **more), folder)
 
 
-def page_of(found: Assessment, **more: Any) -> report.Report:
+def page_of(found: Assessment, **more: Any) -> page.Report:
     """What a page of the figures shows.
 
     Args:
         more: `command`, `excerpts` and so on, of `Report`.
     """
-    return report.Report(
+    return page.Report(
         title=found.title,
         protocol=found.protocol,
         scores=found.scores,
@@ -259,10 +259,10 @@ def page_of(found: Assessment, **more: Any) -> report.Report:
     )
 
 
-def _excerpt(track: Track, estimator: Estimator, targets: Sequence[str]) -> report.Excerpt:
+def _excerpt(track: Track, estimator: Estimator, targets: Sequence[str]) -> page.Excerpt:
     mixture, groups, rate = track.mixture_and_groups(targets)
     estimates = for_targets(estimator(track, Parts(mixture, groups, rate)), targets)
-    return report.excerpt(
+    return page.excerpt(
         track.name,
         mixture.numpy(),
         {target: groups[target].numpy() for target in targets},

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asteroid_waveunet.experiment import charts
 from asteroid_waveunet.experiment.configuration import Configuration
 from asteroid_waveunet.experiment.evaluation import evaluate
 from asteroid_waveunet.experiment.evaluation.aggregation import Summary, markdown, summarise
 from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
 from asteroid_waveunet.experiment.evaluation.model_cost import Costs
+from asteroid_waveunet.experiment.report import plots
+from asteroid_waveunet.experiment.report.tables import decibels
 from asteroid_waveunet.experiment.stage import Places
-from asteroid_waveunet.experiment.standings import decibels
 
 __all__ = ["Entry", "check", "epoch_length", "read", "table"]
 
@@ -80,7 +80,7 @@ def read(name: str, configuration: Configuration, places: Places) -> Entry:
 
 def _epochs(curves: Path) -> int:
     """How many were trained, by Lightning's table; 0 without one."""
-    epochs = charts.read_curves(curves).get("epoch", {}) if curves.is_file() else {}
+    epochs = plots.read_curves(curves).get("epoch", {}) if curves.is_file() else {}
     return max((int(epoch) + 1 for epoch in epochs.values()), default=0)
 
 

@@ -32,10 +32,10 @@ import numpy as np
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import charts, strips
 from asteroid_waveunet.experiment.evaluation.aggregation import summarise, windows
-from asteroid_waveunet.experiment.excerpts import Excerpt, common_gain, excerpt, recordings
-from asteroid_waveunet.experiment.standings import (
+from asteroid_waveunet.experiment.report import plots, spectrogram_images
+from asteroid_waveunet.experiment.report.excerpts import Excerpt, common_gain, excerpt, recordings
+from asteroid_waveunet.experiment.report.tables import (
     REPRESENTATIVES,
     comparison_table,
     decibels,
@@ -123,7 +123,7 @@ def write(report: Report, folder: str | os.PathLike) -> Path:
             shutil.copyfile(TEMPLATES / name, partial / name)
         (partial / "charts").mkdir()
         (partial / "audio").mkdir()
-        strips.colour_scale(partial / "charts" / "scale.png")
+        spectrogram_images.colour_scale(partial / "charts" / "scale.png")
         page = _template("report.html.j2").render(_page(report, partial))
         (partial / PAGE).write_text(page, encoding="utf-8")
     return Path(folder) / PAGE
@@ -226,8 +226,8 @@ def _page(report: Report, folder: Path) -> dict[str, Any]:
         "configuration": report.configuration,
         "versions": report.versions or _versions(),
         "date": (report.date or datetime.datetime.now(datetime.timezone.utc).date()).isoformat(),
-        "dynamic_range": strips.DYNAMIC_RANGE,
-        "lowest": strips.LOWEST,
+        "dynamic_range": spectrogram_images.DYNAMIC_RANGE,
+        "lowest": spectrogram_images.LOWEST,
     }
 
 
@@ -246,9 +246,9 @@ def _distributions(systems: Mapping[str, Sequence[Scores]], folder: Path) -> dic
     finite = {source: x[np.isfinite(x)] for source, x in pooled[MODEL].items()}
     if not any(map(len, finite.values())):
         return None
-    draw = functools.partial(charts.distributions, pooled)
+    draw = functools.partial(plots.distributions, pooled)
     return {
-        "pictures": charts.save(draw, folder / "charts", "distributions"),
+        "pictures": plots.save(draw, folder / "charts", "distributions"),
         "quartiles": {
             source: [decibels(q, digits=1) for q in np.percentile(values, (25, 50, 75))]
             for source, values in finite.items()
@@ -295,8 +295,8 @@ def _track(id: str, label: str, name: str, report: Report, folder: Path) -> dict
     if sdr and any(np.isfinite(values).any() for values in sdr[MODEL].values()):
         edges = _edges(scores[MODEL]["targets"][0]["frames"])
         played = (piece.start, piece.start + piece.seconds) if piece else None
-        draw = functools.partial(charts.over_time, charts.Timeline(edges, sdr, played))
-        pictures = charts.save(draw, folder / "charts", id)
+        draw = functools.partial(plots.over_time, plots.Timeline(edges, sdr, played))
+        pictures = plots.save(draw, folder / "charts", id)
     return {
         "id": id,
         "label": label,
@@ -337,16 +337,16 @@ def _player(id: str, piece: Excerpt, folder: Path) -> dict[str, Any]:
         "rows": list(zip(names, rows, strict=True)),
         "megabytes": (folder / "audio" / f"{id}.js").stat().st_size / 1e6,
         "seconds": piece.seconds,
-        "start": charts.clock(piece.start),
-        "end": charts.clock(end),
+        "start": plots.clock(piece.start),
+        "end": plots.clock(end),
         "gain": gain,
         "peak": peak,
         "rate": rate,
         "times": {
-            charts.clock(t): (t - piece.start) / piece.seconds
-            for t in charts.time_ticks(piece.start, end, most=6)
+            plots.clock(t): (t - piece.start) / piece.seconds
+            for t in plots.time_ticks(piece.start, end, most=6)
         },
-        "frequencies": strips.frequency_ticks(rate),
+        "frequencies": spectrogram_images.frequency_ticks(rate),
     }
 
 
@@ -368,11 +368,11 @@ def _write_strips(
 ) -> None:
     """A picture of each recording, alike in scale; colours go by what it is."""
     folder.mkdir()
-    bands = {name: strips.spectrogram(x, rate) for name, (x, _) in recordings.items()}
+    bands = {name: spectrogram_images.spectrogram(x, rate) for name, (x, _) in recordings.items()}
     loudest = max(float(spectrum.max()) for spectrum in bands.values())
     for name, (x, kind) in recordings.items():
         path = folder / f"{name}.png"
-        strips.draw(x, bands[name], peak, loudest, STRIP_COLOURS[kind], path)
+        spectrogram_images.draw(x, bands[name], peak, loudest, STRIP_COLOURS[kind], path)
 
 
 def file_names(wanted: Sequence[str], longest: int = 80) -> list[str]:
@@ -397,16 +397,16 @@ def _curves(path: str | os.PathLike | None, folder: Path) -> dict[str, Any] | No
     """The chart of a training, and where it was at its best."""
     if path is None:
         return None
-    curves = charts.read_curves(path)
-    if not charts.panels(curves):
+    curves = plots.read_curves(path)
+    if not plots.panels(curves):
         return None
     losses = {s: v for s, v in curves.get("val_loss", {}).items() if np.isfinite(v)}
     best = min(losses, key=lambda step: losses[step]) if losses else None
     return {
-        "pictures": charts.save(
-            functools.partial(charts.training, curves), folder / "charts", "training"
+        "pictures": plots.save(
+            functools.partial(plots.training, curves), folder / "charts", "training"
         ),
-        "panels": charts.panels(curves),
+        "panels": plots.panels(curves),
         "best": best,
         "loss": f"{losses[best]:.4g}" if best is not None else None,
         "epoch": int(curves.get("epoch", {}).get(best, -1)) if best is not None else None,

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from asteroid_waveunet.experiment.excerpts import Excerpt
+from asteroid_waveunet.experiment.report.excerpts import Excerpt
 
 __all__ = [
     "DYNAMIC_RANGE",

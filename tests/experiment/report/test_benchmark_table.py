@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from asteroid_waveunet.experiment import overview
 from asteroid_waveunet.experiment.configuration import Configuration, Training
 from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
 from asteroid_waveunet.experiment.evaluation.model_cost import Costs
+from asteroid_waveunet.experiment.report import benchmark_table
 from helpers import trained
 from helpers.scores import TWO, track_of
 
@@ -25,7 +25,7 @@ def scores(vocals, rest, name="song"):
 def entry(name, *tracks, costs=None, **changed):
     baselines = {"mixture": [scores([0.0], [1.0])], "ideal ratio mask": [scores([8.0], [9.0])]}
     found = Assessment(name, "x", "model", TWO, True, list(tracks), baselines, {})
-    return overview.Entry(
+    return benchmark_table.Entry(
         name, **{"sample_rate": 22050.0, "channels": 2, "minutes": 12.0, **changed},
         found=found, costs=costs,
     )  # fmt: skip
@@ -40,7 +40,7 @@ def test_the_table_has_both_aggregations_of_each_source_the_costs_and_the_baseli
         "m7", scores([0.0], [0]), scores([0.0], [0], "two"),
         sample_rate=8192.0, channels=1, minutes=11.96,
     )  # fmt: skip
-    lines = overview.table([first, second]).splitlines()
+    lines = benchmark_table.table([first, second]).splitlines()
     assert lines[0] == (
         "SDR of BSS Eval v4, windows of 1 s, two-source (accompaniment, vocals), 2 tracks."
     )
@@ -67,7 +67,7 @@ def test_what_holds_of_all_systems_is_said_once_and_the_rest_by_name():
     own = {"unscored": {"vocals": {"silent_reference": 2, "silent_throughout": 1}}}
     plain, odd = {**scores([1], [1]), **silent}, {**scores([1], [1]), **own}
     entries = [entry("m4", plain), entry("m5", odd, unusual=["in segments", "levels fitted"])]
-    said = overview.table(entries).splitlines()[-3:]
+    said = benchmark_table.table(entries).splitlines()[-3:]
     assert said[0].startswith("- vocals is silent in 2 windows")
     assert said[1] == "- m5: scored otherwise: in segments, levels fitted"
     assert said[2].startswith("- m5: the estimate of vocals is silent throughout 1 track")
@@ -75,9 +75,11 @@ def test_what_holds_of_all_systems_is_said_once_and_the_rest_by_name():
 
 def test_scores_of_other_tracks_make_no_table():
     with pytest.raises(ValueError, match="m5 and m4 were not scored on the same tracks"):
-        overview.table([entry("m4", scores([1], [1])), entry("m5", scores([1], [1], "other"))])
+        benchmark_table.table(
+            [entry("m4", scores([1], [1])), entry("m5", scores([1], [1], "other"))]
+        )
     with pytest.raises(ValueError, match="nothing to compare"):
-        overview.table([])
+        benchmark_table.table([])
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_scores_of_other_tracks_make_no_table():
 def test_every_system_is_trained_on_as_much_music(model, training):
     """At least what was asked for, and less than a batch an epoch more."""
     configuration = Configuration(model, training=training)
-    length = overview.epoch_length(configuration, minutes=5)
+    length = benchmark_table.epoch_length(configuration, minutes=5)
     batch = training.batch_size * training.accumulate
     made = configuration.make_model()
     seconds = made.geometry.fit(training.segment_length).output / made.sample_rate
@@ -104,14 +106,16 @@ def test_every_system_is_trained_on_as_much_music(model, training):
 
 def test_an_entry_is_read_from_the_experiments_files(tmp_path):
     configuration, places = trained.experiment(tmp_path)
-    assert overview.read("demo", configuration, places).minutes == 0, "no curves"
+    assert benchmark_table.read("demo", configuration, places).minutes == 0, "no curves"
     places.curves.parent.mkdir(parents=True)
     places.curves.write_text("epoch,step,loss\n0,1,0.5\n1,3,0.4\n,3,\n")
     shorter = Training(segment_length=4096, epoch_length=6)
-    read = overview.read("demo", dataclasses.replace(configuration, training=shorter), places)
+    read = benchmark_table.read(
+        "demo", dataclasses.replace(configuration, training=shorter), places
+    )
     assert read.unusual == []
     model = configuration.make_model()
     output = model.geometry.fit(4096).output
     assert read.minutes == pytest.approx(2 * 6 * output / model.sample_rate / 60)
     assert (read.sample_rate, read.channels) == (model.sample_rate, 2)
-    assert "| demo |" in overview.table([read])
+    assert "| demo |" in benchmark_table.table([read])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asteroid_waveunet.experiment import charts, strips
+from asteroid_waveunet.experiment.report import plots, spectrogram_images
 
 RATE = 8000
-THEME = charts.THEMES["light"]
+THEME = plots.THEMES["light"]
 
 
 def texts(figure) -> list[str]:
@@ -25,16 +25,16 @@ def row_of(fraction: float, bands: np.ndarray) -> float:
 def test_a_tone_is_brightest_where_its_label_stands(label, hertz):
     time = np.arange(2 * RATE) / RATE
     tone = np.sin(2 * np.pi * hertz * time)[None].astype(np.float32)
-    bands = strips.spectrogram(tone, RATE)
+    bands = spectrogram_images.spectrogram(tone, RATE)
     brightest = bands.mean(axis=1).argmax()
     # Low bands are narrower than the transform's bins, so that several share the brightest one.
-    assert abs(brightest - row_of(strips.frequency_ticks(RATE)[label], bands)) < 4
+    assert abs(brightest - row_of(spectrogram_images.frequency_ticks(RATE)[label], bands)) < 4
 
 
 def test_a_click_is_where_it_sounds():
     click = np.zeros((2, 2 * RATE), np.float32)
     click[:, 3 * RATE // 2] = 1
-    loudness = strips.spectrogram(click, RATE).mean(axis=0)
+    loudness = spectrogram_images.spectrogram(click, RATE).mean(axis=0)
     assert abs(loudness.argmax() / len(loudness) - 0.75) < 0.002
 
 
@@ -42,9 +42,11 @@ def test_a_strip_is_edge_to_edge_and_a_waveform_fills_its_height(tmp_path):
     ramp = np.linspace(0, 0.5, RATE, dtype=np.float32)[None] * np.tile([1, -1], RATE // 2)
     ramp = ramp.astype(np.float32)
     path = tmp_path / "strip.png"
-    strips.draw(ramp, strips.spectrogram(ramp, RATE), 0.5, 0, "#ff0000", path)
+    spectrogram_images.draw(
+        ramp, spectrogram_images.spectrogram(ramp, RATE), 0.5, 0, "#ff0000", path
+    )
     pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    width, upper, lower = strips.STRIP
+    width, upper, lower = spectrogram_images.STRIP
     assert pixels.shape == (upper + lower, width, 3)
     red = (pixels[:upper, :, 0] > 128).sum(axis=0)
     assert red[0] <= 2
@@ -54,21 +56,23 @@ def test_a_strip_is_edge_to_edge_and_a_waveform_fills_its_height(tmp_path):
 
 def test_silence_and_a_single_sample_are_drawn(tmp_path):
     for samples in (np.zeros((1, RATE), np.float32), np.ones((2, 1), np.float32)):
-        bands = strips.spectrogram(samples, RATE)
-        strips.draw(samples, bands, 1.0, float(bands.max()), "#ff0000", tmp_path / "strip.png")
+        bands = spectrogram_images.spectrogram(samples, RATE)
+        spectrogram_images.draw(
+            samples, bands, 1.0, float(bands.max()), "#ff0000", tmp_path / "strip.png"
+        )
 
 
 def test_boxes_have_the_medians_of_what_is_finite():
     model = {"voice": np.array([1.0, 2.0, 9.0, np.nan, np.inf]), "rest": np.array([np.nan])}
-    figure = charts.distributions({"model": model, "mixture": model}, THEME, 400)
+    figure = plots.distributions({"model": model, "mixture": model}, THEME, 400)
     assert texts(figure) == ["2.0", "2.0", "none", "none"]
 
 
 def test_curves_over_time_have_gaps_and_are_not_squeezed_by_one_window():
     values = np.full(100, 5.0)
     values[40:50], values[3] = np.nan, -80
-    timeline = charts.Timeline(np.arange(101.0), {"model": {"voice": values}}, excerpt=(10, 20))
-    (axes,) = charts.over_time(timeline, THEME, 400).axes
+    timeline = plots.Timeline(np.arange(101.0), {"model": {"voice": values}}, excerpt=(10, 20))
+    (axes,) = plots.over_time(timeline, THEME, 400).axes
     assert axes.get_xlim() == (0, 100)
     assert axes.get_ylim()[0] > 0
     (stairs,) = [p for p in axes.patches if hasattr(p, "get_data")]
@@ -79,21 +83,21 @@ def test_names_are_not_taken_for_formulas_and_the_file_is_the_same_each_time(tmp
     series = {"model": {"$x_1$ & <b>漢": np.array([1.0, 2.0])}}
 
     def draw(theme, width):
-        return charts.distributions(series, theme, width)
+        return plots.distributions(series, theme, width)
 
-    pictures = charts.save(draw, tmp_path, "chart")
+    pictures = plots.save(draw, tmp_path, "chart")
     assert {(p.theme, p.layout) for p in pictures} == {
         (theme, layout) for theme in ("light", "dark") for layout in ("wide", "narrow")
     }
     first = (tmp_path / pictures[0].file).read_text()
     assert "$x_1$ & <b>漢" in "".join(ElementTree.fromstring(first).itertext())
-    charts.save(draw, tmp_path, "chart")
+    plots.save(draw, tmp_path, "chart")
     assert (tmp_path / pictures[0].file).read_text() == first
 
 
 def test_of_repeated_steps_the_last_counts(tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch,loss,step\n0,3.0,9\n,,10\n0,2.0,9\n1,1.0,19\n")
-    assert charts.read_curves(tmp_path / "metrics.csv") == {
+    assert plots.read_curves(tmp_path / "metrics.csv") == {
         "epoch": {9: 0.0, 19: 1.0},
         "loss": {9: 2.0, 19: 1.0},
     }
@@ -101,6 +105,6 @@ def test_of_repeated_steps_the_last_counts(tmp_path):
 
 @pytest.mark.parametrize("length", [0.3, 3, 10, 29.7, 240, 4000, 90000])
 def test_ticks_are_round_few_and_within(length):
-    ticks = charts.time_ticks(7.3, 7.3 + length, most=6)
+    ticks = plots.time_ticks(7.3, 7.3 + length, most=6)
     assert all(7.3 <= t <= 7.3 + length + 1e-9 for t in ticks)
     assert len(ticks) <= (7 if length < 20000 else 26)

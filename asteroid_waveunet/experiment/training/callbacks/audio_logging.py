@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from asteroid_waveunet.experiment import excerpts, strips
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
-from asteroid_waveunet.experiment.excerpts import Excerpt
+from asteroid_waveunet.experiment.report import excerpts, spectrogram_images
+from asteroid_waveunet.experiment.report.excerpts import Excerpt
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.training import media
 from asteroid_waveunet.experiment.training.callbacks import progress
@@ -181,7 +181,7 @@ class Listening(pl.Callback):
         if not self.heard:
             truth = {f"{source}/truth": x for source, x in piece.references.items()}
             sounds = {"mixture": piece.mixture, **truth, **sounds}
-        picture = strips.comparison(piece)
+        picture = spectrogram_images.comparison(piece)
         for logger in loggers:
             for name, samples in sounds.items():
                 logger.add_sound(f"passage/{name}", samples, piece.sample_rate, step)

@@ -14,9 +14,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import strips
 from asteroid_waveunet.experiment.configuration import Training
 from asteroid_waveunet.experiment.data.prepare import prepare
+from asteroid_waveunet.experiment.report import spectrogram_images
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.training import media
 from asteroid_waveunet.experiment.training.callbacks import audio_logging
@@ -101,7 +101,7 @@ def test_listening_leaves_the_model_and_the_dice_as_they_are(model, valid_set, t
     weights = {name: x.clone() for name, x in model.state_dict().items()}
     before = torch.get_rng_state(), random.getstate()
     piece = audio_logging.choose(valid_set, model, seconds=0.5).separated(model)
-    strips.comparison(piece)
+    spectrogram_images.comparison(piece)
     assert model.training == training
     assert all(p.grad is None for p in model.parameters())
     assert all(torch.equal(weights[name], x) for name, x in model.state_dict().items())
@@ -113,7 +113,7 @@ def test_a_model_that_has_diverged_is_heard_as_silence(model, valid_set):
     torch.nn.init.constant_(next(model.parameters()), float("nan"))
     piece = audio_logging.choose(valid_set, model, seconds=0.5).separated(model)
     assert all((x == 0).all() for x in piece.estimates.values())
-    assert strips.comparison(piece).dtype == np.uint8
+    assert spectrogram_images.comparison(piece).dtype == np.uint8
 
 
 def trained(tmp_path, model, valid_set, exp_dir="exp", **changed):
@@ -199,7 +199,7 @@ def test_wandb_gets_the_same_sounds_and_picture(tmp_path, model, valid_set, monk
     (shown,) = media.of([WandbLogger.__new__(WandbLogger)])
     piece = audio_logging.choose(valid_set, model, seconds=0.5).piece
     shown.add_sound("passage/mixture", piece.mixture, RATE, 7)
-    shown.add_picture("passage/picture", strips.comparison(piece), 7)
+    shown.add_picture("passage/picture", spectrogram_images.comparison(piece), 7)
     (_, (tag, sounds, step), more), (_, (other_tag, pictures, _), _) = calls
     assert (tag, other_tag, step, more) == (
         "passage/mixture",
