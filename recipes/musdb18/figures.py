@@ -16,9 +16,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from asteroid_waveunet import WaveUNet
-from asteroid_waveunet.experiment import additivity, aliasing, borders, figures, outliers
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation import paired_comparison
+from asteroid_waveunet.experiment.paper_figures import (
+    additivity,
+    aliasing,
+    common,
+    segment_borders,
+    silent_windows,
+)
 from asteroid_waveunet.experiment.stage import plainly
 from asteroid_waveunet.models.base import SourceModel
 
@@ -45,8 +51,8 @@ def draw_borders(options):
     found = []
     for name, model in models.items():
         tracks = tracks_of(options, f"borders, {name}")
-        found.append(borders.measure(model, tracks, name, options.output_length))
-    return borders.table(found), lambda: borders.draw(found)
+        found.append(segment_borders.measure(model, tracks, name, options.output_length))
+    return segment_borders.table(found), lambda: segment_borders.draw(found)
 
 
 def draw_additivity(options):
@@ -70,8 +76,10 @@ def draw_additivity(options):
 def draw_outliers(options):
     """SDRs of windows against the level of their source."""
     scores = paired_comparison.load(options.scores)
-    found = outliers.measure(scores, tracks_of(options, "outliers"))
-    return outliers.table(found, options.below), lambda: outliers.draw(found, options.below)
+    found = silent_windows.measure(scores, tracks_of(options, "outliers"))
+    return silent_windows.table(found, options.below), lambda: silent_windows.draw(
+        found, options.below
+    )
 
 
 def tracks_of(options, what):
@@ -138,7 +146,7 @@ def parser():
     command.add_argument("--scores", required=True, metavar="FOLDER", help="exp/TAG/scores")
     command.add_argument("--data", **data)
     command.add_argument(
-        "--below", type=float, default=outliers.NEARLY_SILENT, help="nearly silent, in dBFS"
+        "--below", type=float, default=silent_windows.NEARLY_SILENT, help="nearly silent, in dBFS"
     )
     return parser
 
@@ -148,7 +156,7 @@ def main(options):
     options.out.mkdir(parents=True, exist_ok=True)  # or known before the work that it cannot
     text, draw = options.draw(options)
     path = options.out / f"{options.name}.png"
-    figures.save(draw, path)
+    common.save(draw, path)
     print(f"{text}\nThe figure is {path}.")
 
 

@@ -18,9 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from asteroid_waveunet.experiment import figures
 from asteroid_waveunet.experiment.evaluation.aggregation import count, markdown
-from asteroid_waveunet.experiment.figures import COLOURS, INK, Track
+from asteroid_waveunet.experiment.paper_figures import common
+from asteroid_waveunet.experiment.paper_figures.common import COLOURS, INK, Track
 from asteroid_waveunet.experiment.report.plots import clock, time_ticks
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.separation.separate import separate_at
@@ -78,8 +78,8 @@ class Sums:
     def relative(self) -> np.ndarray:
         """What is missing of each window, in dB of the mixture there, where there is a mixture."""
         mixture, missing = np.concatenate([*self.tracks.values()], axis=1)
-        is_heard = figures.decibels(mixture) > SILENT
-        return figures.decibels(missing[is_heard], mixture[is_heard])
+        is_heard = common.decibels(mixture) > SILENT
+        return common.decibels(missing[is_heard], mixture[is_heard])
 
 
 def measure(
@@ -94,7 +94,7 @@ def measure(
     model.eval()
     found = Sums(name)
     for track in tracks:
-        mixture, _ = figures.heard(track, model, complete=True)
+        mixture, _ = common.heard(track, model, complete=True)
         estimates = separate_at(
             model, mixture, model.sample_rate, mixture_consistency=mixture_consistency
         )
@@ -128,8 +128,8 @@ def table(found: Sequence[Sums]) -> str:
         rows.append(
             [
                 sums.name,
-                figures.number(figures.decibels(missing, mixture)),
-                *map(figures.number, ends),
+                common.number(common.decibels(missing, mixture)),
+                *map(common.number, ends),
                 f"{sums.largest:.2g}",
                 f"{sums.clipped} of {sums.n_samples}",
             ]
@@ -142,7 +142,7 @@ LOOKS = (("red", "-"), ("blue", "-"), ("green", "--"), ("orange", ":"))
 
 def draw(found: Sequence[Sums]) -> Figure:
     """What is missing over the first track's time, and how its windows are distributed in all."""
-    figure = figures.sheet(640)
+    figure = common.sheet(640)
     over_time, spread = figure.subplots(2, 1)
     track = next(iter(found[0].tracks))
     over_time.set_title(f"Over time: {track}")
@@ -169,7 +169,7 @@ def draw(found: Sequence[Sums]) -> Figure:
 
 def _over_time(axes: Axes, squares: np.ndarray, **look: Any) -> None:
     places = SECONDS * np.arange(len(squares) + 1)
-    levels = np.maximum(figures.decibels(squares), LOWEST)
+    levels = np.maximum(common.decibels(squares), LOWEST)
     axes.stairs(levels, places, baseline=None, **look)
     ticks = time_ticks(0, places[-1], most=12)
     axes.set_xlim(0, places[-1])

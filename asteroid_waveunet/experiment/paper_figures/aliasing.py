@@ -27,9 +27,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from asteroid_waveunet.experiment import figures
 from asteroid_waveunet.experiment.evaluation.aggregation import markdown
-from asteroid_waveunet.experiment.figures import COLOURS, INK
+from asteroid_waveunet.experiment.paper_figures import common
+from asteroid_waveunet.experiment.paper_figures.common import COLOURS, INK
 from asteroid_waveunet.models import presets
 from asteroid_waveunet.models.wave_unet import WaveUNet
 from asteroid_waveunet.nn.wave_unet_blocks import UpBlock
@@ -99,7 +99,7 @@ def energies(impulses: Tensor) -> np.ndarray:
 
 def images(energy: np.ndarray) -> np.ndarray:
     """`(n, 2 * WANTED)` energies -> `(n, WANTED)`: each tone's image, in dB of the tone."""
-    return figures.decibels(energy[:, : WANTED - 1 : -1], energy[:, :WANTED])
+    return common.decibels(energy[:, : WANTED - 1 : -1], energy[:, :WANTED])
 
 
 def images_of_band(energy: np.ndarray, band: float) -> np.ndarray:
@@ -109,7 +109,7 @@ def images_of_band(energy: np.ndarray, band: float) -> np.ndarray:
         band: its upper edge, 1 being the lower rate's highest frequency.
     """
     most = round(band * WANTED)
-    return figures.decibels(energy[:, -most:].sum(axis=1), energy[:, :most].sum(axis=1))
+    return common.decibels(energy[:, -most:].sum(axis=1), energy[:, :most].sum(axis=1))
 
 
 def of_model(model: WaveUNet, name: str = "") -> Response:
@@ -156,16 +156,14 @@ LEGEND = (
 
 def table(responses: Sequence[Response]) -> str:
     """Markdown: the energy of images for features that fill half of the band and all of it."""
-    repeated = [
-        figures.spanned(images_of_band(energies(REPEATED), band)) for band in BANDS.values()
-    ]
+    repeated = [common.spanned(images_of_band(energies(REPEATED), band)) for band in BANDS.values()]
     rows: list[list[str]] = [
         ["zeros between samples", "0.0", "0.0", "", ""],
         ["samples repeated (learned, w = 1)", *repeated, "", ""],
     ]
     for response in responses:
         cells = [
-            figures.spanned(images_of_band(energy, band))
+            common.spanned(images_of_band(energy, band))
             for energy in (response.alone, response.convolved)
             for band in BANDS.values()
         ]
@@ -182,7 +180,7 @@ def draw(responses: Sequence[Response]) -> Figure:
         for i, kind in enumerate(kinds)
     ]
     drawn = [*zip(responses, looks, strict=True)]
-    figure = figures.sheet(720)
+    figure = common.sheet(720)
     grid = figure.add_gridspec(2, 2, height_ratios=(1, 1.25))
     _draw_spectrum(figure.add_subplot(grid[0, :]), drawn)
     left = figure.add_subplot(grid[1, 0])
@@ -213,7 +211,7 @@ def _draw_spectrum(axes: Axes, drawn: Sequence[tuple[Response, Mapping[str, Any]
     for response, look in drawn:
         features = response.alone[:, :half].mean(axis=1, keepdims=True)
         for part in (slice(None, half), slice(-half, None)):
-            levels = figures.decibels(response.alone[:, part], features)
+            levels = common.decibels(response.alone[:, part], features)
             _band(axes, 2 * FREQUENCIES[part], levels, **look)
     for x, text in ((0.125, "features"), (0.875, "their images")):
         axes.text(x, 5, text, ha="center")

@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from asteroid_waveunet.experiment import figures
 from asteroid_waveunet.experiment.evaluation.aggregation import markdown
-from asteroid_waveunet.experiment.figures import COLOURS, INK, Track
+from asteroid_waveunet.experiment.paper_figures import common
+from asteroid_waveunet.experiment.paper_figures.common import COLOURS, INK, Track
 from asteroid_waveunet.models.wave_unet import WaveUNet
 from asteroid_waveunet.nn.geometry import segment_starts
 
@@ -123,7 +123,7 @@ class Borders:
 
     def levels(self, of: Mapping[str, Around], way: str, places: np.ndarray) -> np.ndarray:
         """Errors or steps between edges, in dB of the seamless pass's far from joints."""
-        return figures.decibels(of[way].binned(places), of["seamless"].far())
+        return common.decibels(of[way].binned(places), of["seamless"].far())
 
 
 def joints(n_samples: int, output: int) -> tuple[list[int], int]:
@@ -169,7 +169,7 @@ def measure(
     found = Borders(name, model.sample_rate, lengths.output)
     model.eval()
     for track in tracks:
-        mixture, sources = figures.heard(track, model)
+        mixture, sources = common.heard(track, model)
         n_samples = mixture.shape[-1]
         # A track that is shorter than one input is predicted as if silence followed.
         places, end = joints(max(n_samples, lengths.input), lengths.output)
@@ -225,11 +225,11 @@ def _row(found: Borders, way: str) -> list[str]:
         (steps[way].between(0, 1), steps["seamless"].far()),
         (steps[way].far(), steps["seamless"].far()),
     ]
-    cells = [figures.number(figures.decibels(*pair), "+.1f") for pair in pairs]
+    cells = [common.number(common.decibels(*pair), "+.1f") for pair in pairs]
     if way == "concatenated":
         difference, estimates = found.difference, found.estimates
         pairs = [(difference.near(), estimates.near()), (difference.far(), estimates.far())]
-        cells += [figures.number(figures.decibels(*pair)) for pair in pairs]
+        cells += [common.number(common.decibels(*pair)) for pair in pairs]
     else:
         cells += ["", ""]
     return [found.title(way), str(found.n_joints), *cells]
@@ -241,7 +241,7 @@ LINE = {"concatenated": "-", "seamless": ":"}
 
 def draw(found: Sequence[Borders]) -> Figure:
     """Error, step and difference against the distance from a joint."""
-    figure = figures.sheet(760)
+    figure = common.sheet(760)
     errors, steps, difference = figure.subplots(3, 1, sharex=True)
     scale = "dB of its seamless pass, far off"
     errors.set(title="Error against the true sources", ylabel=scale)
@@ -254,7 +254,7 @@ def draw(found: Sequence[Borders]) -> Figure:
             _stairs(errors, borders.levels(borders.errors, way, places), places, **look)
             _stairs(steps, borders.levels(borders.steps, way, places), places, **look)
         energies = (borders.difference.binned(places), borders.estimates.binned(places))
-        _stairs(difference, figures.decibels(*energies), places, color=COLOURS[colour])
+        _stairs(difference, common.decibels(*energies), places, color=COLOURS[colour])
     for axes in (errors, steps, difference):
         axes.grid()
         axes.axvline(0, color=INK, linewidth=0.8)

@@ -18,10 +18,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asteroid_waveunet.experiment import figures
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation import aggregation
-from asteroid_waveunet.experiment.figures import COLOURS, INK
+from asteroid_waveunet.experiment.paper_figures import common
+from asteroid_waveunet.experiment.paper_figures.common import COLOURS, INK
 
 __all__ = ["NEARLY_SILENT", "Windows", "draw", "measure", "table"]
 
@@ -107,7 +107,7 @@ def _pairs(target: Mapping[str, Any], source: torch.Tensor, rate: int, what: str
         if not window.numel():
             raise ValueError(f"The {what} has a score at {frame['time']:g} s, after its end.")
         if np.isfinite(sdr):
-            pairs.append((figures.decibels(float(window.square().mean())), sdr))
+            pairs.append((common.decibels(float(window.square().mean())), sdr))
     return np.array(pairs, np.float64).reshape(-1, 2).T
 
 
@@ -132,7 +132,7 @@ def table(found: Mapping[str, Windows], below: float = NEARLY_SILENT) -> str:
 
 def _cells(of: Mapping[str, float], sign: str, count: str) -> list[str]:
     found = [of[key] for key in ("mean", "median", "sd", "mad")]
-    scores = [figures.number(score, f"{sign}.2f") for score in found]
+    scores = [common.number(score, f"{sign}.2f") for score in found]
     return [format(int(of["windows"]), count), *scores]
 
 
@@ -140,7 +140,7 @@ def draw(found: Mapping[str, Windows], below: float = NEARLY_SILENT) -> Figure:
     """SDR against the source's level, a panel a source, with mean and median."""
     columns = min(len(found), 2)
     rows = -(-len(found) // columns)
-    figure = figures.sheet(90 + 280 * rows)
+    figure = common.sheet(90 + 280 * rows)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).flatten()
     for axes in panels[len(found) :]:
         axes.set_axis_off()
@@ -167,4 +167,4 @@ def _panel(axes: Axes, windows: Windows, below: float) -> None:
 
 
 def _written(value: float) -> str:
-    return figures.number(value).replace("-", "−")
+    return common.number(value).replace("-", "−")

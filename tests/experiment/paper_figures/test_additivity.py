@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import additivity
-from asteroid_waveunet.experiment.additivity import Sums
+from asteroid_waveunet.experiment.paper_figures import additivity
+from asteroid_waveunet.experiment.paper_figures.additivity import Sums
 from helpers.models import drawn, tiny
 from helpers.scores import TWO, Song
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import aliasing
-from asteroid_waveunet.experiment.aliasing import FREQUENCIES, WANTED
+from asteroid_waveunet.experiment.paper_figures import aliasing
+from asteroid_waveunet.experiment.paper_figures.aliasing import FREQUENCIES, WANTED
 from asteroid_waveunet.nn.wave_unet_blocks import UPSAMPLING
 from helpers.models import tiny
 

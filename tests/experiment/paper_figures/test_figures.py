@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from asteroid_waveunet.experiment import figures
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation import score_store, scoring
 from asteroid_waveunet.experiment.evaluation.estimators import Mixture
+from asteroid_waveunet.experiment.paper_figures import common
 from asteroid_waveunet.weights import serialization
 from helpers.models import tiny
 from helpers.paths import RECIPE
@@ -26,14 +26,14 @@ SCRIPT = RECIPE / "figures.py"
 
 
 def drawn(title="energy"):
-    figure = figures.sheet(200)
+    figure = common.sheet(200)
     figure.subplots().set_title(title)
     return figure
 
 
 def test_the_same_figure_is_the_same_file_on_a_white_ground(tmp_path):
     for name in ("one", "other"):
-        figures.save(drawn, tmp_path / f"{name}.png")
+        common.save(drawn, tmp_path / f"{name}.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
     picture = Image.open(tmp_path / "one.png")
     assert picture.size == (1800, 400) and picture.convert("RGB").getpixel((0, 0)) == (255,) * 3
@@ -42,26 +42,26 @@ def test_the_same_figure_is_the_same_file_on_a_white_ground(tmp_path):
 
 def test_a_figure_that_cannot_be_drawn_leaves_the_one_before(tmp_path):
     path = tmp_path / "one.png"
-    figures.save(drawn, path)
+    common.save(drawn, path)
     before = path.read_bytes()
     with pytest.raises(ZeroDivisionError):
-        figures.save(lambda: 1 / 0, path)
+        common.save(lambda: 1 / 0, path)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["one.png"]
 
 
 def test_a_track_is_heard_at_the_models_rate_and_channels():
     model = tiny(sources=TWO, sample_rate=500)
     song = Song("song")
-    mixture, sources = figures.heard(song, model)
+    mixture, sources = common.heard(song, model)
     assert mixture.shape == (1, 2150) and sources.shape == (2, 1, 2150)
     torch.testing.assert_close(sources.sum(0), mixture, atol=1e-5, rtol=0)
 
 
 def test_sources_that_leave_music_out_are_refused_where_that_matters():
     model = tiny(sources=("vocals",), in_channels=2)
-    assert figures.heard(Song("song"), model)[1].shape[0] == 1
+    assert common.heard(Song("song"), model)[1].shape[0] == 1
     with pytest.raises(ValueError, match="vocals leave out a part of song"):
-        figures.heard(Song("song"), model, complete=True)
+        common.heard(Song("song"), model, complete=True)
 
 
 # --- the command -----------------------------------------------------------------------------

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import borders
-from asteroid_waveunet.experiment.borders import Around, Borders
+from asteroid_waveunet.experiment.paper_figures import segment_borders
+from asteroid_waveunet.experiment.paper_figures.segment_borders import Around, Borders
 from helpers.models import drawn, tiny
 from helpers.scores import TWO, Song
 
 OUTPUT = 64
-JOINTS, END = borders.joints(1000, OUTPUT)
+JOINTS, END = segment_borders.joints(1000, OUTPUT)
 
 
 def made_up(concatenated):
@@ -71,7 +71,7 @@ def test_means_are_over_what_there_is():
 
 def test_edges_reach_from_half_a_segment_to_half_a_segment():
     for half in (1, 2, 7, 8192, 8194):
-        found = borders.edges(half)
+        found = segment_borders.edges(half)
         assert (np.diff(found) > 0).all() and found[-1] == half == -found[0] and 0 in found
 
 
@@ -80,10 +80,10 @@ def test_same_padding_differs_at_joints_and_context_as_much_anywhere():
     song, model = Song("song"), drawn(tiny(sources=TWO, in_channels=2, sample_rate=1000))
     length = model.geometry.fit(200).output
     assert length % model.geometry.step != 0
-    found = borders.measure(model, [song], "context", 200)
-    assert found.n_joints == len(borders.joints(4300, length)[0])
+    found = segment_borders.measure(model, [song], "context", 200)
+    assert found.n_joints == len(segment_borders.joints(4300, length)[0])
     same = drawn(tiny(sources=TWO, in_channels=2, sample_rate=1000, context=False))
-    with_borders = borders.measure(same, [song], "same", 200)
+    with_borders = segment_borders.measure(same, [song], "same", 200)
     # Of whole steps, and so the same but for its borders.
     assert with_borders.difference.far() < 1e-9 < 1e-3 < with_borders.difference.near(4)
     even = found.difference.near(4) / found.difference.far()
@@ -94,21 +94,21 @@ def test_same_padding_differs_at_joints_and_context_as_much_anywhere():
 def test_tracks_without_a_joint_are_refused(context):
     model = tiny(sources=TWO, in_channels=2, sample_rate=1000, context=context)
     with pytest.raises(ValueError, match="no joint to look at"):
-        borders.measure(model, [Song("short", seconds=0.5)], "short", 600)
+        segment_borders.measure(model, [Song("short", seconds=0.5)], "short", 600)
     with pytest.raises(ValueError, match="nearly all joint; --output_length 64"):
-        borders.measure(model, [Song("song")], "short", 40)
+        segment_borders.measure(model, [Song("song")], "short", 40)
 
 
 def test_where_there_is_only_silence_there_are_no_levels():
     found, silence = Borders("silent", 1000, OUTPUT), torch.zeros(2, 1, END)
-    found.add(dict.fromkeys(borders.WAYS, silence), silence, JOINTS)
-    text = borders.table([found])
+    found.add(dict.fromkeys(segment_borders.WAYS, silence), silence, JOINTS)
+    text = segment_borders.table([found])
     assert "| silent, segments of 64 | 14 | – | – | – | – | – | – | – |" in text
-    borders.draw([found])
+    segment_borders.draw([found])
 
 
 def test_the_table_has_a_row_a_way():
-    text = borders.table([made_up(1 + 2 * at_joints(0))])
+    text = segment_borders.table([made_up(1 + 2 * at_joints(0))])
     # 31 samples of 1 and one of 9, and 9 beside 1.
     assert "| made up, segments of 64 | 14 | +1.0 | +1.0 | +0.0 |" in text
     assert "| made up, seamless | 14 | +0.0 | +0.0 | +0.0 |" in text

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import outliers
+from asteroid_waveunet.experiment.paper_figures import silent_windows
 
 RATE = 100
 
@@ -38,46 +38,46 @@ def scores_of(name, sdrs, targets=("vocals",)):
 def test_each_score_is_beside_its_windows_level():
     tracks = [Levels("a", [-10, -80, -20]), Levels("b", [-30])]
     scores = {"a": scores_of("a", [5.0, -40.0, np.nan]), "b": scores_of("b", [4.0])}
-    (found,) = outliers.measure(scores, [*tracks, Levels("not scored", [0])]).values()
+    (found,) = silent_windows.measure(scores, [*tracks, Levels("not scored", [0])]).values()
     np.testing.assert_allclose(found.levels, [-10, -80, -30], atol=1e-4)
     assert found.sdrs.tolist() == [5.0, -40.0, 4.0]
 
 
 def test_the_accompaniment_is_the_sum_of_its_stems():
     scores = {"a": scores_of("a", [5.0], ("accompaniment", "vocals"))}
-    found = outliers.measure(scores, [Levels("a", [-10])])
+    found = silent_windows.measure(scores, [Levels("a", [-10])])
     assert [*found] == ["accompaniment", "vocals"]
     np.testing.assert_allclose(found["accompaniment"].levels, found["vocals"].levels, atol=1e-5)
 
 
 def test_a_window_without_a_score_is_left_out_however_it_is_written():
     """JSON has no NaN: other programs write null."""
-    found = outliers.measure({"a": scores_of("a", [5.0, None])}, [Levels("a", [-10, -80])])
+    found = silent_windows.measure({"a": scores_of("a", [5.0, None])}, [Levels("a", [-10, -80])])
     assert found["vocals"].sdrs.tolist() == [5.0]
 
 
 def test_one_outlier_moves_the_mean_and_not_the_median():
     sdrs = [3.0, 4.0, 5.0, 6.0, -96.0]
     scores = {"a": scores_of("a", sdrs)}
-    found = outliers.measure(scores, [Levels("a", [-10, -10, -10, -10, -70])])
+    found = silent_windows.measure(scores, [Levels("a", [-10, -10, -10, -10, -70])])
     windows = found["vocals"]
     assert (windows.figures["mean"], windows.figures["median"]) == (-15.6, 4.0)
     loud = windows.above(-50).figures
     assert (loud["mean"], loud["median"], loud["windows"]) == (4.5, 4.5, 4)
-    text = outliers.table(found)
+    text = silent_windows.table(found)
     assert "| vocals | 5 | -15.60 | 4.00 | 40.21 | 1.00 |" in text
     assert "| vocals, -50 dBFS or more | 4 | 4.50 | 4.50 | 1.12 | 1.00 |" in text
     assert "| vocals, change | -1 | +20.10 | +0.50 | -39.09 | +0.00 |" in text
 
 
 def test_a_source_that_is_never_loud_has_no_figures_then():
-    found = outliers.measure({"a": scores_of("a", [1.0])}, [Levels("a", [-70])])
-    assert "| vocals, -50 dBFS or more | 0 | – | – | – | – |" in outliers.table(found)
-    outliers.draw(found)
+    found = silent_windows.measure({"a": scores_of("a", [1.0])}, [Levels("a", [-70])])
+    assert "| vocals, -50 dBFS or more | 0 | – | – | – | – |" in silent_windows.table(found)
+    silent_windows.draw(found)
 
 
 def test_scores_of_other_music_are_refused():
     with pytest.raises(ValueError, match="The data has no b, which there are scores of"):
-        outliers.measure({"b": scores_of("b", [1.0])}, [Levels("a", [0])])
+        silent_windows.measure({"b": scores_of("b", [1.0])}, [Levels("a", [0])])
     with pytest.raises(ValueError, match="vocals of a has a score at 1 s, after its end"):
-        outliers.measure({"a": scores_of("a", [1.0, 2.0])}, [Levels("a", [0])])
+        silent_windows.measure({"a": scores_of("a", [1.0, 2.0])}, [Levels("a", [0])])
