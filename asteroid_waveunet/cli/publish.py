@@ -39,7 +39,8 @@ def add(commands: Any) -> None:
 
 def publish(options: argparse.Namespace) -> int:
     """`waveunet publish`."""
-    from asteroid_waveunet.experiment import configuration, publishing, stage
+    from asteroid_waveunet.experiment import configuration, stage
+    from asteroid_waveunet.experiment.publishing import package
 
     exp = options.experiment.expanduser()
     if not (exp / "conf.yml").is_file():
@@ -53,5 +54,5 @@ def publish(options: argparse.Namespace) -> int:
     settings = configuration.load(places.conf, overrides)
     if settings.publishing.repo_id is None and not options.dry_run:
         raise ValueError("Where to? Name it with --repo_id user/name, or try --dry-run.")
-    publishing.publish(settings, places, options.dry_run)
+    package.publish(settings, places, options.dry_run)
     return 0

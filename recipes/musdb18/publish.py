@@ -2,7 +2,8 @@
 
 import interrupted  # noqa: F401  # isort: skip
 
-from asteroid_waveunet.experiment import publishing, stage
+from asteroid_waveunet.experiment import stage
+from asteroid_waveunet.experiment.publishing import package
 
 if __name__ == "__main__":
-    stage.run(publishing.publish)
+    stage.run(package.publish)

@@ -25,13 +25,14 @@ import torch
 from asteroid.models import BaseModel
 from huggingface_hub import hf_hub_url
 
-from asteroid_waveunet.experiment import card, stage, upload
+from asteroid_waveunet.experiment import stage
 from asteroid_waveunet.experiment.configuration import Configuration, Publishing
 from asteroid_waveunet.experiment.data import licenses, musdb, splits
 from asteroid_waveunet.experiment.data.licenses import Terms
 from asteroid_waveunet.experiment.evaluation import evaluate
 from asteroid_waveunet.experiment.evaluation.aggregation import finite
 from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
+from asteroid_waveunet.experiment.publishing import hub_upload, model_card
 from asteroid_waveunet.experiment.report import page
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
@@ -159,7 +160,7 @@ def _write(trained: Trained, folder: Path) -> None:
     (folder / "NOTICE.md").write_text(about)
     page.write(evaluate.page_of(found, **trained.page), folder / "report")
     examples = _copy_recordings(trained, folder / "examples")
-    made = card.make(model, configuration, found, terms, examples, trained.repo_id)
+    made = model_card.make(model, configuration, found, terms, examples, trained.repo_id)
     made.save(folder / "README.md")
 
 
@@ -273,14 +274,14 @@ def publish(configuration: Configuration, places: stage.Places, dry_run: bool = 
     settings = configuration.publishing
     destination = None
     if settings.repo_id and not dry_run:
-        destination = upload.Destination.of(
+        destination = hub_upload.Destination.of(
             settings.repo_id, trained.model, settings.private, settings.revision
         )
     folder = pack(trained, places.published)
     files = files_of(folder)
     print(_listing(folder, files) if settings.repo_id or dry_run else folder)
     if destination is not None:
-        address = upload.send(folder, files, CONTENTS, destination)
+        address = hub_upload.send(folder, files, CONTENTS, destination)
         print(f"{address}\n\n{_loading(destination, type(trained.model).__name__)}")
     elif settings.repo_id:
         kind, tag = "private" if settings.private else "public", settings.revision
@@ -290,7 +291,7 @@ def publish(configuration: Configuration, places: stage.Places, dry_run: bool = 
         print("It is ready for the Hub, and goes there with --repo_id user/name.")
 
 
-def _loading(destination: upload.Destination, architecture: str) -> str:
+def _loading(destination: hub_upload.Destination, architecture: str) -> str:
     """The lines of Python that load a model from the Hub."""
     name = "@".join(filter(None, (destination.repo_id, destination.tag)))
     return (

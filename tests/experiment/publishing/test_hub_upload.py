@@ -11,7 +11,7 @@ import torch
 
 from asteroid_waveunet import WaveUNet
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import publishing
+from asteroid_waveunet.experiment.publishing import package
 from helpers import hub_server
 from helpers.hub_server import ROOT, Hub, etag
 from helpers.trained import experiment
@@ -97,7 +97,7 @@ def test_created_tagged_loaded_by_the_lines_it_prints_and_by_its_card(hub, run, 
     assert repo.tags == {"v1.0": repo.branches["main"]}
     files = {path: (exp / "published" / path) for path in head(hub)}
     del files[".gitattributes"]
-    assert sorted(files) == publishing.files_of(exp / "published")
+    assert sorted(files) == package.files_of(exp / "published")
     assert all(head(hub)[path] == file.read_bytes() for path, file in files.items())
     assert f"{hub.url}/user/model (tagged v1.0; {len(files)} new or changed files)" in said
 
@@ -198,7 +198,7 @@ def test_a_dry_run_needs_neither_token_nor_network(run, exp):
     words = ["--repo_id", "user/model", "--private", "--dry-run"]
     first, no_name = run(words, ["--dry-run"], tokens=("", ""), HF_ENDPOINT=NOWHERE)
     said = done(first)
-    files = publishing.files_of(exp / "published")
+    files = package.files_of(exp / "published")
     sizes = {file: (exp / "published" / file).stat().st_size for file in files}
     for file, size in sizes.items():
         assert re.search(rf"{size:,}  {re.escape(file)}\n", done(no_name))

@@ -15,9 +15,9 @@ from huggingface_hub import ModelCard
 
 from asteroid_waveunet import WaveUNet
 from asteroid_waveunet.cli.main import main
-from asteroid_waveunet.experiment import publishing
 from asteroid_waveunet.experiment.configuration import Evaluation
 from asteroid_waveunet.experiment.data import splits
+from asteroid_waveunet.experiment.publishing import package
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 from helpers.models import SYSTEMS, assert_same_model, tiny
@@ -29,7 +29,7 @@ from helpers.trained import experiment, score
 def pack(tmp_path, **how):
     """An experiment, packed as stage 4 and a dry run of `waveunet publish` do it."""
     configuration, places = experiment(tmp_path, **how)
-    publishing.publish(configuration, places, dry_run=True)
+    package.publish(configuration, places, dry_run=True)
     return configuration, places
 
 
@@ -40,7 +40,7 @@ def card_of(places) -> ModelCard:
 def test_the_folder_holds_weights_configuration_scores_card_notice_page_and_pieces(tmp_path):
     configuration, places = pack(tmp_path)
     names = {path.name for path in places.published.iterdir()}
-    assert names == set(publishing.CONTENTS)
+    assert names == set(package.CONTENTS)
     model = WaveUNet.from_pretrained(places.best_model)
     assert_same_model(WaveUNet.from_pretrained(places.published), model, torch.randn(2, 100))
     scores = json.loads((places.published / "scores.json").read_text())
@@ -72,10 +72,10 @@ def test_every_architecture_is_published_under_its_own_name(tmp_path, build):
 
 def test_the_same_model_is_the_same_folder_byte_for_byte(tmp_path):
     configuration, places = pack(tmp_path)
-    files = publishing.files_of(places.published)
+    files = package.files_of(places.published)
     before = {file: (places.published / file).read_bytes() for file in files}
-    publishing.publish(configuration, places)
-    assert publishing.files_of(places.published) == files
+    package.publish(configuration, places)
+    assert package.files_of(places.published) == files
     assert all((places.published / f).read_bytes() == content for f, content in before.items())
 
 
@@ -182,7 +182,7 @@ def test_what_may_not_be_published_is_not(tmp_path, dataset, said, says):
     songs_of_musdb18(tmp_path / "mine")
     configuration, places = experiment(tmp_path, dataset=str(tmp_path / dataset), **said)
     with pytest.raises((ValueError, OSError), match=re.escape(says)):
-        publishing.publish(configuration, places)
+        package.publish(configuration, places)
     assert not places.published.exists()
 
 
@@ -200,11 +200,11 @@ def test_packing_again_replaces_its_own_files_only(tmp_path):
     (places.published / "mine").write_text("")
     (places.published / "conf.yml").write_text("")
     (places.published / "examples" / "stale.flac").write_text("")
-    publishing.publish(configuration, places)
+    package.publish(configuration, places)
     assert (places.published / "mine").exists()
     assert (places.published / "conf.yml").read_text()
     assert not (places.published / "examples" / "stale.flac").exists()
-    assert "mine" not in publishing.files_of(places.published)
+    assert "mine" not in package.files_of(places.published)
     assert not list(tmp_path.rglob("*partial*"))
 
 
@@ -213,13 +213,13 @@ def test_scores_that_are_not_the_models_are_not_published(tmp_path):
     other = tiny(sources=TWO, in_channels=2, sample_rate=RATE)
     serialization.write(other.serialize(), places.best_model)
     with pytest.raises(ValueError, match="scores of another model"):
-        publishing.publish(configuration, places)
+        package.publish(configuration, places)
     (places.scores / "summary.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"no .*summary.json; score the model first"):
-        publishing.publish(configuration, places)
+        package.publish(configuration, places)
     places.best_model.unlink()
     with pytest.raises(FileNotFoundError, match="run stage 2"):
-        publishing.publish(configuration, places)
+        package.publish(configuration, places)
 
 
 def test_how_estimates_were_scored_is_said_where_it_is_not_how_they_are_made(tmp_path):
@@ -231,10 +231,10 @@ def test_how_estimates_were_scored_is_said_where_it_is_not_how_they_are_made(tmp
         evaluation=Evaluation(prediction="segments", fit_levels=True),
     )
     with pytest.raises(ValueError, match=r"estimates that were made otherwise \(.*, not .*fitted"):
-        publishing.publish(odd, places)
+        package.publish(odd, places)
     shutil.rmtree(places.scores)
     score(odd, places, WaveUNet.from_pretrained(places.best_model))
-    publishing.publish(odd, places)
+    package.publish(odd, places)
     card = card_of(places)
     how = "in segments of 16384 samples, levels fitted to the mixture"
     assert f"not what the lines above give: {how}." in card.content
@@ -253,10 +253,10 @@ def test_scores_of_some_tracks_only_are_not_published(tmp_path):
     summary = places.scores / "summary.json"
     summary.write_text(summary.read_text().replace('"tracks": 1,', '"tracks": 2,', 1))
     with pytest.raises(ValueError, match="lacks scores of some of its 2 tracks"):
-        publishing.publish(configuration, places)
+        package.publish(configuration, places)
     next(places.scores.glob("test/*.json")).unlink()
     with pytest.raises(FileNotFoundError, match="There are no scores in"):
-        publishing.publish(configuration, places)
+        package.publish(configuration, places)
 
 
 def test_four_sources_are_another_protocol(tmp_path):
