@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
 
 def convert(options: argparse.Namespace) -> int:
     """`waveunet convert`."""
-    from asteroid_waveunet.experiment import tf_bundle, tf_checkpoint
+    from asteroid_waveunet.experiment.tf_checkpoint import bundle, conversion
 
     said = {
         "sources": options.sources,
@@ -47,12 +47,12 @@ def convert(options: argparse.Namespace) -> int:
     }
     said = {name: value for name, value in said.items() if value is not None}
     preset = None if options.preset == "inferred" else options.preset
-    model = tf_checkpoint.convert(options.checkpoint, preset, options.verify, **said)
-    source = tf_bundle.locate(options.checkpoint).name
+    model = conversion.convert(options.checkpoint, preset, options.verify, **said)
+    source = bundle.locate(options.checkpoint).name
     serialization.save(model.serialize(converted_from=source), options.output)
     print(options.output)
     for name, value in model.get_model_args().items():
-        told = "" if name not in tf_checkpoint.UNTOLD else "  (not from the checkpoint)"
+        told = "" if name not in conversion.UNTOLD else "  (not from the checkpoint)"
         print(f"  {name}: {value}{told}")
     print("from asteroid_waveunet import WaveUNet")
     print(f"model = WaveUNet.from_pretrained({options.output!r})")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet.experiment.tf_checkpoint import state_dict_from_variables
+from asteroid_waveunet.experiment.tf_checkpoint.conversion import state_dict_from_variables
 from helpers.models import tiny
 from helpers.paths import GOLDEN
 

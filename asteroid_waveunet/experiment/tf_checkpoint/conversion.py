@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asteroid_waveunet.experiment import tf_bundle
+from asteroid_waveunet.experiment.tf_checkpoint import bundle
 from asteroid_waveunet.models import presets
 from asteroid_waveunet.models.wave_unet import WaveUNet
 from asteroid_waveunet.weights import serialization
@@ -139,7 +139,7 @@ def convert(
             and the overrides; names what differs.
     """
     variables = read(path, verify)
-    prefix = tf_bundle.locate(path)
+    prefix = bundle.locate(path)
     told = Outline.of_variables(variables)
     if preset is None:
         if "sources" in overrides:  # whose number tells the output
@@ -176,9 +176,9 @@ def read(path: str | os.PathLike, verify: bool = False) -> dict[str, np.ndarray]
         ValueError: if it is another network's, or no TensorFlow checkpoint; says whose it may be.
     """
     _refuse_pytorch(Path(path).expanduser())
-    prefix = tf_bundle.locate(path)
-    _check_names(prefix, tf_bundle.entries(prefix).keys())
-    return tf_bundle.read(prefix, verify, wanted=SEPARATOR.match)
+    prefix = bundle.locate(path)
+    _check_names(prefix, bundle.entries(prefix).keys())
+    return bundle.read(prefix, verify, wanted=SEPARATOR.match)
 
 
 def state_dict_from_variables(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from asteroid_waveunet.experiment import tf_bundle
+from asteroid_waveunet.experiment.tf_checkpoint import bundle
 from helpers import tf_writer
 from helpers.paths import GOLDEN
 
@@ -39,7 +39,7 @@ def test_what_tensorflow_wrote_is_read_to_the_bit(name):
         for key in recorded
         if key.startswith("after/")
     }
-    assert_same(tf_bundle.read(GOLDEN_CHECKPOINTS / name, verify=True), after)
+    assert_same(bundle.read(GOLDEN_CHECKPOINTS / name, verify=True), after)
 
 
 DTYPES = [np.dtype(name) for name in tf_writer.DTYPES]
@@ -62,13 +62,13 @@ ARRAYS = st.sampled_from(DTYPES).flatmap(lambda dtype: arrays(dtype, st.sampled_
 )
 def test_what_is_written_is_read(tmp_path_factory, variables, **options):
     prefix = tf_writer.write(tmp_path_factory.mktemp("c") / "model.v1-3", variables, **options)
-    assert_same(tf_bundle.read(prefix, verify=True), variables)
+    assert_same(bundle.read(prefix, verify=True), variables)
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 31, 4096, 2**18, 2**18 + 4, 3 * 2**17 + 7])
 def test_the_checksum_is_that_of_a_plain_loop(size):
     octets = np.random.default_rng(size).integers(0, 256, size, np.uint8)
-    assert tf_bundle.crc32c(octets) == tf_writer.crc32c(octets.tobytes())
+    assert bundle.crc32c(octets) == tf_writer.crc32c(octets.tobytes())
 
 
 # Where a checkpoint is.
@@ -77,44 +77,44 @@ def test_the_checksum_is_that_of_a_plain_loop(size):
 @pytest.mark.parametrize("name", ["", ".index", ".data-00000-of-00002", ".meta"])
 def test_a_checkpoint_is_named_by_any_of_its_files(tmp_path, name):
     prefix = tf_writer.write(tmp_path / "full.1-93", VARIABLES, shards=2)
-    assert tf_bundle.locate(f"{prefix}{name}") == prefix
-    assert_same(tf_bundle.read(f"{prefix}{name}"), VARIABLES)
+    assert bundle.locate(f"{prefix}{name}") == prefix
+    assert_same(bundle.read(f"{prefix}{name}"), VARIABLES)
 
 
 def test_a_folder_has_one_checkpoint_or_says_which_is_the_newest(tmp_path):
     first = tf_writer.write(tmp_path / "model-9", VARIABLES)
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "elsewhere"\n')
-    assert tf_bundle.locate(tmp_path) == first
+    assert bundle.locate(tmp_path) == first
     second = tf_writer.write(tmp_path / "model-10", VARIABLES)
     with pytest.raises(ValueError, match="several checkpoints; name one of model-10, model-9"):
-        tf_bundle.locate(tmp_path)
+        bundle.locate(tmp_path)
     (tmp_path / "checkpoint").write_text(
         'model_checkpoint_path: "/home/of the/author/model-10"\n'
         'all_model_checkpoint_paths: "/home/of the/author/model-9"\n'
     )
-    assert tf_bundle.locate(tmp_path) == second
+    assert bundle.locate(tmp_path) == second
 
 
 def test_what_is_not_there_is_said_so(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"There is no .*model-3\.index; expected the name"):
-        tf_bundle.read(tmp_path / "model-3")
+        bundle.read(tmp_path / "model-3")
     with pytest.raises(FileNotFoundError, match=r"holds no TensorFlow checkpoint \(\*\.index\)"):
-        tf_bundle.read(tmp_path)
+        bundle.read(tmp_path)
     prefix = tf_writer.write(tmp_path / "model-3", VARIABLES, shards=2)
     (tmp_path / "model-3.data-00001-of-00002").unlink()
     with pytest.raises(FileNotFoundError, match="There is no .*data-00001-of-00002, which"):
-        tf_bundle.read(prefix)
+        bundle.read(prefix)
     (tmp_path / "model-3.index").unlink()
     with pytest.raises(FileNotFoundError, match=r"needs model-3\.index beside it"):
-        tf_bundle.read(tmp_path / "model-3.data-00000-of-00002")
+        bundle.read(tmp_path / "model-3.data-00000-of-00002")
 
 
 def test_only_what_is_wanted_is_read(tmp_path):
     prefix = tf_writer.write(tmp_path / "model", VARIABLES, shards=3)
     (tmp_path / "model.data-00000-of-00003").unlink()
     wanted = {name: array for name, array in VARIABLES.items() if name.endswith("bias")}
-    assert_same(tf_bundle.read(prefix, wanted=wanted.__contains__), wanted)
-    assert tf_bundle.entries(prefix).keys() == VARIABLES.keys()
+    assert_same(bundle.read(prefix, wanted=wanted.__contains__), wanted)
+    assert bundle.entries(prefix).keys() == VARIABLES.keys()
 
 
 # Refusals.
@@ -160,7 +160,7 @@ REFUSED = {
 def test_what_cannot_be_read_is_refused_with_the_reason(tmp_path, reason):
     prefix = tf_writer.write(tmp_path / "model", VARIABLES, **REFUSED[reason])
     with pytest.raises(ValueError) as error:
-        tf_bundle.read(prefix)
+        bundle.read(prefix)
     assert str(error.value).startswith(str(prefix)), "the file is named"
     assert reason in str(error.value)
 
@@ -176,31 +176,31 @@ def test_no_more_is_read_than_a_shard_has(tmp_path):
     data = tmp_path / "model.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:200])
     with pytest.raises(ValueError, match="variables share bytes of it"):
-        tf_bundle.read(prefix)
+        bundle.read(prefix)
 
 
 def test_other_files_are_refused(tmp_path):
     v1 = tmp_path / "model.ckpt"
     v1.write_bytes(tf_writer.table([(b"", b"")]))
     with pytest.raises(ValueError, match=r"model\.ckpt is no .* older format V1; restore it"):
-        tf_bundle.read(v1)
+        bundle.read(v1)
     (tmp_path / "weights.h5").write_bytes(b"\x89HDF")
     with pytest.raises(ValueError, match=r"such have a file \.index and files \.data-"):
-        tf_bundle.read(tmp_path / "weights.h5")
+        bundle.read(tmp_path / "weights.h5")
     (tmp_path / "empty").write_bytes(b"")
     with pytest.raises(ValueError, match=r"empty is no TensorFlow V2 checkpoint"):
-        tf_bundle.read(tmp_path / "empty")
+        bundle.read(tmp_path / "empty")
     foreign = tmp_path / "foreign.index"
     foreign.write_bytes(tf_writer.table([(b"key", b"value")]))
     with pytest.raises(ValueError, match="it has no header"):
-        tf_bundle.read(foreign)
+        bundle.read(foreign)
     foreign.write_bytes(tf_writer.table([(b"", b""), (b"", b"")]))
     with pytest.raises(ValueError, match="the name b'' comes twice"):
-        tf_bundle.read(foreign)
+        bundle.read(foreign)
     for content in (b"", b"x" * 500):
         foreign.write_bytes(content)
         with pytest.raises(ValueError, match="truncated, or no index of a TensorFlow checkpoint"):
-            tf_bundle.read(foreign)
+            bundle.read(foreign)
 
 
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
@@ -210,7 +210,7 @@ def test_a_clone_without_git_lfs_has_pointers(tmp_path, suffix):
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4db9\nsize 123160696\n"
     (tmp_path / f"baseline_stereo-186093{suffix}").write_text(pointer)
     with pytest.raises(ValueError, match="Git LFS pointer to the file; `git lfs pull` fetches it"):
-        tf_bundle.read(prefix)
+        bundle.read(prefix)
 
 
 # Damage.
@@ -229,13 +229,13 @@ SUFFIXES = (".index", ".data-00000-of-00001")
 
 def test_checksums_find_damaged_variables(copied):
     prefix, _, data = copied
-    expected = tf_bundle.read(prefix)
+    expected = bundle.read(prefix)
     content = bytearray(data.read_bytes())
     content[expected["global_step"].nbytes] ^= 1  # the byte after it: the first bias's
     data.write_bytes(content)
     with pytest.raises(ValueError, match="corrupt: the checksum of separator/conv1d/bias is ano"):
-        tf_bundle.read(prefix, verify=True)
-    changed = tf_bundle.read(prefix)
+        bundle.read(prefix, verify=True)
+    changed = bundle.read(prefix)
     different = [name for name in expected if not np.array_equal(changed[name], expected[name])]
     assert different == ["separator/conv1d/bias"]
 
@@ -243,14 +243,14 @@ def test_checksums_find_damaged_variables(copied):
 def test_a_damaged_index_is_refused(copied):
     """Each byte; those that fill up the footer mean nothing, nor does where the metaindex is."""
     prefix, index, _ = copied
-    whole, expected = index.read_bytes(), tf_bundle.entries(prefix)
+    whole, expected = index.read_bytes(), bundle.entries(prefix)
     refused = 0
     for position in range(len(whole)):
         index.write_bytes(
             bytes([*whole[:position], whole[position] ^ 0x11, *whole[position + 1 :]])
         )
         try:
-            assert tf_bundle.entries(prefix) == expected
+            assert bundle.entries(prefix) == expected
         except ValueError:
             refused += 1
     assert refused > len(whole) - 48 - 20
@@ -262,7 +262,7 @@ def test_a_cut_index_is_refused_at_any_length(copied):
     for length in range(len(whole)):
         index.write_bytes(whole[:length])
         with pytest.raises(ValueError, match="truncated"):
-            tf_bundle.entries(prefix)
+            bundle.entries(prefix)
 
 
 def test_a_cut_shard_is_refused_at_any_length(tmp_path):
@@ -272,7 +272,7 @@ def test_a_cut_shard_is_refused_at_any_length(tmp_path):
     for length in range(len(whole)):
         data.write_bytes(whole[:length])
         with pytest.raises(ValueError, match=f"truncated, {length} bytes long instead of 40"):
-            tf_bundle.read(prefix)
+            bundle.read(prefix)
 
 
 @settings(max_examples=400, deadline=None)
@@ -292,7 +292,7 @@ def test_nonsense_with_right_checksums_is_refused_or_read(tmp_path_factory, chan
     prefix = tf_writer.write(folder / "model", VARIABLES, mutate=mutate)
     read, refusal = {}, None
     try:
-        read = tf_bundle.read(prefix)
+        read = bundle.read(prefix)
     except (ValueError, FileNotFoundError) as reason:  # the latter: another number of shards
         refusal = str(reason)
     assert refusal is None or str(folder) in refusal

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 
 from asteroid_waveunet import WaveUNet, presets
-from asteroid_waveunet.experiment import tf_checkpoint
-from asteroid_waveunet.experiment.tf_checkpoint import UNTOLD, Outline, convert
+from asteroid_waveunet.experiment.tf_checkpoint import conversion
+from asteroid_waveunet.experiment.tf_checkpoint.conversion import UNTOLD, Outline, convert
 from asteroid_waveunet.weights import serialization
 from helpers import tf_writer
 from helpers.models import configurations, tiny
@@ -92,7 +92,7 @@ def test_weights_and_loss_are_the_references_at_both_ends_of_a_step(name, moment
         if key.startswith(f"{moment}/separator/")
     }
     if moment == "before":
-        state_dict = tf_checkpoint.state_dict_from_variables(variables, model)
+        state_dict = conversion.state_dict_from_variables(variables, model)
         model.load_state_dict(state_dict)
     ours = variables_of(model)
     assert ours.keys() == variables.keys()
