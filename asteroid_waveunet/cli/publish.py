@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
 
 def publish(options: argparse.Namespace) -> int:
     """`waveunet publish`."""
-    from asteroid_waveunet.experiment import configuration, stage
+    from asteroid_waveunet.experiment import config, stages
     from asteroid_waveunet.experiment.publishing import package
 
     exp = options.experiment.expanduser()
@@ -48,10 +48,10 @@ def publish(options: argparse.Namespace) -> int:
             f"{exp} is no experiment: it has no conf.yml; expected a folder that "
             "recipes/musdb18/run.sh left, such as recipes/musdb18/exp/demo."
         )
-    places = stage.Places.of(exp, exp.resolve().parents[1] / "data")
+    places = stages.Places.of(exp, exp.resolve().parents[1] / "data")
     given = {name: getattr(options, name) for name in SETTINGS}
     overrides = {name: value for name, value in given.items() if value is not None}
-    settings = configuration.load(places.conf, overrides)
+    settings = config.load(places.conf, overrides)
     if settings.publishing.repo_id is None and not options.dry_run:
         raise ValueError("Where to? Name it with --repo_id user/name, or try --dry-run.")
     package.publish(settings, places, options.dry_run)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from asteroid_waveunet.experiment.configuration import Configuration, Data, load
+from asteroid_waveunet.experiment.config import Configuration, Data, load
 from asteroid_waveunet.experiment.data import errata, musdb, obtain, splits
 from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.data.prepared_store import Prepared

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from configure import refuse_changes, settle
 
-from asteroid_waveunet.experiment.configuration import load, parse_overrides
+from asteroid_waveunet.experiment.config import load, parse_overrides
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation import model_cost
 from asteroid_waveunet.experiment.report import benchmark_table
-from asteroid_waveunet.experiment.stage import Places, check_data, plainly
+from asteroid_waveunet.experiment.stages import Places, check_data, plainly
 from asteroid_waveunet.experiment.training.signals import Interrupted
 from asteroid_waveunet.file_utils import replacing
 

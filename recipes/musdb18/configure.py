@@ -5,9 +5,9 @@ import interrupted  # noqa: F401  # isort: skip
 import os
 from pathlib import Path
 
-from asteroid_waveunet.experiment.configuration import load, parse_overrides
+from asteroid_waveunet.experiment.config import load, parse_overrides
 from asteroid_waveunet.experiment.data import obtain
-from asteroid_waveunet.experiment.stage import Places, check_data, plainly
+from asteroid_waveunet.experiment.stages import Places, check_data, plainly
 from asteroid_waveunet.experiment.training import loggers
 
 # What may change between two runs of one experiment without making it another one.

@@ -4,17 +4,17 @@ import interrupted  # noqa: F401  # isort: skip
 
 import os
 
-from asteroid_waveunet.experiment import stage
+from asteroid_waveunet.experiment import stages
 
 
 def main(configuration, places):
     """Obtains the data sets."""
     accepted = os.environ.get("ACCEPT_LICENSE") == "true"
-    for root in stage.obtain(configuration, places, accepted):
+    for root in stages.obtain(configuration, places, accepted):
         print(f"The data set is in {root}.")
-    for note in stage.notes(configuration, places):
+    for note in stages.notes(configuration, places):
         print(f"note: {note}")
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stages.run(main)

@@ -4,7 +4,7 @@ import interrupted  # noqa: F401  # isort: skip
 
 import torch
 
-from asteroid_waveunet.experiment import stage
+from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation import estimators, evaluate
 from asteroid_waveunet.models.base import SourceModel
@@ -38,11 +38,11 @@ def main(configuration, places):
         tracks,
         separator,
         places.report,
-        **stage.about(configuration, places),
+        **stages.about(configuration, places),
     )
     if found.failures:
         raise ValueError(found.complaint)
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stages.run(main)

@@ -25,7 +25,7 @@ from asteroid_waveunet.experiment.paper_figures import (
     segment_borders,
     silent_windows,
 )
-from asteroid_waveunet.experiment.stage import plainly
+from asteroid_waveunet.experiment.stages import plainly
 from asteroid_waveunet.models.base import SourceModel
 
 HERE = Path(__file__).resolve().parent

@@ -2,15 +2,15 @@
 
 import interrupted  # noqa: F401  # isort: skip
 
-from asteroid_waveunet.experiment import stage
+from asteroid_waveunet.experiment import stages
 
 
 def main(configuration, places):
     """Decodes the training tracks."""
-    prepared = stage.prepare(configuration, places)
+    prepared = stages.prepare(configuration, places)
     minutes = sum(track.length / track.sample_rate for track in prepared) / 60
     print(f"{len(prepared)} training tracks, {minutes:.1f} minutes in all.")
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stages.run(main)

@@ -2,8 +2,8 @@
 
 import interrupted  # noqa: F401  # isort: skip
 
-from asteroid_waveunet.experiment import stage
+from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.publishing import package
 
 if __name__ == "__main__":
-    stage.run(package.publish)
+    stages.run(package.publish)

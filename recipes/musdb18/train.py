@@ -5,7 +5,7 @@ import interrupted  # noqa: F401  # isort: skip
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from asteroid_waveunet.experiment import stage
+from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.segments import dataset, gpu_dataset
 from asteroid_waveunet.experiment.training.fit import fit
 
@@ -40,7 +40,7 @@ STORES = {"memory": dataset.Segments, "gpu": gpu_dataset.DeviceSegments}
 def make_segments(configuration, places, model):
     """Random segments to train on, and all of the validation tracks."""
     settings = configuration.training
-    train_tracks, valid_tracks = stage.training_tracks(configuration, places)
+    train_tracks, valid_tracks = stages.training_tracks(configuration, places)
     say(f"{len(train_tracks)} tracks to train on, {len(valid_tracks)} to validate.")
     lengths = model.geometry.fit(settings.segment_length)
     left = model.geometry.left_context
@@ -57,4 +57,4 @@ def make_segments(configuration, places, model):
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    stages.run(main)

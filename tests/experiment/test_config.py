@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from asteroid_waveunet import MRCAE, SpectrogramUNet, TasNet, presets
-from asteroid_waveunet.experiment.configuration import PRECISIONS, Training, load, parse_overrides
+from asteroid_waveunet.experiment.config import PRECISIONS, Training, load, parse_overrides
 from helpers.paths import RECIPE
 
 CONF = RECIPE / "conf"

@@ -8,8 +8,8 @@ import shutil
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import stage
-from asteroid_waveunet.experiment.configuration import Configuration, Data, Publishing, load
+from asteroid_waveunet.experiment import stages
+from asteroid_waveunet.experiment.config import Configuration, Data, Publishing, load
 from asteroid_waveunet.experiment.data import download, obtain
 from asteroid_waveunet.experiment.data.licenses import terms
 from helpers import corpora
@@ -31,7 +31,7 @@ def script(name):
 
 @pytest.fixture
 def places(tmp_path):
-    return stage.Places.of(tmp_path / "exp" / "x", tmp_path / "data")
+    return stages.Places.of(tmp_path / "exp" / "x", tmp_path / "data")
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_from_a_server_that_breaks_off_to_tracks_that_are_trained_on(
     assert "note: BKS - Bulldozer: at 1:12" in said and "note: PR - Oh No: the sources" in said
     prepare.main(configuration, places)
     assert "5 training tracks" in capsys.readouterr().out
-    train, valid = stage.training_tracks(configuration, places)
+    train, valid = stages.training_tracks(configuration, places)
     assert [track.name for track in valid] == ["Leaf - Summerghost"]
     assert {track.name for track in train} == {*corpora.TRAIN[1:], *corpora.CCMIXTER}
     monkeypatch.delenv("ACCEPT_LICENSE")
@@ -96,8 +96,8 @@ def test_extra_songs_never_validate(known, places, tmp_path):
     place_ccmixter(tmp_path, places)
     for valid in (0.25, "paper", "auto"):
         configuration = settings(dataset="musdb18hq", extra=["ccmixter"], valid=valid)
-        stage.obtain(configuration, places, accept_license=True)
-        train, valid_tracks = stage.training_tracks(configuration, places)
+        stages.obtain(configuration, places, accept_license=True)
+        train, valid_tracks = stages.training_tracks(configuration, places)
         names = [track.name for track in train]
         assert {*corpora.CCMIXTER} <= {*names} and len(names) == 4 and len(valid_tracks) == 1
 
@@ -105,9 +105,9 @@ def test_extra_songs_never_validate(known, places, tmp_path):
 def test_ccmixter_alone_is_trained_on_and_it_is_said_that_it_has_no_test(known, places, tmp_path):
     place_ccmixter(tmp_path, places)
     configuration = settings(dataset="ccmixter")
-    assert stage.obtain(configuration, places) == [places.data_dir / "ccmixter"]
-    assert "none to test" in stage.notes(configuration, places)[0]
-    train, valid = stage.training_tracks(configuration, places)
+    assert stages.obtain(configuration, places) == [places.data_dir / "ccmixter"]
+    assert "none to test" in stages.notes(configuration, places)[0]
+    train, valid = stages.training_tracks(configuration, places)
     assert (len(train), len(valid)) == (1, 1)
 
 
@@ -117,18 +117,18 @@ def test_an_extra_data_set_needs_the_same_parts(known, places, tmp_path, data):
         {"sources": ["bass", "vocals"]}, data=Data(str(data), extra=["ccmixter"])
     )
     with pytest.raises(ValueError, match="ccmixter cannot be trained on as well: no stems for the"):
-        stage.obtain(configuration, places)
+        stages.obtain(configuration, places)
     write_song(tmp_path / "mine" / "train" / "s", stems=("accompaniment", "vocals", "crowd"))
     configuration = settings(dataset=str(data), extra=[str(tmp_path / "mine")])
     with pytest.raises(ValueError, match=r"mine has the parts .*rest, and .*expected the same"):
-        stage.check_data(configuration, places)
+        stages.check_data(configuration, places)
 
 
 def test_no_song_is_trained_on_that_tests(places, tmp_path, data):
     write_song(tmp_path / "mine" / "train" / "T - test")
     configuration = settings(dataset=str(data), extra=[str(tmp_path / "mine")])
     with pytest.raises(ValueError, match="T - test is in .*mine and in another data set"):
-        stage.check_data(configuration, places)
+        stages.check_data(configuration, places)
 
 
 @pytest.mark.parametrize("extra", [["data"], ["mine", "mine"]])
@@ -136,18 +136,18 @@ def test_no_data_set_is_extra_twice(places, tmp_path, data, extra):
     write_song(tmp_path / "mine" / "train" / "another")
     configuration = settings(dataset=str(data), extra=[str(tmp_path / name) for name in extra])
     with pytest.raises(ValueError, match="in another data set"):
-        stage.check_data(configuration, places)
+        stages.check_data(configuration, places)
 
 
 def test_songs_that_were_generated_by_half_stand_in_no_ones_way(places):
     configuration = settings(dataset="demo")
     write_song(places.dataset(configuration.data) / "train" / "Demo train 01 - Silver Orchard")
-    stage.check_data(configuration, places)
+    stages.check_data(configuration, places)
 
 
 def test_an_extra_folder_that_is_not_there_is_named(places, data):
     with pytest.raises(FileNotFoundError, match="no data folder nowhere"):
-        stage.check_data(settings(dataset=str(data), extra=["nowhere"]), places)
+        stages.check_data(settings(dataset=str(data), extra=["nowhere"]), places)
 
 
 def test_generated_songs_can_be_trained_on_as_well(places, data):
@@ -158,9 +158,9 @@ def test_generated_songs_can_be_trained_on_as_well(places, data):
         "demo_sample_rate": 8000,
     }
     configuration = settings(dataset=str(data), extra=["demo"], **few)
-    stage.check_data(configuration, places)
-    assert len(stage.obtain(configuration, places)) == 2
-    assert len(stage.prepare(configuration, places, progress=False)) == 4
+    stages.check_data(configuration, places)
+    assert len(stages.obtain(configuration, places)) == 2
+    assert len(stages.prepare(configuration, places, progress=False)) == 4
 
 
 def test_a_name_that_is_taken_by_a_folder_is_the_folder(places, tmp_path, data, monkeypatch):
@@ -195,18 +195,18 @@ def own_songs(root, **songs):
 def test_a_training_that_has_begun_goes_on_with_its_own_music_or_not_at_all(tmp_path, places):
     root = own_songs(tmp_path / "mine", train=("a", "b", "c"), test=("t",))
     configuration = settings(dataset=str(root), valid=["b"])
-    before = stage.training_tracks(configuration, places)
+    before = stages.training_tracks(configuration, places)
     places.checkpoints.mkdir(parents=True)
-    assert stage.training_tracks(configuration, places) == before
+    assert stages.training_tracks(configuration, places) == before
     write_song(root / "train" / "d", seconds=1)
     with pytest.raises(ValueError, match=r"begun with other music: what to train on \(d\).*--tag"):
-        stage.training_tracks(configuration, places)
+        stages.training_tracks(configuration, places)
     shutil.rmtree(root / "train" / "d")
     write_song(root / "train" / "b", seconds=1.5)
     with pytest.raises(ValueError, match=r"other music: what to validate \(b\)"):
-        stage.training_tracks(configuration, places)
+        stages.training_tracks(configuration, places)
     shutil.rmtree(places.checkpoints)
-    assert len(stage.training_tracks(configuration, places)[1]) == 1, "a new one begins"
+    assert len(stages.training_tracks(configuration, places)[1]) == 1, "a new one begins"
 
 
 def test_excerpts_of_a_song_are_that_song(tmp_path, places):
@@ -215,15 +215,15 @@ def test_excerpts_of_a_song_are_that_song(tmp_path, places):
     extra = own_songs(tmp_path / "more", train=("X - T 015s", "X - A 045s", "X - C"))
     configuration = settings(dataset=str(root), extra=[str(extra)], valid=["X - B"])
     with pytest.raises(ValueError, match="X - A, X - T is in .*more and in another data set"):
-        stage.check_data(configuration, places)
+        stages.check_data(configuration, places)
 
 
 def test_a_data_set_that_lacks_songs_is_refused_before_any_stage(known, places, tmp_path):
     obtain.obtain(obtain.CORPORA["musdb18hq"], places.data_dir, True, progress=False)
-    stage.check_data(settings(dataset="musdb18hq"), places)
+    stages.check_data(settings(dataset="musdb18hq"), places)
     shutil.rmtree(places.data_dir / "musdb18hq" / "train" / corpora.TRAIN[1])
     with pytest.raises(ValueError, match="has 4 tracks; musdb18hq has 5|musdb18hq has"):
-        stage.check_data(settings(dataset="musdb18hq"), places)
+        stages.check_data(settings(dataset="musdb18hq"), places)
 
 
 def test_a_folder_does_not_take_the_name_of_a_known_data_set(tmp_path, monkeypatch):
@@ -239,7 +239,7 @@ def test_a_full_gpu_is_said_to_be_full(capsys):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore")
 
     with pytest.raises(SystemExit) as ended:
-        stage.plainly(train)
+        stages.plainly(train)
     assert ended.value.code == 1
     said = capsys.readouterr().err
     assert "Tried to allocate 9 GiB.)" in said and "--batch_size" in said and "more" not in said

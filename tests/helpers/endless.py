@@ -13,8 +13,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from asteroid_waveunet.experiment import stage
-from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment import stages
+from asteroid_waveunet.experiment.config import Training
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.training.fit import fit
 from helpers.models import tiny
@@ -91,7 +91,7 @@ def main(folder: str, settings: str) -> None:
     chosen = json.loads(settings)
     if chosen.pop("tracks", False):
         chosen["valid_set"] = tracks(Path(folder) / f"tracks_{os.getpid()}")
-    stage.plainly(lambda: train(Path(folder), **chosen))
+    stages.plainly(lambda: train(Path(folder), **chosen))
 
 
 if __name__ == "__main__":

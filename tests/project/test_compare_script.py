@@ -17,8 +17,8 @@ import sys
 import pytest
 import torch
 
-from asteroid_waveunet.experiment import stage
-from asteroid_waveunet.experiment.configuration import load, parse_overrides
+from asteroid_waveunet.experiment import stages
+from asteroid_waveunet.experiment.config import load, parse_overrides
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.report import benchmark_table
 from asteroid_waveunet.weights import serialization
@@ -67,8 +67,8 @@ def scored_earlier(row, exp_dir, data_dir):
         configuration.training, epoch_length=benchmark_table.epoch_length(configuration, MINUTES)
     )
     configuration = dataclasses.replace(configuration, training=training)
-    places = stage.Places.of(exp_dir, data_dir)
-    stage.obtain(configuration, places)
+    places = stages.Places.of(exp_dir, data_dir)
+    stages.obtain(configuration, places)
     model = configuration.make_model().eval()
     serialization.write(model.serialize(), places.best_model)
     configuration.save(places.conf)
@@ -218,10 +218,10 @@ def plan(monkeypatch, tmp_path):
 
     def made(minutes=5.0, rows=ROWS, **overrides):
         monkeypatch.setattr(sys, "stdin", io.StringIO(rows))
-        places = stage.Places.of(tmp_path / "exp", tmp_path / "data")
+        places = stages.Places.of(tmp_path / "exp", tmp_path / "data")
         compare.plan(
             minutes,
-            lambda name: stage.Places.of(places.exp_dir / name, places.data_dir),
+            lambda name: stages.Places.of(places.exp_dir / name, places.data_dir),
             {"dataset": "demo", **overrides},
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asteroid_waveunet.experiment.configuration import Configuration, Publishing
+from asteroid_waveunet.experiment.config import Configuration, Publishing
 
 __all__ = ["DATA", "DataSet", "Terms", "terms"]
 

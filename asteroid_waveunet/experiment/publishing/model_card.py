@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from asteroid_waveunet.experiment.configuration import Configuration
+from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.data.licenses import Terms
 from asteroid_waveunet.experiment.evaluation.aggregation import finite
 from asteroid_waveunet.experiment.evaluation.bss_eval import protocol_name

@@ -25,8 +25,8 @@ import torch
 from asteroid.models import BaseModel
 from huggingface_hub import hf_hub_url
 
-from asteroid_waveunet.experiment import stage
-from asteroid_waveunet.experiment.configuration import Configuration, Publishing
+from asteroid_waveunet.experiment import stages
+from asteroid_waveunet.experiment.config import Configuration, Publishing
 from asteroid_waveunet.experiment.data import licenses, musdb, splits
 from asteroid_waveunet.experiment.data.licenses import Terms
 from asteroid_waveunet.experiment.evaluation import evaluate
@@ -76,7 +76,7 @@ class Trained:
     recordings: Path | None = None
 
     @classmethod
-    def of(cls, configuration: Configuration, places: stage.Places) -> Trained:
+    def of(cls, configuration: Configuration, places: stages.Places) -> Trained:
         """Of an experiment, all that can be wrong with it found out.
 
         Raises:
@@ -93,7 +93,7 @@ class Trained:
         )
         # Of the scores and the training, so that the page is the same on any day and machine.
         page = {
-            **stage.about(configuration, places),
+            **stages.about(configuration, places),
             "configuration": shown.as_yaml(),
             "date": scored.date(),
             "versions": read["infos"].get("software_versions"),
@@ -242,7 +242,7 @@ def _holds_musdb18(root: str) -> bool:
     return not songs.isdisjoint(splits.OFFICIAL_VALIDATION)
 
 
-def _recordings(places: stage.Places) -> Path:
+def _recordings(places: stages.Places) -> Path:
     """
     Raises:
         FileNotFoundError: if there are none.
@@ -259,7 +259,7 @@ def _recordings(places: stage.Places) -> Path:
 # --- on the Hub ------------------------------------------------------------------------------
 
 
-def publish(configuration: Configuration, places: stage.Places, dry_run: bool = False) -> None:
+def publish(configuration: Configuration, places: stages.Places, dry_run: bool = False) -> None:
     """Packs an experiment into its `published` folder and uploads it, where it has a `repo_id`.
 
     All that can be checked is checked before anything is sent.

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asteroid_waveunet.experiment.configuration import Configuration
+from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.evaluation import evaluate
 from asteroid_waveunet.experiment.evaluation.aggregation import Summary, markdown, summarise
 from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
 from asteroid_waveunet.experiment.evaluation.model_cost import Costs
 from asteroid_waveunet.experiment.report import plots
 from asteroid_waveunet.experiment.report.tables import decibels
-from asteroid_waveunet.experiment.stage import Places
+from asteroid_waveunet.experiment.stages import Places
 
 __all__ = ["Entry", "check", "epoch_length", "read", "table"]
 

@@ -18,7 +18,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from asteroid_waveunet.experiment.configuration import PRECISIONS, Training
+from asteroid_waveunet.experiment.config import PRECISIONS, Training
 from asteroid_waveunet.experiment.segments.batch_sampler import Batches, collated, dealt, endless
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.training import distributed, loggers

@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard
 
 from asteroid_waveunet import WaveUNet
 from asteroid_waveunet.cli.main import main
-from asteroid_waveunet.experiment.configuration import Evaluation
+from asteroid_waveunet.experiment.config import Evaluation
 from asteroid_waveunet.experiment.data import splits
 from asteroid_waveunet.experiment.publishing import package
 from asteroid_waveunet.models.base import SourceModel

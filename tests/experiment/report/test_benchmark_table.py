@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from asteroid_waveunet.experiment.configuration import Configuration, Training
+from asteroid_waveunet.experiment.config import Configuration, Training
 from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
 from asteroid_waveunet.experiment.evaluation.model_cost import Costs
 from asteroid_waveunet.experiment.report import benchmark_table

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from asteroid_waveunet.experiment import stage
+from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.training import signals
 from asteroid_waveunet.experiment.training.signals import Interrupted, Requests, requeue
 
@@ -41,7 +41,7 @@ def test_a_stage_that_is_interrupted_says_how_to_go_on(capsys, number, status, s
         raise Interrupted(number, "all is saved")
 
     with pytest.raises(SystemExit) as caught:
-        stage.plainly(interrupted)
+        stages.plainly(interrupted)
     assert caught.value.code == status
     said = capsys.readouterr().err
     assert said.startswith(says) and "Run the same command again to go on." in said

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.config import Training
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.report import excerpts, spectrogram_images
 from asteroid_waveunet.experiment.report.excerpts import Excerpt

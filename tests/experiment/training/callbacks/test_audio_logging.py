@@ -14,7 +14,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.config import Training
 from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.report import spectrogram_images
 from asteroid_waveunet.experiment.segments.dataset import Segments

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet.experiment.configuration import Training
+from asteroid_waveunet.experiment.config import Training
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.evaluation.bss_eval import window_sdr
 from asteroid_waveunet.experiment.segments.batch_sampler import collated
