@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 here = Path(__file__).parent
 version = next(
     line.split('"')[1]
-    for line in (here / "asteroid_waveunet" / "__init__.py").read_text().splitlines()
+    for line in (here / "asteroid_waveunet" / "_version.py").read_text().splitlines()
     if line.startswith("__version__")
 )
 
@@ -71,7 +71,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["asteroid_waveunet", "asteroid_waveunet.*"]),
-    package_data={"asteroid_waveunet": ["py.typed", "experiment/templates/*"]},
+    package_data={"asteroid_waveunet": ["py.typed", "experiment/*/templates/*"]},
     install_requires=run_a_model,
     extras_require={
         "formats": formats,
@@ -79,5 +79,5 @@ setup(
         "experiment": make_a_model,
         "test": [*formats, *export, *test],
     },
-    entry_points={"console_scripts": ["waveunet=asteroid_waveunet.cli:main"]},
+    entry_points={"console_scripts": ["waveunet=asteroid_waveunet.cli.main:main"]},
 )

@@ -33,13 +33,58 @@ losses      Asteroid's mono losses on stereo estimates, an error of magnitudes
 experiment  data, training, scores, publishing (with the extra "experiment")
 """
 
-from asteroid_waveunet.models import presets
-from asteroid_waveunet.models.conv_tasnet import TasNet
-from asteroid_waveunet.models.mrcae import MRCAE
-from asteroid_waveunet.models.spectrogram_unet import SpectrogramUNet
-from asteroid_waveunet.models.wave_unet import WaveUNet
-from asteroid_waveunet.separation.separate import separate
-from asteroid_waveunet.streaming.wave_unet_stream import Stream
+from __future__ import annotations
 
-__all__ = ["MRCAE", "SpectrogramUNet", "Stream", "TasNet", "WaveUNet", "presets", "separate"]
-__version__ = "0.1.0"
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from asteroid_waveunet import _import_hook
+from asteroid_waveunet._version import __version__
+
+if TYPE_CHECKING:
+    from asteroid_waveunet.models import presets
+    from asteroid_waveunet.models.conv_tasnet import TasNet
+    from asteroid_waveunet.models.mrcae import MRCAE
+    from asteroid_waveunet.models.spectrogram_unet import SpectrogramUNet
+    from asteroid_waveunet.models.wave_unet import WaveUNet
+    from asteroid_waveunet.separation.separate import separate
+    from asteroid_waveunet.streaming.wave_unet_stream import Stream
+
+__all__ = [
+    "MRCAE",
+    "SpectrogramUNet",
+    "Stream",
+    "TasNet",
+    "WaveUNet",
+    "__version__",
+    "presets",
+    "separate",
+]
+
+# Name -> its module. Each is imported on first use: torch and Asteroid take seconds.
+_PUBLIC = {
+    "MRCAE": "models.mrcae",
+    "SpectrogramUNet": "models.spectrogram_unet",
+    "Stream": "streaming.wave_unet_stream",
+    "TasNet": "models.conv_tasnet",
+    "WaveUNet": "models.wave_unet",
+    "presets": "models.presets",
+    "separate": "separation.separate",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _import_hook.register_models()
+    module = importlib.import_module(f"{__name__}.{_PUBLIC[name]}")
+    value = getattr(module, name, module)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+_import_hook.install()

@@ -104,9 +104,10 @@ def fast(args: argparse.Namespace) -> str:
 SCORE = """
 import sys
 from pathlib import Path
-from asteroid_waveunet.experiment import musdb, scoring
-from asteroid_waveunet.experiment.estimates import IdealRatioMask
-from asteroid_waveunet.experiment.systems import System
+from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.evaluation import scoring
+from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask
+from asteroid_waveunet.experiment.evaluation.score_store import System
 root, fast, *targets = sys.argv[1:]
 (song,) = musdb.tracks(root, "test")
 oracle = System(IdealRatioMask(), Path(root), fast == "fast")

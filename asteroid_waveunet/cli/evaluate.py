@@ -74,12 +74,12 @@ def evaluate(options: argparse.Namespace) -> int:
     """`waveunet evaluate`."""
     from asteroid_waveunet.experiment.data import musdb
     from asteroid_waveunet.experiment.evaluation import evaluate
-    from asteroid_waveunet.experiment.report import page
+    from asteroid_waveunet.experiment.report import page as report_page
 
     _check_numbers(options)
     out = Path(options.output).expanduser()
     check_writable(out)
-    page.check_place(out / "report")
+    report_page.check_place(out / "report")
     tracks = musdb.tracks(Path(options.data).expanduser(), options.subset)
     if options.save_estimates:
         _check_inputs_stay(options)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from asteroid_waveunet import __version__
+from asteroid_waveunet._version import __version__
 from asteroid_waveunet.cli import compare, convert, evaluate, export, publish, separate
 
 __all__ = ["main"]

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from asteroid_waveunet.experiment.config import Configuration, Data, load
-from asteroid_waveunet.experiment.data import errata, musdb, obtain, splits
-from asteroid_waveunet.experiment.data.prepare import prepare
+from asteroid_waveunet.experiment.data import errata, musdb, splits
+from asteroid_waveunet.experiment.data import obtain as obtaining
+from asteroid_waveunet.experiment.data import prepare as preparation
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.training.signals import Interrupted
 from asteroid_waveunet.file_utils import replacing
@@ -117,7 +118,7 @@ class Places:
         if name == "demo":
             size = f"{data.demo_train_songs}+{data.demo_test_songs}x{data.demo_seconds:g}s"
             return self.data_dir / f"demo_{size}_{data.demo_sample_rate}Hz"
-        return self.data_dir / name if name in obtain.CORPORA else Path(name)
+        return self.data_dir / name if name in obtaining.CORPORA else Path(name)
 
     def prepared(self, root: Path, model: SourceModel) -> Path:
         """Decoded training tracks, one folder for each data set and shape of model."""
@@ -137,11 +138,11 @@ def check_data(configuration: Configuration, places: Places, accept_license: boo
             is left to train on or to validate; or a song is in two of them.
     """
     data = configuration.data
-    known = [obtain.CORPORA[n] for n in (data.dataset, *data.extra) if n in obtain.CORPORA]
+    known = [obtaining.CORPORA[n] for n in (data.dataset, *data.extra) if n in obtaining.CORPORA]
     for corpus in known:
-        obtain.check_obtainable(corpus, places.data_dir, accept_license)
+        obtaining.check_obtainable(corpus, places.data_dir, accept_license)
     is_made = "demo" in (data.dataset, *data.extra)
-    if not is_made and all(obtain.is_there(corpus, places.data_dir) for corpus in known):
+    if not is_made and all(obtaining.is_there(corpus, places.data_dir) for corpus in known):
         _check_layout(configuration, *places.roots(data))
 
 
@@ -151,9 +152,8 @@ def _check_layout(configuration: Configuration, root: Path, *extra: Path) -> Non
         FileNotFoundError, ValueError: as `check_data`.
     """
     data, sources = configuration.data, configuration.make_model().sources
-    subsets = (
-        obtain.CORPORA[data.dataset].tracks if data.dataset in obtain.CORPORA else musdb.SUBSETS
-    )
+    corpus = obtaining.CORPORA.get(data.dataset)
+    subsets = corpus.tracks if corpus else musdb.SUBSETS
     names = {s: [track.name for track in musdb.tracks(root, s)] for s in subsets}
     splits.split(names["train"], data.valid, configuration.training.seed)
     # Both subsets at once: all need the same stems.
@@ -187,7 +187,7 @@ def obtain(
 
     Raises:
         FileNotFoundError, ValueError: as `check_data`, or if a test track cannot be used.
-        OSError: as `datasets.obtain`.
+        OSError: as `data.obtain.obtain`.
     """
     data = configuration.data
     roots = places.roots(data)
@@ -202,9 +202,9 @@ def obtain(
                 data.demo_seconds,
                 data.demo_sample_rate,
             )
-        elif name in obtain.CORPORA:
-            corpus = obtain.CORPORA[name]
-            obtain.obtain(corpus, places.data_dir, accept_license, data.keep_archive)
+        elif name in obtaining.CORPORA:
+            corpus = obtaining.CORPORA[name]
+            obtaining.obtain(corpus, places.data_dir, accept_license, data.keep_archive)
     _check_layout(configuration, *roots)
     model = configuration.make_model()
     for track in musdb.tracks(roots[0]):
@@ -216,7 +216,7 @@ def obtain(
 def notes(configuration: Configuration, places: Places) -> list[str]:
     """What is to be known of the songs that are there."""
     data = configuration.data
-    corpus = obtain.CORPORA.get(data.dataset)
+    corpus = obtaining.CORPORA.get(data.dataset)
     remarks = [corpus.remark] if corpus and corpus.remark else []
     names = [track.name for root in places.roots(data) for track in musdb.tracks(root)]
     return [*remarks, *errata.notes(names)]
@@ -235,7 +235,7 @@ def prepare(configuration: Configuration, places: Places, progress: bool = True)
 def _prepare(
     root: Path, places: Places, model: SourceModel, progress: bool = False, verify: bool = False
 ) -> list[Prepared]:
-    return prepare(
+    return preparation.prepare(
         root,
         places.prepared(root, model),
         model.sources,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asteroid_waveunet._asteroid import BaseModel, asteroid
+from asteroid_waveunet._import_hook import register_models
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.models import argument_checks
 from asteroid_waveunet.nn.geometry import LengthRule, segment_starts
@@ -239,7 +240,7 @@ class SourceModel(BaseModel):
         Raises:
             ValueError: if a value of theirs has no plain Python equivalent.
         """
-        from asteroid_waveunet import __version__
+        from asteroid_waveunet._version import __version__
 
         versions = {
             "torch_version": str(torch.__version__),
@@ -300,6 +301,7 @@ class SourceModel(BaseModel):
         Raises:
             ValueError: if there is none of that name.
         """
+        register_models()
         found = cls if name == cls.__name__ else vars(asteroid.models).get(name)
         if not (isinstance(found, type) and issubclass(found, cls)):
             raise ValueError(

@@ -404,10 +404,10 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(here, number):
 def test_a_full_disk_is_said_and_leaves_nothing(here):
     """A limit on the size of files stands in for it: the system refuses in the same way."""
     limit = (
-        "import resource, signal, sys; from asteroid_waveunet import cli;"
+        "import resource, signal, sys; from asteroid_waveunet.cli.main import main;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
-        "sys.exit(cli.main(sys.argv[1:]))"
+        "sys.exit(main(sys.argv[1:]))"
     )
     audio_io.write(here / "long.wav", 0.2 * torch.randn(2, 60000), 8000, "PCM_16")
     for form in ("wav", "flac --bits 24", "stem.mp4"):

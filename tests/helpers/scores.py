@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation.aggregation import METRICS
+from asteroid_waveunet.experiment.evaluation.estimators import Mixture
 
 RATE = 1000  # museval's filters have 512 taps at any rate: low rates keep the tests fast
 
@@ -76,3 +79,16 @@ def track_of(sdr: list[float], source="vocals", name="t", protocol=None) -> dict
     frames = [{"metrics": dict.fromkeys(METRICS, np.nan) | {"SDR": value}} for value in sdr]
     scores = {"track": name, "targets": [{"name": source, "frames": frames}]}
     return scores | ({"protocol": protocol} if protocol else {})
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """Ends its process at some songs, as a system without memory does."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, track, parts):
+        if track.name in self.names:
+            os._exit(9)
+        time.sleep(0.2)  # beside a process that dies
+        return Mixture()(track, parts)

@@ -228,7 +228,7 @@ def test_real_music_sums_to_itself(real_music):
     from asteroid_waveunet.experiment.data import musdb
 
     track = musdb.tracks(real_music, "test")[0]
-    mixture, rate = track_stream.read("mixture")
+    mixture, rate = track.read("mixture")
     mixture = mixture[..., : 5 * rate]
     model = tiny(sources=SOURCES, in_channels=2, sample_rate=rate, levels=8)
     estimates = model.train().separate(mixture)

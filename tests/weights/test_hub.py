@@ -10,11 +10,12 @@ import pytest
 
 from asteroid_waveunet import WaveUNet
 from asteroid_waveunet.cli.main import main
-from asteroid_waveunet.weights import hub, serialization
+from asteroid_waveunet.weights import serialization
+from asteroid_waveunet.weights.hub import BIN, CONFIG, SAFETENSORS
 from helpers import hub_server
-from helpers.hub_server import CHECKOUT, Hub
+from helpers.hub_server import Hub
 from helpers.models import tiny
-from helpers.paths import GOLDEN
+from helpers.paths import GOLDEN, ROOT
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -34,7 +35,7 @@ for name in sys.argv[1:]:
 """
 
 
-def files_of(*sources: str, formats=(hub.BIN, hub.SAFETENSORS, hub.CONFIG)):
+def files_of(*sources: str, formats=(BIN, SAFETENSORS, CONFIG)):
     """A model's files, name -> content, as `weights.save` writes them."""
     with tempfile.TemporaryDirectory() as folder:
         serialization.save(tiny(sources=sources, output="direct").serialize(), folder)
@@ -63,14 +64,14 @@ def client(hub, tmp_path):
 
 
 def test_models_of_the_hub_and_again_without_a_network(hub, client):
-    hub.commit("user/bin", files_of("bin", formats=[hub.BIN]))
-    hub.commit("user/alone", files_of("alone", formats=[hub.SAFETENSORS]))
+    hub.commit("user/bin", files_of("bin", formats=[BIN]))
+    hub.commit("user/alone", files_of("alone", formats=[SAFETENSORS]))
     names = ("user/model", "user/model@v1.0", "user/bin", "user/alone")
-    pages = ("/user/model", "/user/model/tree/v1.0", f"/user/model/resolve/v1.0/{hub.BIN}")
+    pages = ("/user/model", "/user/model/tree/v1.0", f"/user/model/resolve/v1.0/{BIN}")
     urls = [f"{hub.url}{page}" for page in pages]
     there = ["new", "old", "bin", "alone", "new", "old", "old"]
     assert client(LOAD, "user/model") == ["new"]
-    assert not any(hub.BIN in request for request in hub.requests), "one format is enough"
+    assert not any(BIN in request for request in hub.requests), "one format is enough"
     assert client(LOAD, *names, *urls) == there
     assert client(LOAD, *names, *urls, HF_HUB_OFFLINE="1") == there
     assert client(LOAD, *names, HF_ENDPOINT=NOWHERE) == there[:4]
@@ -127,7 +128,7 @@ def test_asteroid_and_torch_hub_load_from_the_hub(client):
         "    model = torch.hub.load(sys.argv[1], entry, 'user/model@v1.0', source='local')\n"
         "    print(*model.sources)\n"
     )
-    assert client(code, str(CHECKOUT))[-3:] == ["new", "old", "old"]
+    assert client(code, str(ROOT))[-3:] == ["new", "old", "old"]
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def here(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("NO_PROXY", "*")
     content = files_of("a", "b")
-    hub.files = {"/m/model.bin": content[hub.BIN], "/x.safetensors": content[hub.SAFETENSORS]}
+    hub.files = {"/m/model.bin": content[BIN], "/x.safetensors": content[SAFETENSORS]}
     return hub
 
 

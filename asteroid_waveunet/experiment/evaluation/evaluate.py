@@ -31,7 +31,7 @@ from asteroid_waveunet.experiment.evaluation.estimators import (
 from asteroid_waveunet.experiment.evaluation.paired_comparison import load
 from asteroid_waveunet.experiment.evaluation.score_store import System, Track
 from asteroid_waveunet.experiment.evaluation.scoring import evaluate
-from asteroid_waveunet.experiment.report import page
+from asteroid_waveunet.experiment.report import page as report_page
 from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["BASELINES", "Assessment", "assess", "page_of", "read", "scored_at", "write_page"]
@@ -231,24 +231,24 @@ def write_page(
     Returns:
         The page.
     """
-    page = folder / page.PAGE
-    if page.is_of(page, found.digest):
+    page = folder / report_page.PAGE
+    if report_page.is_of(page, found.digest):
         return page
     by_name = {track.name: track for track in tracks}
     excerpts = {
         label: _excerpt(by_name[name], estimator, found.targets)
-        for label, name in page.representatives(found.scores).items()
+        for label, name in report_page.representatives(found.scores).items()
     }
-    return page.write(page_of(found, excerpts=excerpts, **more), folder)
+    return report_page.write(page_of(found, excerpts=excerpts, **more), folder)
 
 
-def page_of(found: Assessment, **more: Any) -> page.Report:
+def page_of(found: Assessment, **more: Any) -> report_page.Report:
     """What a page of the figures shows.
 
     Args:
         more: `command`, `excerpts` and so on, of `Report`.
     """
-    return page.Report(
+    return report_page.Report(
         title=found.title,
         protocol=found.protocol,
         scores=found.scores,
@@ -259,10 +259,10 @@ def page_of(found: Assessment, **more: Any) -> page.Report:
     )
 
 
-def _excerpt(track: Track, estimator: Estimator, targets: Sequence[str]) -> page.Excerpt:
+def _excerpt(track: Track, estimator: Estimator, targets: Sequence[str]) -> report_page.Excerpt:
     mixture, groups, rate = track.mixture_and_groups(targets)
     estimates = for_targets(estimator(track, Parts(mixture, groups, rate)), targets)
-    return page.excerpt(
+    return report_page.excerpt(
         track.name,
         mixture.numpy(),
         {target: groups[target].numpy() for target in targets},

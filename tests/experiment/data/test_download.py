@@ -96,7 +96,7 @@ def test_a_download_that_was_complete_is_only_checked(server, path):
 def test_a_run_that_is_killed_in_the_middle_is_gone_on_with(server, path):
     server.faults = [stalled(200_000)]
     code = (
-        "import sys; from asteroid_waveunet.experiment.download import download\n"
+        "import sys; from asteroid_waveunet.experiment.data.download import download\n"
         "url, path, size, md5 = sys.argv[1:]; download(url, path, int(size), md5, False)"
     )
     arguments = [server.url, str(path), str(len(CONTENT)), MD5]

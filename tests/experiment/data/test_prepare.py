@@ -157,7 +157,7 @@ def test_other_settings_are_never_taken_for_valid(run, tmp_path, monkeypatch):
 KILLED = """
 import os, signal, sys
 import numpy as np
-from asteroid_waveunet.experiment import preparation
+from asteroid_waveunet.experiment.data import prepare as preparation
 root, out, moment = sys.argv[1:]
 save, decode = np.save, preparation._decode
 def half(path, samples):

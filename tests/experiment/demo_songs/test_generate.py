@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from asteroid_waveunet.experiment.demo_songs import composition, generate, synthesis
+from asteroid_waveunet.experiment.demo_songs import composition, synthesis
+from asteroid_waveunet.experiment.demo_songs import generate as demo_songs
 
 RATE, SECONDS = 8000, 4.0
 
 
 def generate(root: Path, train_songs=1, test_songs=1, seconds=SECONDS, rate=RATE, **others) -> None:
-    generate.generate(root, train_songs, test_songs, seconds, rate, progress=False, **others)
+    demo_songs.generate(root, train_songs, test_songs, seconds, rate, progress=False, **others)
 
 
 def read(folder: Path) -> dict[str, np.ndarray]:
@@ -46,7 +47,7 @@ def test_layout_and_format_are_those_of_musdb18_hq(root):
         assert [folder.name.split(" - ")[0] for folder in folders] == artists
         for folder in folders:
             tracks = {path.name for path in folder.iterdir()}
-            assert tracks == {f"{stem}.wav" for stem in (*generate.STEMS, "mixture")}
+            assert tracks == {f"{stem}.wav" for stem in (*demo_songs.STEMS, "mixture")}
             for track in tracks:
                 info = soundfile.info(folder / track)
                 found = (info.samplerate, info.frames, info.channels, info.subtype)
@@ -55,8 +56,8 @@ def test_layout_and_format_are_those_of_musdb18_hq(root):
 
 def test_titles_are_unique():
     titles = {
-        generate.name(subset, index).split(" - ")[1]
-        for subset in generate.SUBSETS
+        demo_songs.name(subset, index).split(" - ")[1]
+        for subset in demo_songs.SUBSETS
         for index in range(98)
     }
     assert len(titles) == 2 * 98
@@ -64,7 +65,7 @@ def test_titles_are_unique():
 
 def test_mixture_is_the_sum_of_the_stems_bit_for_bit(songs):
     for song in songs:
-        stems = sum(song[stem].astype(np.int32) for stem in generate.STEMS)
+        stems = sum(song[stem].astype(np.int32) for stem in demo_songs.STEMS)
         np.testing.assert_array_equal(song["mixture"], stems)
 
 
@@ -78,7 +79,7 @@ def test_nothing_clips_and_no_second_is_silent(songs):
 
 def test_stems_are_about_equally_loud(songs):
     for song in songs:
-        loudness = [20 * np.log10(np.std(song[stem] / 2.0**15)) for stem in generate.STEMS]
+        loudness = [20 * np.log10(np.std(song[stem] / 2.0**15)) for stem in demo_songs.STEMS]
         assert np.ptp(loudness) < 4.1
 
 
@@ -86,7 +87,7 @@ def test_stems_are_stereo_and_overlap_in_frequency(songs):
     """No stem has a band of its own: each is heard where others are."""
     for song in songs:
         spectra = {}
-        for stem in generate.STEMS:
+        for stem in demo_songs.STEMS:
             left, right = song[stem].T.astype(float)
             assert not np.array_equal(left, right)
             spectra[stem] = np.abs(np.fft.rfft(left)) ** 2
@@ -99,7 +100,7 @@ def test_stems_are_stereo_and_overlap_in_frequency(songs):
 def test_songs_differ(songs):
     for index, song in enumerate(songs):
         for other in songs[:index]:
-            for stem in generate.STEMS:
+            for stem in demo_songs.STEMS:
                 a, b = song[stem].ravel() / 2.0**15, other[stem].ravel() / 2.0**15
                 assert abs(np.corrcoef(a, b)[0, 1]) < 0.5
 
@@ -113,15 +114,15 @@ def test_same_arguments_same_bits_however_many_songs(root, tmp_path):
 
 def test_another_seed_is_another_song(songs):
     first, other = (
-        composition.compose(int(RATE * SECONDS), RATE, generate.dice("train", 0, seed))
+        composition.compose(int(RATE * SECONDS), RATE, demo_songs.dice("train", 0, seed))
         for seed in (0, 1)
     )
-    assert all(not np.allclose(other[stem], first[stem]) for stem in generate.STEMS)
+    assert all(not np.allclose(other[stem], first[stem]) for stem in demo_songs.STEMS)
 
 
 def test_killed_run_goes_on(root, tmp_path, monkeypatch):
     """Killed in the middle of a song, it leaves no half one to be read, and keeps the others."""
-    write, killed_song = soundfile.write, generate.name("train", 1)
+    write, killed_song = soundfile.write, demo_songs.name("train", 1)
 
     def killed(path, *args, **kwargs):
         if path.parent.name == killed_song and path.stem == "other":
@@ -132,7 +133,7 @@ def test_killed_run_goes_on(root, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         generate(tmp_path, train_songs=2, test_songs=1)
     monkeypatch.undo()
-    assert [folder.name for folder in tmp_path.glob("train/*")] == [generate.name("train", 0)]
+    assert [folder.name for folder in tmp_path.glob("train/*")] == [demo_songs.name("train", 0)]
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("t*/*/*")}
     generate(tmp_path, train_songs=2, test_songs=1)
     assert contents(tmp_path) == contents(root)
@@ -145,7 +146,7 @@ def test_songs_of_another_length_are_not_passed_off(root):
 
 
 def test_incomplete_song_is_not_passed_off(tmp_path):
-    (tmp_path / "train" / generate.name("train", 0)).mkdir(parents=True)
+    (tmp_path / "train" / demo_songs.name("train", 0)).mkdir(parents=True)
     with pytest.raises(ValueError, match=r"lacks drums, .*mixture\. Delete the folder"):
         generate(tmp_path)
 

@@ -82,7 +82,7 @@ def test_a_song_that_cannot_be_scored_is_left_out_and_said(tmp_path):
 def test_the_page_shows_the_best_the_median_and_the_worst_song(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        evaluate.report, "write", lambda page, folder: written.append(page) or folder
+        evaluate.report_page, "write", lambda page, folder: written.append(page) or folder
     )
     estimator = Mixture()
     found = assess(tmp_path, TWO, estimator)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +20,7 @@ from asteroid_waveunet.experiment.evaluation.estimators import (
     Separator,
 )
 from asteroid_waveunet.experiment.evaluation.score_store import CLAIM, System
-from helpers.scores import RATE, SONGS, STEMS, TWO, Song, windows
+from helpers.scores import RATE, SONGS, STEMS, TWO, Deadly, Song, windows
 
 
 def evaluate(songs, estimator, targets, out, *, fast=False, save=None, **how):
@@ -160,19 +159,6 @@ def test_estimates_that_changed_are_scored_again(tmp_path):
     (after,) = here(SONGS[:1], folder, TWO, tmp_path / "b", fast=True)
     assert (windows(before)[0, 0] == windows(after)[0, 0]).all(), "the accompaniment's is the same"
     assert (windows(before)[0, 1] != windows(after)[0, 1]).all()
-
-
-@dataclass(frozen=True)
-class Deadly:
-    """Ends its process at some songs, as a system without memory does."""
-
-    names: tuple[str, ...]
-
-    def __call__(self, track, parts):
-        if track.name in self.names:
-            os._exit(9)
-        time.sleep(0.2)  # beside a process that dies
-        return Mixture()(track, parts)
 
 
 def test_a_process_that_dies_costs_nobody_else_its_scores(tmp_path):

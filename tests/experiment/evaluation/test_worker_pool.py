@@ -78,7 +78,7 @@ def test_processes_are_started_with_one_thread_and_the_environment_is_put_back(m
 
 ENDLESS = """
 import sys, time
-from asteroid_waveunet.experiment.processes import in_processes
+from asteroid_waveunet.experiment.evaluation.worker_pool import in_processes
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
     print("ready", flush=True)

@@ -21,13 +21,13 @@ NOWHERE = "http://127.0.0.1:9"
 # One process runs any number of commands, each a list of words and the token that it is run with.
 COMMANDS = """
 import contextlib, io, json, os, sys, time
-from asteroid_waveunet import cli
+from asteroid_waveunet.cli.main import main
 for token, *words in map(json.loads, sys.argv[1:]):
     os.environ["HF_TOKEN"] = token
     out, err = io.StringIO(), io.StringIO()
     started = time.monotonic()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = cli.main(["publish", *words])
+        status = main(["publish", *words])
     seconds = time.monotonic() - started
     print(json.dumps([status, out.getvalue(), err.getvalue(), seconds]))
 """

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.report import excerpts, page, tables
+from asteroid_waveunet.experiment.report import excerpts, tables
+from asteroid_waveunet.experiment.report import page as report_page
+from asteroid_waveunet.experiment.report.excerpts import excerpt
 
 RATE = 8000
 NAN = math.nan
@@ -46,13 +48,13 @@ def tone(hertz: float, seconds: float = 3.0, channels: int = 2, rate: int = RATE
     return np.tile(0.3 * np.sin(2 * np.pi * hertz * time), (channels, 1)).astype(np.float32)
 
 
-def piece(track="song", seconds=3.0, channels=2, rate=RATE) -> page.Excerpt:
+def piece(track="song", seconds=3.0, channels=2, rate=RATE) -> report_page.Excerpt:
     truths = {
         "bass": tone(110, seconds, channels, rate),
         "voice": tone(440, seconds, channels, rate),
     }
     estimates = {name: 0.5 * x for name, x in truths.items()}
-    return page.excerpt(track, sum(truths.values()), truths, estimates, rate)
+    return excerpt(track, sum(truths.values()), truths, estimates, rate)
 
 
 SCORES = [
@@ -83,7 +85,7 @@ def made(folder: Path, **fields) -> Path:
         scores=SCORES[:1],
         command="bash run.sh --data 'a & b'",
     )
-    return page.write(page.Report(**{**least, **fields}), folder)
+    return report_page.write(report_page.Report(**{**least, **fields}), folder)
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +107,8 @@ def whole(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def one_drawing(whole, monkeypatch):
     """The other pages have each chart once, not for both themes and widths: it takes seconds."""
-    monkeypatch.setattr(page.charts, "THEMES", {"light": page.charts.THEMES["light"]})
-    monkeypatch.setattr(page.charts, "WIDTHS", {"wide": page.charts.WIDTHS["wide"]})
+    monkeypatch.setattr(report_page.plots, "THEMES", {"light": report_page.plots.THEMES["light"]})
+    monkeypatch.setattr(report_page.plots, "WIDTHS", {"wide": report_page.plots.WIDTHS["wide"]})
 
 
 def linked(page: Path) -> set[Path]:
@@ -125,7 +127,7 @@ def words(page: Path) -> str:
 
 def test_representatives_go_by_the_mean_over_sources_of_the_median():
     silent = score("rest", bass=[NAN], voice=[NAN])
-    assert page.representatives([*SCORES, silent]) == LABELS
+    assert report_page.representatives([*SCORES, silent]) == LABELS
 
 
 @pytest.mark.parametrize(
@@ -134,12 +136,12 @@ def test_representatives_go_by_the_mean_over_sources_of_the_median():
 )
 def test_no_track_stands_for_two_kinds(n, expected):
     scores = [score("a", voice=[1.0]), score("b", voice=[2.0])][:n]
-    assert page.representatives([*scores, score("rest", voice=[NAN])]) == expected
+    assert report_page.representatives([*scores, score("rest", voice=[NAN])]) == expected
 
 
 def test_infinite_scores_are_ranked():
     scores = [score(name, v=[x]) for name, x in [("a", -math.inf), ("b", math.inf), ("c", 0.0)]]
-    assert page.representatives(scores) == {"best": "b", "median": "c", "worst": "a"}
+    assert report_page.representatives(scores) == {"best": "b", "median": "c", "worst": "a"}
 
 
 def test_an_excerpt_is_where_the_source_that_is_most_at_rest_is_loudest():
@@ -147,7 +149,7 @@ def test_an_excerpt_is_where_the_source_that_is_most_at_rest_is_loudest():
     # The bass is quieter than the voice throughout, and has most of its energy from 10 to 15 s.
     bass = 0.1 * np.hstack([quiet, quiet, loud, quiet])
     voice = np.hstack([quiet, loud, loud, quiet])
-    chosen = page.excerpt("song", bass + voice, {"b": bass, "v": voice}, {"b": bass, "v": voice},
+    chosen = excerpt("song", bass + voice, {"b": bass, "v": voice}, {"b": bass, "v": voice},
                             RATE, seconds=5)  # fmt: skip
     assert chosen.start == 10.0
     assert chosen.seconds == 5.0
@@ -158,31 +160,31 @@ def test_sources_that_are_never_together_do_not_choose_silence():
     rest, plays = np.zeros((1, 4 * RATE), np.float32), tone(200, 4, channels=1)
     a, b = np.hstack([rest, plays, rest, rest]), np.hstack([rest, rest, rest, plays])
     sources = {"a": a, "b": b, "never": np.zeros_like(a)}
-    assert page.excerpt("song", a + b, sources, sources, RATE, seconds=4).start == 4.0
+    assert excerpt("song", a + b, sources, sources, RATE, seconds=4).start == 4.0
 
 
 def test_a_short_silent_mono_track_is_taken_whole():
     samples = np.zeros(100)
-    chosen = page.excerpt("song", samples, {"v": samples}, {"v": samples}, RATE)
+    chosen = excerpt("song", samples, {"v": samples}, {"v": samples}, RATE)
     assert (chosen.start, chosen.mixture.shape) == (0.0, (1, 100))
 
 
 def test_excerpts_refuse_what_does_not_belong_together():
     s = tone(100)
     with pytest.raises(ValueError, match="references are a but estimates b; every source"):
-        page.excerpt("song", s, {"a": s}, {"b": s}, RATE)
+        excerpt("song", s, {"a": s}, {"b": s}, RATE)
     with pytest.raises(ValueError, match=r"song: the estimate of a has shape \(2, 7\); expected"):
-        page.excerpt("song", s, {"a": s}, {"a": s[:, :7]}, RATE)
+        excerpt("song", s, {"a": s}, {"a": s[:, :7]}, RATE)
     with pytest.raises(ValueError, match="the estimate of a has NaN or infinite samples"):
-        page.excerpt("song", s, {"a": s}, {"a": s * np.nan}, RATE)
+        excerpt("song", s, {"a": s}, {"a": s * np.nan}, RATE)
 
 
 def test_estimates_are_matched_within_12_db_and_not_to_silence():
     truth, silence = tone(100), 0 * tone(100)
     for estimate, gain in [(0.5, 2), (2.0, 0.5), (1e-4, 4), (100, 0.25), (0, 1)]:
-        song = page.excerpt("s", truth, {"a": truth}, {"a": estimate * truth}, RATE)
+        song = excerpt("s", truth, {"a": truth}, {"a": estimate * truth}, RATE)
         assert excerpts.recordings(song)[-1].matching == pytest.approx(gain, rel=1e-5)
-    song = page.excerpt("s", truth, {"a": silence}, {"a": truth}, RATE)
+    song = excerpt("s", truth, {"a": silence}, {"a": truth}, RATE)
     assert excerpts.recordings(song)[-1].matching == 1
 
 
@@ -191,7 +193,7 @@ def test_nothing_that_is_played_clips():
     rows = excerpts.recordings(song)
     # Both estimates together, at the truths' levels, are the mixture, which peaks near 0.6.
     assert excerpts.common_gain(rows) == 1.0
-    louder = page.excerpt(
+    louder = excerpt(
         "s",
         3 * song.mixture,
         {name: 3 * x for name, x in song.references.items()},
@@ -213,7 +215,7 @@ def test_the_page_names_only_files_that_are_there_and_nothing_else_is(whole):
 
 def test_recordings_are_the_excerpts_at_one_gain_and_the_script_holds_the_same_files(tmp_path):
     loud = piece()
-    loud = page.excerpt("s", 4 * loud.mixture, loud.references, loud.estimates, RATE)
+    loud = excerpt("s", 4 * loud.mixture, loud.references, loud.estimates, RATE)
     page = made(tmp_path / "report", excerpts={"median": loud})
     folder = page.parent / "audio"
     assert sorted(os.listdir(folder)) == ["median-s", "median-s.js"]
@@ -255,7 +257,7 @@ def test_the_page_says_what_was_trained_and_how(whole):
 def test_names_are_text_and_their_files_are_safe(tmp_path):
     source = "<b>$\\frac$'\""
     s = tone(200)
-    pieces = {"median": page.excerpt(NASTY, s, {source: s}, {source: s}, RATE)}
+    pieces = {"median": excerpt(NASTY, s, {source: s}, {source: s}, RATE)}
     scores = [score(NASTY, **{source: [1.0, 2.0]})]
     page = made(tmp_path / "report", title=NASTY, scores=scores, baselines={NASTY: scores},
                 excerpts=pieces, command=NASTY, notes=[NASTY])  # fmt: skip
@@ -270,7 +272,7 @@ def test_names_are_text_and_their_files_are_safe(tmp_path):
 def test_sources_with_like_names_have_files_of_their_own(tmp_path):
     s = tone(200)
     sources = {"Lead.": s, "lead": s, "漢": s, "字": s}
-    pieces = {"median": page.excerpt("song", s, sources, sources, RATE)}
+    pieces = {"median": excerpt("song", s, sources, sources, RATE)}
     page = made(tmp_path / "report", excerpts=pieces,
                 scores=[score("song", **{name: [1.0] for name in sources})])  # fmt: skip
     assert len(list(page.parent.glob("audio/*/*.flac"))) == 9
@@ -286,7 +288,7 @@ def test_any_rate_and_one_channel(tmp_path, rate, channels):
 
 def test_mono_estimates_of_a_stereo_track(tmp_path):
     s = tone(300)
-    mono = page.excerpt("song", s, {"v": s}, {"v": s[:1]}, RATE)
+    mono = excerpt("song", s, {"v": s}, {"v": s[:1]}, RATE)
     made(tmp_path / "report", excerpts={"best": mono})
 
 
@@ -294,7 +296,7 @@ def test_samples_of_double_precision(tmp_path):
     s = tone(300).astype(np.float64)
     made(
         tmp_path / "report",
-        excerpts={"best": page.Excerpt("a", 0.0, RATE, s, {"v": s}, {"v": s})},
+        excerpts={"best": report_page.Excerpt("a", 0.0, RATE, s, {"v": s}, {"v": s})},
     )
 
 
@@ -372,7 +374,7 @@ def test_a_report_that_fails_leaves_the_earlier_one(tmp_path, monkeypatch):
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(page.strips, "draw", full)
+    monkeypatch.setattr(report_page.spectrogram_images, "draw", full)
     with pytest.raises(OSError, match="No space left"):
         made(tmp_path / "report", title="Another", excerpts={"best": piece()})
     assert "Another" not in words(page)
@@ -576,7 +578,7 @@ def test_a_long_name_is_no_wider_than_a_phone(opened, tmp_path):
         tmp_path / "report",
         title=name,
         scores=[score(name, **{name: [1.0, 2.0]})],
-        excerpts={"best": page.excerpt(name, tone(9), {name: tone(9)}, {name: tone(9)}, RATE)},
+        excerpts={"best": excerpt(name, tone(9), {name: tone(9)}, {name: tone(9)}, RATE)},
         command=name,
     )
     page = opened(path, viewport={"width": 390, "height": 800})

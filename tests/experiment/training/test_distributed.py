@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from torch import distributed
+import torch.distributed
 
 from asteroid_waveunet.experiment.training import distributed
 
@@ -25,7 +25,7 @@ def test_together_they_agree(tmp_path):
             continue
         try:
             store = f"file://{tmp_path}/meeting"
-            distributed.init_process_group("gloo", store, rank=rank, world_size=2)
+            torch.distributed.init_process_group("gloo", store, rank=rank, world_size=2)
             found = (
                 distributed.highest(3 * rank - 1, -rank),
                 distributed.summed([rank + 0.1, 10.0]),

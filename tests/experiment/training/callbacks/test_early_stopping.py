@@ -40,7 +40,7 @@ def ended(losses, tmp_path, monkeypatch, **settings) -> tuple[int, int | None]:
         "state_dict": module.state_dict(),
         "optimizer_states": [trainer.optimizers[0].state_dict()],
     }
-    monkeypatch.setattr(rounds_of.checkpoints, "read", lambda path: best)
+    monkeypatch.setattr(rounds_of.checkpointing, "read", lambda path: best)
     rounds = Rounds(Batches(5, 16), Training(**settings), tmp_path / "best.ckpt")
     for epoch, loss in enumerate(losses):
         trainer.current_epoch = epoch
