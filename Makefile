@@ -13,6 +13,7 @@ check: env
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 format: env
 	$(VENV)/bin/ruff check --fix .

@@ -53,6 +53,7 @@ test = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.5",  # a test process a core
     "hypothesis>=6.100",
+    "import-linter>=2.5,<3",  # the layers in pyproject.toml
     "wandb>=0.19,<1",  # a logger that users may name; run with 0.19.0 and 0.31.0
     "playwright>=1.44,<2",  # drives an installed Chromium through the report
     "ruff>=0.8",

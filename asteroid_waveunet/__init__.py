@@ -1,36 +1,18 @@
-"""The Wave-U-Net in Asteroid: music source separation on the waveform.
+"""The Wave-U-Net for Asteroid: music source separation on the waveform.
 
-geometry    which lengths exist: context, step, delays (integers only)
-blocks      down block, up block, upsampling, output head
-source_model  shapes, separation and files of weights, which all models have in common
-model       WaveUNet, an Asteroid BaseModel
-arguments   what a model's arguments may be, checked before anything is built
-spectrogram_unet, conv_tasnet, mrcae  the systems that the paper compares itself with
-long_filters  convolutions with filters of some hundred samples, by spectra
-spectrum    the short-time Fourier transform and its exact inverse
-precision   where mixed precision must end
-presets     the paper's models: presets.make("M4")
-step        the network hop by hop, with what it remembers in between
-streaming   Stream: fed block by block, as one pass over the track
-pieces      the same for networks that know no hops
-refinement  the mean over shifts, mixture consistency
-track       a stream for tracks of any rate and channels
-stems       which stems are written, how they fit full scale, in which format
-separation  a tensor, an array, a file -> its sources
-audio       audio files and tensors, sample rates, channels
-truncation  audio files that end too early
-mp4         m4a songs, .stem.mp4 files (with the extra "formats")
-files       files appear whole or not at all; their checksums
-export      one hop as a file for other programs (with the extra "export")
-batch       many songs: which they are, and what became of each
-cli         the command `waveunet`;  commands  what each of its commands does
-weights     trained models as files
-untrusted   files of weights read so that they can do no harm
-remote      files of the Hugging Face Hub and of URLs
-foreign     whose weights a file holds that are not ours
+models      the networks: WaveUNet and the systems it is compared with; presets.make("M4")
+nn          what they are built from: geometry (lengths, context, step), blocks, STFT
+streaming   Stream: exact block-wise inference; export of one hop
+separation  songs to stems: tensors, arrays, files, folders
+audio       reading, writing, resampling
+weights     saving, safe loading, the Hugging Face Hub
+losses      Asteroid's mono losses on stereo estimates
 infer       Asteroid's command asteroid-infer with these models
-losses      Asteroid's mono losses on stereo estimates, an error of magnitudes
-experiment  data, training, scores, publishing (with the extra "experiment")
+cli         the command `waveunet`
+experiment  data, training, evaluation, publishing (needs the extra "experiment")
+file_utils  write a file whole or not at all; checksums
+
+The public names load on first use: importing the package imports neither torch nor Asteroid.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the README says is so: its examples run, its commands exist, its table is the presets'."""
+"""The pages' examples and commands run; the table of models matches the presets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import asteroid_waveunet.experiment
 from asteroid_waveunet import presets
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.cli.main import main
@@ -24,22 +23,27 @@ from helpers import trained
 from helpers.paths import GOLDEN, ROOT
 from helpers.songs import write_song
 
-READMES = [ROOT / "README.md", ROOT / "recipes" / "musdb18" / "README.md"]
+START = ROOT / "README.md"
+PYTHON = ROOT / "docs" / "python.md"
+PAGES = [START, ROOT / "recipes" / "musdb18" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks(readme: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", readme.read_text(), re.DOTALL)
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-COMMANDS = [
-    line
-    for readme in READMES
-    for block in blocks(readme, "bash")
-    for line in block.replace("\\\n", " ").splitlines()
-    if line and not line.startswith("#")
-]
+def commands(page: Path) -> list[str]:
+    """The page's commands, with the variables that it sets filled in."""
+    variables, found = {}, []
+    for line in "\n".join(blocks(page, "bash")).replace("\\\n", " ").splitlines():
+        if assignment := re.fullmatch(r"([A-Z]+)=(\S+)", line):
+            variables[f"${assignment[1]}"] = assignment[2]
+        elif line and not line.startswith("#"):
+            found.append(re.sub(r"\$[A-Z]+", lambda name: variables[name[0]], line))
+    return found
 
 
+COMMANDS = list(dict.fromkeys(line for page in PAGES for line in commands(page)))
 OF_THE_PACKAGE = [
     line for line in COMMANDS if re.match("waveunet|python -m asteroid_waveunet", line)
 ]
@@ -78,52 +82,57 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("number", range(len(blocks(READMES[0], "python"))))
-def test_examples_run(number, checkout):
-    exec(compile(blocks(READMES[0], "python")[number], "README.md", "exec"), {})
-    if number == 0:
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=str)
+def test_python_examples_run(page, checkout):
+    for example in blocks(page, "python"):
+        exec(compile(example, page.name, "exec"), {})
+    if page == START:
         stems = sorted(path.name for path in (checkout / "stems").glob("*.wav"))
         assert stems == [f"song_{s}.wav" for s in ("bass", "drums", "other", "vocals")]
 
 
-@pytest.mark.parametrize("line", OF_THE_PACKAGE)
-def test_commands_of_the_package_run(line, checkout):
-    before = {path for path in checkout.rglob("*") if path.is_file()}
-    command, *words = shlex.split(line)
-    if command == "waveunet":
-        assert main(words) == 0
-    else:
-        subprocess.run([sys.executable, *words], check=True)
-    made = {path for path in checkout.rglob("*") if path.is_file()} - before
-    assert made or "compare" in line, "stems, scores or a model"
+def test_waveunet_commands_run(checkout):
+    """One after another, as a reader types them; each writes files."""
+    for line in OF_THE_PACKAGE:
+        for folder in ("separated", "album/separated"):
+            shutil.rmtree(checkout / folder, ignore_errors=True)
+        before = {path for path in checkout.rglob("*") if path.is_file()}
+        command, *words = shlex.split(line)
+        if command == "waveunet":
+            assert main(words) == 0, line
+        else:
+            subprocess.run([sys.executable, *words], check=True)
+        made = {path for path in checkout.rglob("*") if path.is_file()} - before
+        assert made or "compare" in line or "--dry-run" in line, line
+
+
+# Each other command as it stands, at the smallest it can do: settings are checked, nothing trained.
+SMALLEST = {
+    "bash recipes/musdb18/run.sh": ["--python-path", sys.executable, "--stop-stage", "0"],
+    "bash recipes/musdb18/compare.sh": ["--python-path", sys.executable],
+    "make": ["--dry-run"],
+    "pip install": ["--dry-run", "--no-deps", "--no-build-isolation", "--quiet"],
+}
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line not in OF_THE_PACKAGE])
-def test_commands_run(line, tmp_path):
-    """Each command as it stands, at the smallest it can do: settings checked, nothing trained."""
-    words = shlex.split(line, comments=True)
-    words = [word for word in words if word != "--accept_license"]  # nothing of 22 GB
-    smallest = {
-        "bash recipes/musdb18/run.sh": ["--python_path", sys.executable, "--stop_stage", "0"],
-        "bash recipes/musdb18/compare.sh": ["--python_path", sys.executable],
-        "make": ["--dry-run"],
-        "pip install": ["--dry-run", "--no-deps", "--no-build-isolation", "--quiet"],
-    }
-    start = next(s for s in smallest if line.startswith(s))
-    words += smallest[start]
+def test_other_commands_run(line, tmp_path):
+    words = [word for word in shlex.split(line) if word != "--accept-license"]  # nothing of 22 GB
+    start = next(s for s in SMALLEST if line.startswith(s))
+    words += SMALLEST[start]
     if start.startswith("bash"):
-        words += ["--storage", str(tmp_path), "--demo_seconds", "2", "--demo_sample_rate", "8000"]
+        words += ["--storage", str(tmp_path), "--demo-seconds", "2", "--demo-sample-rate", "8000"]
     if start == "pip install":
         words[:1] = [sys.executable, "-m", "pip"]
     result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    if "musdb18hq" in line or "my_songs" in line:  # data that is not here: said so, nothing else
+    if "musdb18hq" in line or "my_songs" in line:  # absent data is reported, nothing else
         assert re.search("musdb18hq.zip|no data folder", result.stderr), result.stderr
     else:
         assert result.returncode == 0, result.stderr
 
 
-def test_the_table_of_models_is_the_presets():
-    rows = re.findall(r"^\| (M\S+) \| (.+?) \|$", READMES[0].read_text(), re.MULTILINE)
+def test_table_of_models_matches_the_presets():
+    rows = re.findall(r"^\| (M\S+) \| (.+?) \|$", PYTHON.read_text(), re.MULTILINE)
     assert [name for name, _ in rows] == list(presets.names())
     for name, cells in rows:
         arguments = presets.make(name).get_model_args()
@@ -135,10 +144,3 @@ def test_the_table_of_models_is_the_presets():
             "yes" if arguments["context"] else "no",
             arguments["upsampling"],
         ]
-
-
-@pytest.mark.parametrize("package", [asteroid_waveunet, asteroid_waveunet.experiment])
-def test_the_map_in_a_package_names_every_module(package):
-    folder = Path(package.__file__).parent
-    modules = {path.stem for path in folder.glob("[a-z]*.py")}
-    assert all(re.search(rf"\b{module}\b", package.__doc__) for module in modules)
