@@ -29,6 +29,7 @@ options=() settings=()
 . "$here/shared.sh"
 
 while [ $# -gt 0 ]; do
+    set -- "$(underscored "$1")" "${@:2}"
     case $1 in
         --help | -h) sed -n -e '/^set/q' -e 's/^# \{0,1\}//p' "$0" | sed 1d; exit 0 ;;
         --full) full=true; shift; continue ;;

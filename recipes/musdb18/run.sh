@@ -37,6 +37,7 @@ settings=()
 . "$here/shared.sh"
 
 while [ $# -gt 0 ]; do
+    set -- "$(underscored "$1")" "${@:2}"
     case $1 in
         --help | -h) sed -n -e '/^set/q' -e 's/^# \{0,1\}//p' "$0" | sed 1d; exit 0 ;;
         --resume) resume=true; shift; continue ;;

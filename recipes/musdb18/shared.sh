@@ -6,6 +6,15 @@ PYTHONWARNINGS+=',ignore:`isinstance(treespec'
 
 fail() { echo "error: $*" >&2; exit 1; }
 
+# --stop-stage=1 -> --stop_stage=1: options may be written with dashes or underscores.
+underscored() {
+    local name=${1%%=*}
+    case $name in
+        --*) name=${name#--}; printf %s "--${name//-/_}${1#"--$name"}" ;;
+        *) printf %s "$1" ;;
+    esac
+}
+
 # Makes the GPUs of --id those that there are; several train together.
 use_gpus() {
     local commas=${id//[!,]/}
