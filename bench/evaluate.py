@@ -21,7 +21,7 @@ import measure
 import numpy as np
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.data.musdb import Extent
+from asteroid_waveunet.experiment.data.track import Extent
 from asteroid_waveunet.experiment.evaluation import bss_eval, scoring
 from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask, Parts
 from asteroid_waveunet.experiment.evaluation.score_store import System

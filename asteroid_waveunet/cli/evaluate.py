@@ -17,7 +17,7 @@ from asteroid_waveunet.streaming.ensemble import check_shifts
 from asteroid_waveunet.streaming.track_stream import PRECISIONS
 
 if TYPE_CHECKING:
-    from asteroid_waveunet.experiment.data.musdb import Track
+    from asteroid_waveunet.experiment.data.track import Track
     from asteroid_waveunet.experiment.evaluation.estimators import Estimator
 
 __all__ = ["add", "evaluate"]
@@ -188,7 +188,7 @@ def _targets(
     Raises:
         ValueError: if that is ambiguous, the data has no such source, or only that one.
     """
-    from asteroid_waveunet.experiment.data.musdb import group_stems
+    from asteroid_waveunet.experiment.data.track import group_stems
     from asteroid_waveunet.experiment.evaluation.estimators import parts_of
     from asteroid_waveunet.experiment.evaluation.scoring import beside_of
 
@@ -206,7 +206,7 @@ def _all_known(sources: Sequence[str], stems: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: if there are none, or they overlap.
     """
-    from asteroid_waveunet.experiment.data.musdb import group_stems
+    from asteroid_waveunet.experiment.data.track import group_stems
 
     known = [source for source in sources if _is_in(source, stems)]
     unknown = [source for source in sources if source not in known]
@@ -228,9 +228,9 @@ def _all_known(sources: Sequence[str], stems: Sequence[str]) -> tuple[str, ...]:
 
 
 def _is_in(source: str, stems: Sequence[str]) -> bool:
-    from asteroid_waveunet.experiment.data import musdb
+    from asteroid_waveunet.experiment.data.track import stems_of
 
     try:
-        return bool(musdb.stems_of(source, stems))
+        return bool(stems_of(source, stems))
     except ValueError:
         return False

@@ -18,6 +18,7 @@ from asteroid_waveunet.experiment.data import errata, musdb, splits
 from asteroid_waveunet.experiment.data import obtain as obtaining
 from asteroid_waveunet.experiment.data import prepare as preparation
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
+from asteroid_waveunet.experiment.data.track import group_stems
 from asteroid_waveunet.experiment.training.signals import Interrupted
 from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.models.base import SourceModel
@@ -157,12 +158,12 @@ def _check_layout(configuration: Configuration, root: Path, *extra: Path) -> Non
     names = {s: [track.name for track in musdb.tracks(root, s)] for s in subsets}
     splits.split(names["train"], data.valid, configuration.training.seed)
     # Both subsets at once: all need the same stems.
-    groups = musdb.group_stems(sources, musdb.tracks(root)[0].stems)
+    groups = group_stems(sources, musdb.tracks(root)[0].stems)
     known = {splits.song_of(name) for subset in names.values() for name in subset}
     for other in extra:
         tracks = musdb.tracks(other, "train")
         try:
-            others = musdb.group_stems(sources, tracks[0].stems)
+            others = group_stems(sources, tracks[0].stems)
         except ValueError as reason:
             raise ValueError(f"{other} cannot be trained on as well: {reason}") from reason
         if [*others] != [*groups]:

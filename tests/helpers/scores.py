@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.data.track import Extent, group_stems, sum_groups
 from asteroid_waveunet.experiment.evaluation.aggregation import METRICS
 from asteroid_waveunet.experiment.evaluation.estimators import Mixture
 
@@ -62,12 +62,12 @@ class Song:
         return []
 
     def extent(self):
-        return musdb.Extent(2, int(self.seconds * RATE), RATE)
+        return Extent(2, int(self.seconds * RATE), RATE)
 
     def mixture_and_groups(self, sources):
         drawn = zip(STEMS, music(4, seconds=self.seconds, seed=self.seed), strict=True)
         stems = {name: torch.from_numpy(samples).float() for name, samples in drawn}
-        groups = musdb.sum_groups(stems, musdb.group_stems(sources, STEMS))
+        groups = sum_groups(stems, group_stems(sources, STEMS))
         return sum(stems.values()), groups, RATE
 
 

@@ -14,6 +14,7 @@ from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment import disk
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.data.prepared_store import Index, Prepared, state
+from asteroid_waveunet.experiment.data.track import group_stems, sum_groups
 
 __all__ = ["prepare"]
 
@@ -51,7 +52,7 @@ def prepare(
     if sample_rate < 1 or channels < 1:
         raise ValueError(f"sample_rate {sample_rate} and channels {channels} must be at least 1")
     found = musdb.tracks(root, "train")
-    groups = musdb.group_stems(sources, found[0].stems)
+    groups = group_stems(sources, found[0].stems)
     settings = {
         "sources": list(sources),
         "groups": {group: list(stems) for group, stems in groups.items()},
@@ -85,11 +86,13 @@ def prepare(
     ]
 
 
-def _state(track: musdb.Track) -> dict[str, list[int]]:
+def _state(track: musdb.MusdbTrack) -> dict[str, list[int]]:
     return {file.name: state(file) for file in track.files()}
 
 
-def _check_space(wanted: Sequence[musdb.Track], folder: Path, rows: int, sample_rate: int) -> None:
+def _check_space(
+    wanted: Sequence[musdb.MusdbTrack], folder: Path, rows: int, sample_rate: int
+) -> None:
     """
     Raises:
         NoSpace: unless the arrays of the wanted tracks fit on the disk.
@@ -101,11 +104,11 @@ def _check_space(wanted: Sequence[musdb.Track], folder: Path, rows: int, sample_
 
 
 def _decode(
-    track: musdb.Track, groups: Mapping[str, Sequence[str]], sample_rate: int, channels: int
+    track: musdb.MusdbTrack, groups: Mapping[str, Sequence[str]], sample_rate: int, channels: int
 ) -> np.ndarray:
     """A track's groups, `(groups, channels, time)` at the sample rate asked for."""
     stems, rate = track.read_all(track.stems)
-    summed = torch.stack([*musdb.sum_groups(stems, groups).values()])
+    summed = torch.stack([*sum_groups(stems, groups).values()])
     try:
         fitting = audio_io.to_channels(summed, channels)
     except ValueError as reason:

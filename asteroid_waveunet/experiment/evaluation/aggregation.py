@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from asteroid_waveunet.experiment.data.errata import AFFECTING_SCORES
+
 __all__ = [
     "METRICS",
     "aggregate",
@@ -190,11 +192,6 @@ REASONS = {
     ),
 }
 
-# MUSDB18's errata that bear on scores.
-ODD_TRACKS = {
-    "PR - Oh No": "in PR - Oh No the sources do not sum to the mixture in the left channel",
-}
-
 
 def remarks(scores: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader of the figures should know: windows without a score, and why; odd tracks."""
@@ -209,7 +206,10 @@ def remarks(scores: Sequence[Mapping[str, Any]]) -> list[str]:
         for other, source in totals
         if other == why and totals[why, source]
     ]
-    return said + [odd for name, odd in ODD_TRACKS.items() if name in {t["track"] for t in scores}]
+    names = {track["track"] for track in scores}
+    return said + [
+        f"in {song} {fault}" for song, fault in AFFECTING_SCORES.items() if song in names
+    ]
 
 
 def count(n: int, thing: str) -> str:

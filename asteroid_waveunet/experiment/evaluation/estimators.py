@@ -14,23 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.data.musdb import LENGTH_TOLERANCE, MIXTURE, group_stems
+from asteroid_waveunet.experiment.data.musdb import LENGTH_TOLERANCE
+from asteroid_waveunet.experiment.data.track import MIXTURE, Track, group_stems
 from asteroid_waveunet.experiment.evaluation.bss_eval import Audio
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.separation.batch import SUFFIXES
 from asteroid_waveunet.separation.separate import separate_at
 
 __all__ = ["Estimator", "Folder", "Given", "IdealRatioMask", "Mixture", "Parts", "Separator"]
-
-
-class Named(Protocol):
-    """What is asked of a track here; `musdb.Track` is one."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def subset(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class Parts:
 class Estimator(Protocol):
     """Estimates of a track's sources: source -> `(channels, time)`, as long as the mixture."""
 
-    def __call__(self, track: Named, parts: Parts) -> Mapping[str, Audio]: ...
+    def __call__(self, track: Track, parts: Parts) -> Mapping[str, Audio]: ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Separator:
 
     separate: Callable[[Tensor, int], Mapping[str, Audio]]
 
-    def __call__(self, track: Named, parts: Parts) -> Mapping[str, Audio]:
+    def __call__(self, track: Track, parts: Parts) -> Mapping[str, Audio]:
         return self.separate(parts.mixture, parts.sample_rate)
 
     @classmethod
@@ -144,14 +135,14 @@ class Given:
 
     estimates: Mapping[str, Audio]
 
-    def __call__(self, track: Named, parts: Parts) -> Mapping[str, Audio]:
+    def __call__(self, track: Track, parts: Parts) -> Mapping[str, Audio]:
         return self.estimates
 
 
 class Mixture:
     """The mixture as the estimate of everything: what separation has to be better than."""
 
-    def __call__(self, track: Named, parts: Parts) -> Mapping[str, Audio]:
+    def __call__(self, track: Track, parts: Parts) -> Mapping[str, Audio]:
         return dict.fromkeys(parts.references, parts.mixture)
 
 
@@ -167,7 +158,7 @@ class IdealRatioMask:
 
     SECONDS = 2048 / 44100
 
-    def __call__(self, track: Named, parts: Parts) -> Mapping[str, Audio]:
+    def __call__(self, track: Track, parts: Parts) -> Mapping[str, Audio]:
         n_fft = 2 ** round(math.log2(self.SECONDS * parts.sample_rate))
         window, hop, length = torch.hann_window(n_fft), n_fft // 4, parts.mixture.shape[-1]
 
@@ -204,7 +195,7 @@ class Folder:
     root: Path
     sources: tuple[str, ...]
 
-    def __call__(self, track: Named, parts: Parts) -> Mapping[str, Audio]:
+    def __call__(self, track: Track, parts: Parts) -> Mapping[str, Audio]:
         """
         Raises:
             FileNotFoundError: if a source has no file.
@@ -220,13 +211,13 @@ class Folder:
             )
         return {source: _read(found[source], parts) for source in self.sources}
 
-    def files(self, track: Named) -> list[Path]:
+    def files(self, track: Track) -> list[Path]:
         """Those of a track's sources, as far as they are there."""
         found = _audio_in(self.root, track)
         return [found[source] for source in self.sources if source in found]
 
     @classmethod
-    def of(cls, root: str | os.PathLike, tracks: Sequence[Named]) -> Folder:
+    def of(cls, root: str | os.PathLike, tracks: Sequence[Track]) -> Folder:
         """A folder and the sources that it has files of, for any of the tracks.
 
         Raises:
@@ -291,7 +282,7 @@ def with_rest(estimates: Mapping[str, Audio], beside: str, mixture: Tensor) -> d
     return {name: alone, beside: mixture - alone}
 
 
-def _audio_in(root: Path, track: Named) -> dict[str, Path]:
+def _audio_in(root: Path, track: Track) -> dict[str, Path]:
     """Name -> file of a track's estimates."""
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {root}.")

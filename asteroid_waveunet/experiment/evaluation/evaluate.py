@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from asteroid_waveunet.experiment.data.track import Track
 from asteroid_waveunet.experiment.evaluation.aggregation import (
     LEGEND,
     Summary,
@@ -29,7 +30,7 @@ from asteroid_waveunet.experiment.evaluation.estimators import (
     for_targets,
 )
 from asteroid_waveunet.experiment.evaluation.paired_comparison import load
-from asteroid_waveunet.experiment.evaluation.score_store import System, Track
+from asteroid_waveunet.experiment.evaluation.score_store import System
 from asteroid_waveunet.experiment.evaluation.scoring import evaluate
 from asteroid_waveunet.experiment.report import page as report_page
 from asteroid_waveunet.file_utils import replacing

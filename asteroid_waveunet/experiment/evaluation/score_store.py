@@ -7,39 +7,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import torch
-
-from asteroid_waveunet.experiment.data.musdb import Extent
+from asteroid_waveunet.experiment.data.track import Track
 from asteroid_waveunet.experiment.evaluation.bss_eval import Scores
 from asteroid_waveunet.experiment.evaluation.estimators import Estimator, Folder
 from asteroid_waveunet.file_utils import replacing
 
-__all__ = ["System", "Track"]
+__all__ = ["System"]
 
 CLAIM = "evaluation.json"
-
-
-class Track(Protocol):
-    """What is asked of a track; `musdb.Track` is one."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def subset(self) -> str: ...
-
-    @property
-    def stems(self) -> tuple[str, ...]: ...
-
-    def extent(self) -> Extent: ...
-
-    def files(self) -> list[Path]: ...
-
-    def mixture_and_groups(
-        self, sources: Sequence[str]
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], int]: ...
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,13 @@ import torch
 from tqdm import tqdm
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.data.musdb import ACCOMPANIMENT, REST, Extent, group_stems
+from asteroid_waveunet.experiment.data.track import (
+    ACCOMPANIMENT,
+    REST,
+    Extent,
+    Track,
+    group_stems,
+)
 from asteroid_waveunet.experiment.evaluation.bss_eval import Scores, as_array, score_track
 from asteroid_waveunet.experiment.evaluation.estimators import (
     Given,
@@ -24,7 +30,7 @@ from asteroid_waveunet.experiment.evaluation.estimators import (
     for_targets,
     with_rest,
 )
-from asteroid_waveunet.experiment.evaluation.score_store import System, Track
+from asteroid_waveunet.experiment.evaluation.score_store import System
 from asteroid_waveunet.experiment.evaluation.worker_pool import Submit, in_processes
 
 __all__ = ["Found", "evaluate", "gigabytes"]

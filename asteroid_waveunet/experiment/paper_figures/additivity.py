@@ -18,9 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from asteroid_waveunet.experiment.data.track import Track
 from asteroid_waveunet.experiment.evaluation.aggregation import count, markdown
 from asteroid_waveunet.experiment.paper_figures import common
-from asteroid_waveunet.experiment.paper_figures.common import COLOURS, INK, Track
+from asteroid_waveunet.experiment.paper_figures.common import COLOURS, INK
 from asteroid_waveunet.experiment.report.plots import clock, time_ticks
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.separation.separate import separate_at

@@ -8,8 +8,8 @@ where they lie, such as a repository's.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.data.musdb import REST
+from asteroid_waveunet.experiment.data.track import REST, Track
 from asteroid_waveunet.experiment.report.plots import PIXELS_PER_INCH, THEMES, style
 from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.models.base import SourceModel
@@ -26,7 +26,6 @@ from asteroid_waveunet.models.base import SourceModel
 __all__ = [
     "COLOURS",
     "INK",
-    "Track",
     "decibels",
     "heard",
     "number",
@@ -46,17 +45,6 @@ INK = THEMES["light"].ink
 
 WIDTH = 900  # CSS pixels
 SHARPNESS = 2  # pixels of the file for each
-
-
-class Track(Protocol):
-    """What is asked of a track; `musdb.Track` is one."""
-
-    @property
-    def name(self) -> str: ...
-
-    def mixture_and_groups(
-        self, sources: Sequence[str]
-    ) -> tuple[Tensor, dict[str, Tensor], int]: ...
 
 
 def heard(track: Track, model: SourceModel, complete: bool = False) -> tuple[Tensor, Tensor]:

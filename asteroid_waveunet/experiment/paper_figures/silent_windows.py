@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.data.track import Track, stems_of, sum_groups
 from asteroid_waveunet.experiment.evaluation import aggregation
 from asteroid_waveunet.experiment.paper_figures import common
 from asteroid_waveunet.experiment.paper_figures.common import COLOURS, INK
@@ -27,20 +27,6 @@ __all__ = ["NEARLY_SILENT", "Windows", "draw", "measure", "table"]
 
 NEARLY_SILENT = -50.0  # dBFS, RMS of a window
 LOUDEST = 3.0  # dBFS, where the figure ends
-
-
-class Track(Protocol):
-    """What is asked of a track; `musdb.Track` is one."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def stems(self) -> tuple[str, ...]: ...
-
-    def read_all(
-        self, names: Iterable[str] | None = None
-    ) -> tuple[dict[str, torch.Tensor], int]: ...
 
 
 @dataclass(frozen=True)
@@ -82,11 +68,11 @@ def measure(scores: Mapping[str, Mapping[str, Any]], tracks: Iterable[Track]) ->
             continue
         del missing[track.name]
         targets = {target["name"]: target for target in scores[track.name]["targets"]}
-        groups = {name: musdb.stems_of(name, track.stems) for name in targets}
+        groups = {name: stems_of(name, track.stems) for name in targets}
         samples, rate = track.read_all(
             sorted({stem for stems in groups.values() for stem in stems})
         )
-        sources = musdb.sum_groups(samples, groups)
+        sources = sum_groups(samples, groups)
         for name, target in targets.items():
             pairs = _pairs(target, sources[name], rate, f"{name} of {track.name}")
             found.setdefault(name, []).append(pairs)

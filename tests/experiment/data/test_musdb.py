@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.data import musdb, splits
 from asteroid_waveunet.experiment.data.prepare import prepare
+from asteroid_waveunet.experiment.data.track import group_stems, stems_of
 from helpers.songs import RATE, STEMS, noise, write_stem_file
 
 
@@ -128,23 +129,23 @@ def test_a_cut_off_stem_file_is_refused(stem_file):
 
 
 def test_accompaniment_is_every_stem_but_the_vocals():
-    assert musdb.stems_of("accompaniment", STEMS) == ("bass", "drums", "other")
-    assert musdb.stems_of("accompaniment", ("accompaniment", "vocals")) == ("accompaniment",)
+    assert stems_of("accompaniment", STEMS) == ("bass", "drums", "other")
+    assert stems_of("accompaniment", ("accompaniment", "vocals")) == ("accompaniment",)
     with pytest.raises(ValueError, match="'guitar'.*bass, drums, other, vocals"):
-        musdb.stems_of("guitar", STEMS)
+        stems_of("guitar", STEMS)
     with pytest.raises(ValueError, match="accompaniment"):
-        musdb.stems_of("accompaniment", ("bass", "drums"))
+        stems_of("accompaniment", ("bass", "drums"))
 
 
 @pytest.mark.parametrize("sources", [["vocals", "accompaniment", "drums"], ["bass", "bass"]])
 def test_sources_that_overlap_are_refused(sources):
     with pytest.raises(ValueError, match="overlap"):
-        musdb.group_stems(sources, STEMS)
+        group_stems(sources, STEMS)
 
 
 @given(st.lists(st.sampled_from(STEMS), unique=True, min_size=1))
 def test_groups_hold_every_stem_once(sources):
-    groups = musdb.group_stems(sources, STEMS)
+    groups = group_stems(sources, STEMS)
     assert list(groups)[: len(sources)] == sources
     assert sorted(stem for stems in groups.values() for stem in stems) == sorted(STEMS)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.data.musdb import Extent
+from asteroid_waveunet.experiment.data.track import Extent
 from asteroid_waveunet.experiment.evaluation import scoring
 from asteroid_waveunet.experiment.evaluation.bss_eval import score_track
 from asteroid_waveunet.experiment.evaluation.estimators import (

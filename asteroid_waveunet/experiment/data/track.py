@@ -1,0 +1,123 @@
+"""The interface of a track, and the grouping of its stems into the sources of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+
+__all__ = ["Extent", "Track", "group_stems", "stems_of", "sum_groups"]
+
+MIXTURE = "mixture"
+REST = "rest"
+ACCOMPANIMENT = "accompaniment"
+
+
+class Extent(NamedTuple):
+    """The amount of audio in a track, read from its headers.
+
+    Attributes:
+        channels: of the mixture and of every stem.
+        frames: samples per channel.
+        sample_rate: in Hz.
+    """
+
+    channels: int
+    frames: int
+    sample_rate: int
+
+
+class Track(Protocol):
+    """A song with its stems; `musdb.MusdbTrack` reads one from disk."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def subset(self) -> str:
+        """Subset: "train" or "test"."""
+        ...
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of the stems, sorted, without the mixture."""
+        ...
+
+    def extent(self) -> Extent:
+        """Return channels, length and sample rate without decoding."""
+        ...
+
+    def files(self) -> list[Path]:
+        """Return the files that the track is read from."""
+        ...
+
+    def read_all(self, names: Iterable[str] | None = None) -> tuple[dict[str, torch.Tensor], int]:
+        """Read the named stems (by default all and the mixture) and the sample rate."""
+        ...
+
+    def mixture_and_groups(
+        self, sources: Sequence[str]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], int]:
+        """Read the mixture, the groups of `group_stems` and the sample rate."""
+        ...
+
+
+def stems_of(source: str, available: Sequence[str]) -> tuple[str, ...]:
+    """Return the stems that sum to a model's source.
+
+    A source named like a stem is that stem; "accompaniment" is every stem but the vocals.
+
+    Raises:
+        ValueError: if the available stems do not make up the source.
+
+    >>> stems_of("accompaniment", ("bass", "drums", "other", "vocals"))
+    ('bass', 'drums', 'other')
+    """
+    if source in available:
+        return (source,)
+    others = tuple(stem for stem in available if stem != "vocals")
+    if source == ACCOMPANIMENT and "vocals" in available and others:
+        return others
+    raise ValueError(
+        f"no stems for the source {source!r}: the data has {', '.join(available)}"
+        " (and 'accompaniment', every stem but 'vocals', where there are vocals)"
+    )
+
+
+def group_stems(sources: Sequence[str], available: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return each source's stems, in the order of `sources`, then those left over as "rest".
+
+    Raises:
+        ValueError: if there is no source, an unknown one, or two that share a stem.
+
+    >>> group_stems(["vocals"], ["bass", "drums", "vocals"])
+    {'vocals': ('vocals',), 'rest': ('bass', 'drums')}
+    """
+    if isinstance(sources, str) or not sources:
+        raise ValueError(f"expected a list of one or more sources, got {sources!r}")
+    if REST in available:
+        raise ValueError(f"a stem must not be called {REST!r}: the stems left over have that name")
+    groups = {source: stems_of(source, available) for source in sources}
+    used = [stem for source in sources for stem in groups[source]]
+    twice = sorted({stem for stem in used if used.count(stem) > 1})
+    if ACCOMPANIMENT in sources:  # overlaps with its parts even where it is a stem itself
+        twice = twice or sorted(set(sources) - {ACCOMPANIMENT, "vocals"})
+    if twice:
+        raise ValueError(
+            f"the sources {', '.join(sources)} overlap: {', '.join(twice)} would be counted twice"
+            " in the mixture; name every part of the music once"
+        )
+    rest = tuple(stem for stem in available if stem not in used)
+    return {**groups, REST: rest} if rest else groups
+
+
+def sum_groups(
+    samples: Mapping[str, torch.Tensor], groups: Mapping[str, Sequence[str]]
+) -> dict[str, torch.Tensor]:
+    """Sum each group's stems: group -> `(channels, time)`."""
+    return {
+        group: torch.stack([samples[stem] for stem in stems]).sum(0)
+        for group, stems in groups.items()
+    }
