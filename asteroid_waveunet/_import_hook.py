@@ -77,13 +77,21 @@ class _AsteroidLoader(Loader):
 
 
 class _AsteroidFinder(MetaPathFinder):
+    """Find Asteroid as Python does, and wrap its loader."""
+
+    def __init__(self) -> None:
+        self._is_searching = False
+
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name != "asteroid":
+        if name != "asteroid" or self._is_searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        self._is_searching = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self._is_searching = False
         if spec is not None and spec.loader is not None:
             spec.loader = _AsteroidLoader(spec.loader)
         return spec
