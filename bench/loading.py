@@ -17,6 +17,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.checks import to_channels
+from asteroid_waveunet.audio.resampling import resample
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.demo_songs import generate
@@ -143,7 +145,7 @@ def wavs(music: str | None, root: Path, most: int) -> str:
         samples, rate = track.read_all(track.stems)
         for name, stem in samples.items():
             path = root / "train" / track.name / f"{name}.wav"
-            audio_io.write(path, audio_io.resample(audio_io.to_channels(stem, 2), rate, CD), CD)
+            audio_io.write(path, resample(to_channels(stem, 2), rate, CD), CD)
     return "songs of a folder given by --music"
 
 

@@ -27,7 +27,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asteroid_waveunet import Stream, WaveUNet, presets
-from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.checks import to_channels
+from asteroid_waveunet.audio.resampling import resample
 from asteroid_waveunet.streaming.stateful_wave_unet import Step
 from asteroid_waveunet.streaming.wave_unet_stream import MAX_HOP
 
@@ -121,8 +122,8 @@ def energies(model: WaveUNet, song) -> Tensor:
     distances from the truth, in float32 and in bfloat16."""
     mixture, groups, rate = song.mixture_and_groups(model.sources)
     signals = torch.stack([mixture, *(groups[source] for source in model.sources)])
-    signals = audio_io.resample(signals[..., : SONG_SECONDS * rate], rate, model.sample_rate)
-    signals = audio_io.to_channels(signals, model.in_channels).to(model.bottleneck.weight.device)
+    signals = resample(signals[..., : SONG_SECONDS * rate], rate, model.sample_rate)
+    signals = to_channels(signals, model.in_channels).to(model.bottleneck.weight.device)
     mixture, truth = signals[0], signals[1:].double()
     exact, rounded = (streamed(model, mixture, t).double() for t in DTYPES.values())
     exact, rounded = exact.view_as(truth), rounded.view_as(truth)
@@ -291,8 +292,8 @@ def others(args: argparse.Namespace) -> str:
 
 
 def at_cd_rate(model: WaveUNet, clip: Tensor, dtype: torch.dtype) -> Tensor:
-    estimates = streamed(model, audio_io.resample(clip, CD, model.sample_rate), dtype)
-    return audio_io.resample(estimates, model.sample_rate, CD, length=clip.shape[-1])
+    estimates = streamed(model, resample(clip, CD, model.sample_rate), dtype)
+    return resample(estimates, model.sample_rate, CD, length=clip.shape[-1])
 
 
 def album(args: argparse.Namespace) -> str:

@@ -1,4 +1,4 @@
-"""AAC in mp4: m4a songs, and stems in one `.stem.mp4` file as MUSDB18 has them; through PyAV."""
+"""Read m4a and mp4 files and write `.stem.mp4` files (MUSDB18's format), with PyAV."""
 
 from __future__ import annotations
 
@@ -12,48 +12,51 @@ from torch import Tensor
 
 from asteroid_waveunet.file_utils import replacing
 
-__all__ = ["SUFFIXES", "pyav", "reading", "writing_stems"]
+__all__ = ["STEM_SUFFIX", "SUFFIXES", "open_reader", "open_stem_writer", "require_pyav"]
 
 SUFFIXES = (".m4a", ".mp4")
+STEM_SUFFIX = ".stem.mp4"
 LAYOUTS = {1: "mono", 2: "stereo"}
-BIT_RATE = 256_000  # bits per second and stream, as MUSDB18's
-SLACK = 2 * 1024  # samples: two AAC frames, by which what is decoded may be shorter than said
+BIT_RATE = 256_000  # bits per second and stream, as in MUSDB18
+SLACK = 2 * 1024  # samples: decoding may end two AAC frames before the stored length
 
 Read = Callable[[int], Iterator[np.ndarray]]
 
 
-def pyav() -> ModuleType:
-    """PyAV.
+def require_pyav() -> ModuleType:
+    """Import PyAV.
 
     Raises:
-        ValueError: if it is not there; says how to get it.
+        ValueError: if it is not installed; names the command that installs it.
     """
     try:
         import av
-    except ImportError as reason:
+    except ImportError as error:
         raise ValueError(
             "m4a and mp4 files need PyAV, which is not installed: "
             "pip install 'asteroid-waveunet[formats]'"
-        ) from reason
+        ) from error
     return av
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[tuple[int, int, int | None, Read]]:
-    """The first audio stream of a file: sample rate, channels, length if known, `Reader.read`.
+def open_reader(path: Path) -> Iterator[tuple[int, int, int | None, Read]]:
+    """Open the first audio stream of a file.
 
+    Yields:
+        Sample rate, channels, length if known, and `Reader.read`.
     Raises:
-        ValueError: if there is none, or the file is truncated or corrupt.
+        ValueError: if the file has no audio stream, or is truncated or corrupt.
     """
-    av = pyav()
+    av = require_pyav()
     with contextlib.ExitStack() as stack:
-        with _readable(path):
+        with _read_errors(path):
             container = stack.enter_context(av.open(_url(path)))
         if not container.streams.audio:
             raise ValueError(f"{path} holds no audio.")
         stream = container.streams.audio[0]
         if stream.codec_context is None:
-            raise ValueError(f"{path} is truncated or corrupt: its index makes no sense.")
+            raise ValueError(f"{path} is truncated or corrupt: its index is invalid.")
         frames = None
         if stream.duration:
             frames = round(stream.duration * stream.time_base * stream.rate)
@@ -61,68 +64,68 @@ def reading(path: Path) -> Iterator[tuple[int, int, int | None, Read]]:
 
         def read(length: int) -> Iterator[np.ndarray]:
             decoded = (f for frame in container.decode(stream) for f in floats.resample(frame))
-            with _readable(path):
-                yield from _grouped((f.to_ndarray().T for f in decoded), length, frames)
+            with _read_errors(path):
+                yield from _regroup((f.to_ndarray().T for f in decoded), length, frames)
 
         yield stream.rate, stream.channels, frames, read
 
 
 def _url(path: Path) -> str:
-    """What FFmpeg does not take for a protocol, as it does "Song: live.m4a"."""
+    """Return a URL: FFmpeg would take "Song: live.m4a" for a protocol."""
     return f"file:{path}"
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """FFmpeg's refusals to read, as errors that say what to do."""
+def _read_errors(path: Path) -> Iterator[None]:
+    """Convert FFmpeg's read errors to a ValueError with a remedy."""
     try:
         yield
-    except pyav().error.FFmpegError as reason:
+    except require_pyav().error.FFmpegError as error:
         raise ValueError(
-            f"{path} cannot be read as audio ({reason.strerror}): it is truncated or corrupt, or "
-            "no mp4 file. Copy or download it again."
-        ) from reason
+            f"{path} cannot be read as audio ({error.strerror}): it is truncated or corrupt, or "
+            "not an mp4 file. Copy or download it again."
+        ) from error
 
 
-def _grouped(parts: Iterable[np.ndarray], length: int, total: int | None) -> Iterator[np.ndarray]:
-    """`(n, channels)` arrays joined to about `length`, until `total`: the last frame is padded."""
-    held: list[np.ndarray] = []
+def _regroup(parts: Iterable[np.ndarray], length: int, total: int | None) -> Iterator[np.ndarray]:
+    """Join `(n, channels)` arrays to about `length`; drop the padding after `total`."""
+    pending: list[np.ndarray] = []
     n_read = 0
     for part in parts:
-        held.append(part if total is None else part[: total - n_read])
-        n_read += len(held[-1])
-        if sum(map(len, held)) >= length:
-            yield np.concatenate(held)
-            held = []
-    if held:
-        yield np.concatenate(held)
+        pending.append(part if total is None else part[: total - n_read])
+        n_read += len(pending[-1])
+        if sum(map(len, pending)) >= length:
+            yield np.concatenate(pending)
+            pending = []
+    if pending:
+        yield np.concatenate(pending)
 
 
 @contextlib.contextmanager
-def writing_stems(
+def open_stem_writer(
     path: Path, names: Sequence[str], sample_rate: int, channels: int
 ) -> Iterator[Callable[[Tensor], None]]:
-    """One file of many streams, block by block; it appears when all is written, or not at all.
+    """Open a file of several AAC streams to write it block by block; it appears once complete.
 
     Args:
-        names: of the streams, in their order; the first should be the mixture, which players
-            play (musdb and stempeg know the streams by their order).
-        sample_rate: in Hz, one that AAC knows: 8000 to 96000.
+        names: of the streams, in order. Put the mixture first: players play the first stream
+            (musdb and stempeg identify streams by their order).
+        sample_rate: in Hz, one that AAC supports: 8000 to 96000.
         channels: 1 or 2.
     Yields:
-        A function that takes the next samples, `(len(names), channels, n)`.
+        A function that writes the next `(len(names), channels, n)` samples.
     Raises:
-        ValueError: if AAC cannot hold such samples.
+        ValueError: if AAC does not support the sample rate or channels.
         OSError: if the file cannot be written.
     """
-    av = pyav()
+    av = require_pyav()
     if channels not in LAYOUTS:
-        raise ValueError(f"{path} would have {channels} channels; .stem.mp4 files have 1 or 2.")
-    # The container counts the length in its own clock, which would round it to milliseconds.
+        raise ValueError(f"{path} would have {channels} channels; {STEM_SUFFIX} files have 1 or 2.")
+    # The container's default clock would round the length to milliseconds.
     clock = {"movie_timescale": str(sample_rate)}
     with (
         replacing(path) as partial,
-        _writable(path, sample_rate),
+        _write_errors(path, sample_rate),
         av.open(_url(partial), "w", format="mp4", options=clock) as container,
     ):
         streams = [
@@ -149,15 +152,15 @@ def writing_stems(
 
 
 @contextlib.contextmanager
-def _writable(path: Path, sample_rate: int) -> Iterator[None]:
-    """FFmpeg's refusals to write, as errors that say what to do."""
+def _write_errors(path: Path, sample_rate: int) -> Iterator[None]:
+    """Convert FFmpeg's write errors to a ValueError or OSError with a remedy."""
     try:
         yield
-    except pyav().error.FFmpegError as reason:
-        if isinstance(reason, OSError):  # the disk's, not the codec's
+    except require_pyav().error.FFmpegError as error:
+        if isinstance(error, OSError):  # from the disk, not the codec
             raise OSError(
-                f"{path} cannot be written: {reason.strerror}. Make room, or write elsewhere."
-            ) from reason
+                f"{path} cannot be written: {error.strerror}. Free some space, or write elsewhere."
+            ) from error
         raise ValueError(
-            f"{path} cannot be written as AAC at {sample_rate} Hz: {reason.strerror}."
-        ) from reason
+            f"{path} cannot be written as AAC at {sample_rate} Hz: {error.strerror}."
+        ) from error

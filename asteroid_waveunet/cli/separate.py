@@ -11,13 +11,13 @@ from typing import Any
 from tqdm import tqdm
 
 from asteroid_waveunet.audio import mp4
+from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
 from asteroid_waveunet.cli.common import check_writable, load, printable
 from asteroid_waveunet.separation import batch
 from asteroid_waveunet.separation.separate import Progress, separate_file
 from asteroid_waveunet.separation.stems import (
     CLIPS,
     FORMATS,
-    STEM_SUFFIX,
     Stems,
     Target,
     subtype_of,
@@ -72,7 +72,7 @@ def separate(options: argparse.Namespace) -> int:
     output, suffix = Path(options.output).expanduser(), f".{options.format}"
     subtype_of(suffix, options.bits, None)
     if suffix == STEM_SUFFIX:
-        mp4.pyav()
+        mp4.require_pyav()
     songs = batch.find(options.songs, output)
     model = load(options.model, options.device)
     names = Stems.of(model.sources, options.two_stems, options.residual).names

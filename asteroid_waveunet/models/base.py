@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from asteroid_waveunet._asteroid import BaseModel, asteroid
 from asteroid_waveunet._import_hook import register_models
-from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.checks import check_floating, check_samples
 from asteroid_waveunet.models import argument_checks
 from asteroid_waveunet.nn.geometry import LengthRule, segment_starts
 from asteroid_waveunet.separation.separate import (
@@ -126,7 +126,7 @@ class SourceModel(BaseModel):
             ValueError: if the mixture is empty, not finite or of other channels.
         """
         lengths = self.geometry.fit(16384 if output_length is None else output_length)
-        track = audio_io.check_samples(torch.atleast_2d(torch.as_tensor(mixture)))
+        track = check_samples(torch.atleast_2d(torch.as_tensor(mixture)))
         if track.ndim != 2 or (self.in_channels > 1 and len(track) not in (1, self.in_channels)):
             raise ValueError(
                 f"The track has shape {tuple(track.shape)}; expected (channels, time) with 1 or "
@@ -195,7 +195,7 @@ class SourceModel(BaseModel):
             )
         if x.numel() == 0 and not may_be_empty:
             raise ValueError(f"The mixture is empty: shape {tuple(mixture.shape)}.")
-        audio_io.check_floating(x)
+        check_floating(x)
         return x if x.ndim == 3 else x[None]
 
     def from_batch(self, estimates: Tensor, mixture: Tensor) -> Tensor:

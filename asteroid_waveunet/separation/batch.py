@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
 from asteroid_waveunet.separation.stems import (
-    STEM_SUFFIX,
     StemFile,
     StemFiles,
     Target,
@@ -134,7 +134,7 @@ def target_of(
 def seconds_of(song: Song) -> float:
     """The length of a song as its header tells, 0 if it cannot be read."""
     try:
-        with audio_io.reading(song.path) as file:
+        with audio_io.open_reader(song.path) as file:
             return (file.frames or 0) / file.sample_rate
     except (OSError, ValueError):
         return 0.0

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.checks import check_samples
 from asteroid_waveunet.separation.stems import CLIPS, StemFiles, Stems, Target, without_suffix
 from asteroid_waveunet.streaming.ensemble import Queue
 from asteroid_waveunet.streaming.track_stream import TrackStream, stream_of
@@ -70,7 +71,7 @@ def separate(
     torch.Size([2, 2, 22050])
     """
     if isinstance(track, (str, os.PathLike)):
-        with audio_io.reading(track) as file:
+        with audio_io.open_reader(track) as file:
             stream = TrackStream(model, file.sample_rate, file.channels, resample, **how)
             blocks = _counted(file.blocks(stream.block), file.frames, progress)
             return _joined(stream, blocks)
@@ -103,7 +104,7 @@ def torch_separate(
     Raises:
         ValueError: if `wav` is empty, not finite or of the wrong shape.
     """
-    batch = model.to_batch(audio_io.check_samples(wav))
+    batch = model.to_batch(check_samples(wav))
     stream = stream_of(model, len(batch), **how)
     blocks = _counted(batch.split(MAX_HOP, dim=-1), batch.shape[-1], progress)
     estimates = _joined(stream, blocks)
@@ -193,7 +194,7 @@ def separate_file(
     if clip not in CLIPS:
         raise ValueError(f"clip is {clip!r}; expected {', '.join(CLIPS)}.")
     stems = Stems.of(model.sources, two_stems, residual, mixture=target.with_mixture)
-    with audio_io.reading(path) as file:
+    with audio_io.open_reader(path) as file:
         stream = TrackStream(model, file.sample_rate, file.channels, resample, **how)
         _check_places(target.paths)
         waiting = Queue()
@@ -227,7 +228,7 @@ def separate_at(
         ValueError: if the rate differs and `resample` is False, or channels do not convert.
     """
     stream = TrackStream(model, sample_rate, len(samples), resample, **how)
-    return _joined(stream, audio_io.check_samples(samples).split(stream.block, dim=-1))
+    return _joined(stream, check_samples(samples).split(stream.block, dim=-1))
 
 
 def _joined(stream: Any, blocks: Iterable[Tensor]) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio import mp4
 from asteroid_waveunet.audio.io import Reader
+from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
 
 __all__ = [
     "CLIPS",
@@ -115,7 +116,6 @@ FLOAT = "FLOAT"
 MIXTURE, RESIDUAL = "mixture", "residual"
 WAV = {"16": "PCM_16", "24": "PCM_24", "float": FLOAT}
 FLAC = {"16": "PCM_16", "24": "PCM_24"}
-STEM_SUFFIX = ".stem.mp4"
 # Suffix: sample formats by their bits. Others than these have none to choose.
 FORMATS: dict[str, dict[str, str]] = {
     ".wav": WAV,
@@ -193,7 +193,7 @@ class StemFiles:
         with contextlib.ExitStack() as stack:
             writes = [
                 stack.enter_context(
-                    audio_io.writing(
+                    audio_io.open_writer(
                         path, song.sample_rate, song.channels, subtypes[name], song.frames
                     )
                 )
@@ -224,7 +224,7 @@ class StemFile:
     def writing(self, names: Sequence[str], song: Reader, clip: str) -> Iterator[Write]:
         """A function that takes the next samples, `(len(names), channels, n)`, mixture first."""
         with (
-            mp4.writing_stems(self.path, names, song.sample_rate, song.channels) as write,
+            mp4.open_stem_writer(self.path, names, song.sample_rate, song.channels) as write,
             FITTING[clip](write, names, song, self.path.parent) as fitted,
         ):
             yield fitted
@@ -250,7 +250,7 @@ def _rescaled(write: Write, names: Sequence[str], song: Reader, folder: Path) ->
     channels, peak = len(names) * song.channels, 1.0
     with tempfile.TemporaryDirectory(prefix=".rescale.", dir=folder) as scratch:
         path = Path(scratch) / "stems.wav"
-        with audio_io.writing(path, song.sample_rate, channels, FLOAT, song.frames) as keep:
+        with audio_io.open_writer(path, song.sample_rate, channels, FLOAT, song.frames) as keep:
 
             def write_later(stems: Tensor) -> None:
                 nonlocal peak
@@ -258,7 +258,7 @@ def _rescaled(write: Write, names: Sequence[str], song: Reader, folder: Path) ->
                 keep(stems.flatten(0, 1))
 
             yield write_later
-        with audio_io.reading(path) as kept:
+        with audio_io.open_reader(path) as kept:
             for block in kept.blocks(audio_io.BLOCK):
                 write(block.unflatten(0, (len(names), -1)) / peak)
 

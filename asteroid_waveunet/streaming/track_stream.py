@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.audio.io import Resampler
+from asteroid_waveunet.audio.checks import to_channels
+from asteroid_waveunet.audio.resampling import Resampler
 from asteroid_waveunet.streaming.ensemble import Consistent, Shifted
 from asteroid_waveunet.streaming.wave_unet_stream import MAX_HOP, BlockStream
 
@@ -82,7 +82,7 @@ class TrackStream:
                 f"{model.sample_rate} Hz; resample=True converts."
             )
         if model.in_channels > 1:
-            audio_io.to_channels(torch.empty(channels, 1), model.in_channels)  # or refused
+            to_channels(torch.empty(channels, 1), model.in_channels)  # or refused
         self._channels, self._in_channels = channels, model.in_channels
         self._n_src = model.n_src
         self._in = Resampler(sample_rate, model.sample_rate, channels)
@@ -108,14 +108,14 @@ class TrackStream:
         if self._in_channels == 1:
             batch = mixture[:, None]
         else:
-            batch = audio_io.to_channels(mixture, self._in_channels)[None]
+            batch = to_channels(mixture, self._in_channels)[None]
         return self._from_model(self._stream.feed(batch))
 
     def _from_model(self, estimates: Tensor) -> Tensor:
         """`(batch, n_src, ...)` as the stream gives them -> `(n_src * channels, m)`."""
         if self._in_channels == 1:
             return estimates.transpose(0, 1).flatten(0, 1)
-        return audio_io.to_channels(estimates[0], self._channels).flatten(0, 1)
+        return to_channels(estimates[0], self._channels).flatten(0, 1)
 
     def _given(self, estimates: Tensor) -> Tensor:
         given = estimates[..., : self._missing].unflatten(0, (self._n_src, self._channels))

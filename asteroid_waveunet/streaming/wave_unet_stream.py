@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.checks import check_samples
 from asteroid_waveunet.nn.geometry import Geometry
 from asteroid_waveunet.streaming.stateful_wave_unet import Step
 
@@ -69,7 +69,7 @@ class BlockStream:
                 f"was made with batch_size={self._batch_size}."
             )
         if block.shape[-1]:
-            audio_io.check_samples(block, "the block")
+            check_samples(block, "the block")
         self._check_open()
         self._like = block[..., :0]
         self._end += batch.shape[-1]

@@ -104,7 +104,7 @@ def loud(tmp_path):
 
 def written(tmp_path, target, clip, names=("a", "b")):
     path, stems = loud(tmp_path)
-    with audio_io.reading(path) as song, target.writing(names, song, clip) as write:
+    with audio_io.open_reader(path) as song, target.writing(names, song, clip) as write:
         for block in stems.split(700, dim=-1):
             write(block)
     return stems, torch.stack([audio_io.read(path)[0] for path in target.paths])
@@ -152,7 +152,7 @@ def test_a_stem_file_holds_the_mixture_and_the_stems(tmp_path):
     target = StemFile(tmp_path / "song.stem.mp4")
     path, stems = loud(tmp_path)
     names = ("mixture", "a", "b")
-    with audio_io.reading(path) as song, target.writing(names, song, "rescale") as write:
+    with audio_io.open_reader(path) as song, target.writing(names, song, "rescale") as write:
         signals = torch.cat((stems.sum(0, keepdim=True), stems))
         for block in signals.split(700, dim=-1):
             write(block)
@@ -169,7 +169,7 @@ def test_stem_files_of_many_channels_are_refused(tmp_path):
     audio_io.write(tmp_path / "six.wav", torch.zeros(6, 100), 8000)
     target = StemFile(tmp_path / "six.stem.mp4")
     with (
-        audio_io.reading(tmp_path / "six.wav") as song,
+        audio_io.open_reader(tmp_path / "six.wav") as song,
         pytest.raises(ValueError, match=r"6 channels; .stem.mp4 files have 1 or 2"),
         target.writing(("mixture", "a"), song, "clamp"),
     ):

@@ -20,13 +20,14 @@ import numpy as np
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.checks import to_channels
+from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
 from asteroid_waveunet.experiment.data.ffmpeg import find_ffmpeg
 from asteroid_waveunet.experiment.data.track import MIXTURE, Extent, group_stems, sum_groups
 
 __all__ = ["MusdbTrack", "tracks"]
 
 SUBSETS = ("train", "test")
-STEM_FILE = ".stem.mp4"
 
 # The order of the streams of a MUSDB18 file: `stem_ids` in musdb's configs/mus.yaml.
 STREAMS = (MIXTURE, "drums", "bass", "other", "vocals")
@@ -77,7 +78,7 @@ class MusdbTrack:
         unknown = [name for name in names if name not in known]
         if unknown or not names:
             raise ValueError(f"{self.path} has no {unknown}; it has {', '.join(known)}")
-        read = _read_streams if self.path.name.endswith(STEM_FILE) else _read_wavs
+        read = _read_streams if self.path.name.endswith(STEM_SUFFIX) else _read_wavs
         samples, rates = read(self.path, names)
         return _same_shape(samples, rates, self.path)
 
@@ -87,7 +88,7 @@ class MusdbTrack:
         Raises:
             ValueError: if the headers cannot be read.
         """
-        if self.path.name.endswith(STEM_FILE):
+        if self.path.name.endswith(STEM_SUFFIX):
             stream = _probe(self.path)[0]
             rate, seconds = int(stream["sample_rate"]), float(stream.get("duration", 0.0))
             return Extent(int(stream["channels"]), round(seconds * rate), rate)
@@ -112,7 +113,7 @@ class MusdbTrack:
         Raises:
             ValueError: if rates or lengths differ, or the channels cannot be converted.
         """
-        if self.path.name.endswith(STEM_FILE):
+        if self.path.name.endswith(STEM_SUFFIX):
             return
         headers = {name: audio_io.header(path) for name, path in _wavs_in(self.path).items()}
         _check_consistent(
@@ -177,8 +178,8 @@ def _tracks_in(folder: Path) -> list[MusdbTrack]:
             names = _wavs_in(path)
             stems = tuple(sorted(name for name in names if name != MIXTURE))
             track = MusdbTrack(path.name, folder.name, path, stems, MIXTURE in names)
-        elif path.name.endswith(STEM_FILE):
-            name = path.name.removesuffix(STEM_FILE)
+        elif path.name.endswith(STEM_SUFFIX):
+            name = path.name.removesuffix(STEM_SUFFIX)
             track = MusdbTrack(name, folder.name, path, tuple(sorted(STREAMS[1:])))
         else:
             continue
@@ -303,7 +304,7 @@ def _same_shape(
     rate, longest = _check_consistent(rates, lengths, path)
     channels = max(stem.shape[0] for stem in samples.values())
     padded = {
-        name: torch.nn.functional.pad(audio_io.to_channels(stem, channels), (0, longest - length))
+        name: torch.nn.functional.pad(to_channels(stem, channels), (0, longest - length))
         for (name, stem), length in zip(samples.items(), lengths.values(), strict=True)
     }
     return padded, rate

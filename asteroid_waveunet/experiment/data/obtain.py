@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
 from asteroid_waveunet.experiment import disk
 from asteroid_waveunet.experiment.data import download, musdb
 from asteroid_waveunet.experiment.data.licenses import DATA
@@ -130,7 +131,7 @@ CORPORA = {
             size=4_684_228_845,
             md5="af06762477334799bfc5abf237648207",
             unpacked=4_700_000_000,
-            kind=musdb.STEM_FILE,
+            kind=STEM_SUFFIX,
             **MUSDB18,
         ),
         Corpus(

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.checks import to_channels
+from asteroid_waveunet.audio.resampling import resample
 from asteroid_waveunet.experiment import disk
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.data.prepared_store import Index, Prepared, state
@@ -110,8 +111,8 @@ def _decode(
     stems, rate = track.read_all(track.stems)
     summed = torch.stack([*sum_groups(stems, groups).values()])
     try:
-        fitting = audio_io.to_channels(summed, channels)
+        fitting = to_channels(summed, channels)
     except ValueError as reason:
         raise ValueError(f"{track.path}: {reason}") from reason
     # Summing, mixing down and resampling are linear: in this order the least is resampled.
-    return audio_io.resample(fitting, rate, sample_rate).contiguous().numpy()
+    return resample(fitting, rate, sample_rate).contiguous().numpy()

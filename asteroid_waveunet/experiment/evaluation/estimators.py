@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.checks import to_channels
+from asteroid_waveunet.audio.resampling import resample
 from asteroid_waveunet.experiment.data.musdb import LENGTH_TOLERANCE
 from asteroid_waveunet.experiment.data.track import MIXTURE, Track, group_stems
 from asteroid_waveunet.experiment.evaluation.bss_eval import Audio
@@ -71,7 +73,7 @@ class Separator:
 
         def separate(mixture: Tensor, sample_rate: int) -> Mapping[str, Audio]:
             if model.in_channels == 1:
-                mixture = audio_io.to_channels(mixture, 1)
+                mixture = to_channels(mixture, 1)
             estimates = separate_at(model, mixture, sample_rate, **how)
             return dict(zip(model.sources, estimates, strict=True))
 
@@ -86,11 +88,11 @@ class Separator:
         """
 
         def separate(mixture: Tensor, sample_rate: int) -> Mapping[str, Audio]:
-            track = audio_io.resample(mixture, sample_rate, model.sample_rate)
+            track = resample(mixture, sample_rate, model.sample_rate)
             found = model.predict_track(track, output_length).to(mixture)
             found = found.reshape(model.n_src, model.in_channels, -1)
-            found = audio_io.resample(found, model.sample_rate, sample_rate, mixture.shape[-1])
-            return dict(zip(model.sources, audio_io.to_channels(found, len(mixture)), strict=True))
+            found = resample(found, model.sample_rate, sample_rate, mixture.shape[-1])
+            return dict(zip(model.sources, to_channels(found, len(mixture)), strict=True))
 
         return cls(separate)
 

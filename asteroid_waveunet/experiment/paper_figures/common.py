@@ -17,7 +17,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.checks import to_channels
+from asteroid_waveunet.audio.resampling import resample
 from asteroid_waveunet.experiment.data.track import REST, Track
 from asteroid_waveunet.experiment.report.plots import PIXELS_PER_INCH, THEMES, style
 from asteroid_waveunet.file_utils import replacing
@@ -64,8 +65,8 @@ def heard(track: Track, model: SourceModel, complete: bool = False) -> tuple[Ten
             " whose sources make up all of the mixture."
         )
     parts = torch.stack([mixture, *(groups[source] for source in model.sources)])
-    fitting = audio_io.to_channels(parts, model.in_channels)
-    parts = audio_io.resample(fitting, rate, model.sample_rate)
+    fitting = to_channels(parts, model.in_channels)
+    parts = resample(fitting, rate, model.sample_rate)
     return parts[0], parts[1:]
 
 
