@@ -74,6 +74,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """`waveunet evaluate`."""
     from asteroid_waveunet.experiment.data import musdb
     from asteroid_waveunet.experiment.evaluation import evaluate
+    from asteroid_waveunet.experiment.report import evaluation_page
     from asteroid_waveunet.experiment.report import page as report_page
 
     _check_numbers(options)
@@ -104,7 +105,7 @@ def evaluate(options: argparse.Namespace) -> int:
     print(printable(found.as_text()))
     if not options.no_report:
         command = shlex.join(["waveunet", *options.arguments])
-        page = evaluate.write_page(found, tracks, estimator, out / "report", command=command)
+        page = evaluation_page.write_page(found, tracks, estimator, out / "report", command=command)
         print(printable(page))
     if found.failures:
         print(printable(found.complaint), file=sys.stderr)

@@ -7,6 +7,7 @@ import torch
 from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation import estimators, evaluate
+from asteroid_waveunet.experiment.report import evaluation_page
 from asteroid_waveunet.models.base import SourceModel
 
 
@@ -33,7 +34,7 @@ def main(configuration, places):
         jobs=settings.jobs,
         memory=settings.memory,
     )
-    evaluate.write_page(
+    evaluation_page.write_page(
         found,
         tracks,
         separator,

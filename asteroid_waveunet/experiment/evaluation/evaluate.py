@@ -21,21 +21,18 @@ from asteroid_waveunet.experiment.evaluation.aggregation import (
     summarise,
     table,
 )
-from asteroid_waveunet.experiment.evaluation.bss_eval import Scores, as_array, protocol_name
+from asteroid_waveunet.experiment.evaluation.bss_eval import Scores, protocol_name
 from asteroid_waveunet.experiment.evaluation.estimators import (
     Estimator,
     IdealRatioMask,
     Mixture,
-    Parts,
-    for_targets,
 )
 from asteroid_waveunet.experiment.evaluation.paired_comparison import load
 from asteroid_waveunet.experiment.evaluation.score_store import System
 from asteroid_waveunet.experiment.evaluation.scoring import evaluate
-from asteroid_waveunet.experiment.report import page as report_page
 from asteroid_waveunet.file_utils import replacing
 
-__all__ = ["BASELINES", "Assessment", "assess", "page_of", "read", "scored_at", "write_page"]
+__all__ = ["BASELINES", "Assessment", "assess", "read", "scored_at"]
 
 # Scored beside a model by their SDR; silence has 0 dB, wherever there is a score.
 BASELINES: dict[str, Estimator] = {"mixture": Mixture(), "ideal ratio mask": IdealRatioMask()}
@@ -213,60 +210,3 @@ def read(out: str | os.PathLike, fingerprint: str) -> Assessment:
 def scored_at(out: Path) -> float:
     """When the newest of the tracks' scores in `out` was written, in seconds since 1970."""
     return max((file.stat().st_mtime for file in out.glob("*/**/*.json")), default=0.0)
-
-
-def write_page(
-    found: Assessment,
-    tracks: Sequence[Track],
-    estimator: Estimator,
-    folder: Path,
-    **more: Any,
-) -> Path:
-    """A page of the figures, with pieces of the best, the median and the worst track.
-
-    A page that is there and was made from the same scores stays.
-
-    Args:
-        tracks, estimator: what was scored; the tracks shown are separated once more.
-        more: `command` and so on, of `Report`.
-    Returns:
-        The page.
-    """
-    page = folder / report_page.PAGE
-    if report_page.is_of(page, found.digest):
-        return page
-    by_name = {track.name: track for track in tracks}
-    excerpts = {
-        label: _excerpt(by_name[name], estimator, found.targets)
-        for label, name in report_page.representatives(found.scores).items()
-    }
-    return report_page.write(page_of(found, excerpts=excerpts, **more), folder)
-
-
-def page_of(found: Assessment, **more: Any) -> report_page.Report:
-    """What a page of the figures shows.
-
-    Args:
-        more: `command`, `excerpts` and so on, of `Report`.
-    """
-    return report_page.Report(
-        title=found.title,
-        protocol=found.protocol,
-        scores=found.scores,
-        baselines=found.baselines,
-        notes=found.remarks,
-        made_from=found.digest,
-        **more,
-    )
-
-
-def _excerpt(track: Track, estimator: Estimator, targets: Sequence[str]) -> report_page.Excerpt:
-    mixture, groups, rate = track.mixture_and_groups(targets)
-    estimates = for_targets(estimator(track, Parts(mixture, groups, rate)), targets)
-    return report_page.excerpt(
-        track.name,
-        mixture.numpy(),
-        {target: groups[target].numpy() for target in targets},
-        {target: as_array(samples) for target, samples in estimates.items()},
-        rate,
-    )

@@ -33,7 +33,7 @@ from asteroid_waveunet.experiment.evaluation import evaluate
 from asteroid_waveunet.experiment.evaluation.aggregation import finite
 from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
 from asteroid_waveunet.experiment.publishing import hub_upload, model_card
-from asteroid_waveunet.experiment.report import page
+from asteroid_waveunet.experiment.report import evaluation_page, page
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 
@@ -158,7 +158,7 @@ def _write(trained: Trained, folder: Path) -> None:
     terms = trained.terms
     about = f"# Licences\n\n{terms.notice()}\n# Data\n\n{terms.data.name}. {terms.data.about}\n"
     (folder / "NOTICE.md").write_text(about)
-    page.write(evaluate.page_of(found, **trained.page), folder / "report")
+    page.write(evaluation_page.page_of(found, **trained.page), folder / "report")
     examples = _copy_recordings(trained, folder / "examples")
     made = model_card.make(model, configuration, found, terms, examples, trained.repo_id)
     made.save(folder / "README.md")

@@ -1,6 +1,5 @@
 """A system beside its baselines: the figures, the files, what the page is made of."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 
 from asteroid_waveunet.experiment.evaluation import evaluate
 from asteroid_waveunet.experiment.evaluation.bss_eval import window_sdr
-from asteroid_waveunet.experiment.evaluation.estimators import Mixture, Separator
+from asteroid_waveunet.experiment.evaluation.estimators import Separator
 from helpers.scores import SONGS, STEMS, TWO
 
 QUARTER = Separator(lambda mixture, rate: dict.fromkeys((*STEMS, "accompaniment"), mixture / 4))
@@ -77,35 +76,3 @@ def test_a_song_that_cannot_be_scored_is_left_out_and_said(tmp_path):
     }
     with pytest.raises(ValueError, match="None of 3 tracks could be scored:\n  A. B. - one: no"):
         assess(tmp_path / "none", TWO, Separator(lambda mixture, rate: {}))
-
-
-def test_the_page_shows_the_best_the_median_and_the_worst_song(tmp_path, monkeypatch):
-    written = []
-    monkeypatch.setattr(
-        evaluate.report_page, "write", lambda page, folder: written.append(page) or folder
-    )
-    estimator = Mixture()
-    found = assess(tmp_path, TWO, estimator)
-    evaluate.write_page(found, SONGS, estimator, tmp_path / "page", command="c")
-    (page,) = written
-    assert page.title == "This on that" and page.protocol == found.protocol
-    assert list(page.excerpts) == ["best", "median", "worst"]
-    assert {piece.track for piece in page.excerpts.values()} == {song.name for song in SONGS}
-    for piece in page.excerpts.values():
-        assert set(piece.references) == set(piece.estimates) == set(TWO)
-        assert np.array_equal(piece.estimates["vocals"], piece.mixture)
-        total = sum(piece.references.values())
-        np.testing.assert_allclose(total, piece.mixture, atol=1e-5)
-
-
-def test_a_page_of_the_same_scores_stays(tmp_path):
-    def page_of(found):
-        return evaluate.write_page(found, SONGS, QUARTER, tmp_path / "page", command="c")
-
-    found = assess(tmp_path / "scores", TWO)
-    page = page_of(found)
-    written = page.stat().st_mtime_ns
-    assert page_of(assess(tmp_path / "scores", TWO)) == page
-    assert page.stat().st_mtime_ns == written
-    page_of(dataclasses.replace(found, title="Other"))
-    assert page.stat().st_mtime_ns > written and "<h1>Other" in page.read_text()

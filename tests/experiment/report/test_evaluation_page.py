@@ -1,0 +1,49 @@
+"""The page of an evaluation: its excerpts, and when it is written again."""
+
+import dataclasses
+
+import numpy as np
+
+from asteroid_waveunet.experiment.evaluation import evaluate
+from asteroid_waveunet.experiment.evaluation.estimators import Mixture
+from asteroid_waveunet.experiment.report import evaluation_page
+from helpers.scores import SONGS, TWO
+
+
+def assess(out, targets, estimator):
+    return evaluate.assess(
+        SONGS, estimator, targets, out, title="This on that", fingerprint="m", fast=True, jobs=0,
+        progress=False,
+    )  # fmt: skip
+
+
+def test_the_page_shows_the_best_the_median_and_the_worst_track(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        evaluation_page.report_page, "write", lambda page, folder: written.append(page) or folder
+    )
+    estimator = Mixture()
+    found = assess(tmp_path, TWO, estimator)
+    evaluation_page.write_page(found, SONGS, estimator, tmp_path / "page", command="c")
+    (page,) = written
+    assert page.title == "This on that" and page.protocol == found.protocol
+    assert list(page.excerpts) == ["best", "median", "worst"]
+    assert {piece.track for piece in page.excerpts.values()} == {song.name for song in SONGS}
+    for piece in page.excerpts.values():
+        assert set(piece.references) == set(piece.estimates) == set(TWO)
+        assert np.array_equal(piece.estimates["vocals"], piece.mixture)
+        total = sum(piece.references.values())
+        np.testing.assert_allclose(total, piece.mixture, atol=1e-5)
+
+
+def test_the_page_is_written_again_only_for_other_scores(tmp_path):
+    def page_of(found):
+        return evaluation_page.write_page(found, SONGS, Mixture(), tmp_path / "page", command="c")
+
+    found = assess(tmp_path / "scores", TWO, Mixture())
+    page = page_of(found)
+    written = page.stat().st_mtime_ns
+    assert page_of(assess(tmp_path / "scores", TWO, Mixture())) == page
+    assert page.stat().st_mtime_ns == written
+    page_of(dataclasses.replace(found, title="Other"))
+    assert page.stat().st_mtime_ns > written and "<h1>Other" in page.read_text()
