@@ -39,7 +39,8 @@ def add(commands: Any) -> None:
 
 def publish(options: argparse.Namespace) -> int:
     """`waveunet publish`."""
-    from asteroid_waveunet.experiment import config, stages
+    from asteroid_waveunet.experiment import config
+    from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
     from asteroid_waveunet.experiment.publishing import package
 
     exp = options.experiment.expanduser()
@@ -48,7 +49,7 @@ def publish(options: argparse.Namespace) -> int:
             f"{exp} is no experiment: it has no conf.yml; expected a folder that "
             "recipes/musdb18/run.sh left, such as recipes/musdb18/exp/demo."
         )
-    places = stages.Places.of(exp, exp.resolve().parents[1] / "data")
+    places = ExperimentDir(exp, exp.resolve().parents[1] / "data")
     given = {name: getattr(options, name) for name in SETTINGS}
     overrides = {name: value for name, value in given.items() if value is not None}
     settings = config.load(places.conf, overrides)

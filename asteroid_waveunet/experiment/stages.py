@@ -1,150 +1,54 @@
-"""What every stage of a recipe does: find its experiment, and end plainly when it cannot go on."""
+"""The data stages of a recipe (0 obtain, 1 prepare) and the command line that all stages share."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from asteroid_waveunet.experiment.config import Configuration, Data, load
-from asteroid_waveunet.experiment.data import errata, musdb, splits
-from asteroid_waveunet.experiment.data import obtain as obtaining
+from asteroid_waveunet.experiment.config import AudioFormat, Configuration, load
+from asteroid_waveunet.experiment.data import errata, musdb, obtain, splits
 from asteroid_waveunet.experiment.data import prepare as preparation
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.data.track import group_stems
+from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.training.signals import Interrupted
 from asteroid_waveunet.file_utils import replacing
-from asteroid_waveunet.models.base import SourceModel
 
 __all__ = [
-    "Places",
-    "about",
+    "argument_parser",
     "check_data",
-    "notes",
-    "obtain",
-    "plainly",
-    "prepare",
+    "data_notes",
+    "exit_on_error",
+    "obtain_data",
+    "prepare_data",
+    "report_details",
     "run",
     "training_tracks",
 ]
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where an experiment's files are.
-
-    Attributes:
-        exp_dir: of this experiment: its configuration, checkpoints, scores, published folder.
-        data_dir: of all experiments: data sets, and what is decoded of them.
-    """
-
-    exp_dir: Path
-    data_dir: Path
-
-    @classmethod
-    def of(cls, exp_dir: Path, data_dir: Path) -> Places:
-        """The same places, wherever the command was started."""
-        return cls(exp_dir.resolve(), data_dir.resolve())
-
-    @staticmethod
-    def parser(description: str | None) -> argparse.ArgumentParser:
-        """A command line that names the two folders."""
-        parser = argparse.ArgumentParser(description=description)
-        parser.add_argument("--exp_dir", type=Path, required=True)
-        parser.add_argument("--data_dir", type=Path, required=True)
-        return parser
-
-    @property
-    def conf(self) -> Path:
-        return self.exp_dir / "conf.yml"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.exp_dir / "checkpoints"
-
-    @property
-    def best_model(self) -> Path:
-        return self.exp_dir / "best_model.pth"
-
-    def fingerprint(self, configuration: Configuration) -> str:
-        """Tells the trained model, on the data set that it is tested on, and how, from others.
-
-        Raises:
-            FileNotFoundError: if there is no trained model yet.
-        """
-        if not self.best_model.is_file():
-            raise FileNotFoundError(f"There is no {self.best_model}; run stage 2 (train) first.")
-        digest = hashlib.sha256(self.best_model.read_bytes()).hexdigest()[:16]
-        data = self.dataset(configuration.data).name
-        return ", ".join([f"{digest} on {data}", *configuration.unusual_scoring])
-
-    @property
-    def curves(self) -> Path:
-        """Lightning's table of losses and scores, epoch by epoch."""
-        return self.exp_dir / "logs" / "csv" / "metrics.csv"
-
-    @property
-    def music(self) -> Path:
-        """Which tracks are trained on and which validate, with their checksums."""
-        return self.exp_dir / "music.json"
-
-    @property
-    def scores(self) -> Path:
-        return self.exp_dir / "scores"
-
-    @property
-    def report(self) -> Path:
-        return self.exp_dir / "report"
-
-    @property
-    def published(self) -> Path:
-        return self.exp_dir / "published"
-
-    def dataset(self, data: Data) -> Path:
-        """The data set's folder, in MUSDB18's layout."""
-        return self._folder(data.dataset, data)
-
-    def roots(self, data: Data) -> list[Path]:
-        """All data sets' folders: the first is trained on and tested with, the others add songs."""
-        return [self._folder(name, data) for name in (data.dataset, *data.extra)]
-
-    def _folder(self, name: str, data: Data) -> Path:
-        if name == "demo":
-            size = f"{data.demo_train_songs}+{data.demo_test_songs}x{data.demo_seconds:g}s"
-            return self.data_dir / f"demo_{size}_{data.demo_sample_rate}Hz"
-        return self.data_dir / name if name in obtaining.CORPORA else Path(name)
-
-    def prepared(self, root: Path, model: SourceModel) -> Path:
-        """Decoded training tracks, one folder for each data set and shape of model."""
-        root = root.resolve()
-        shape = f"{'-'.join(model.sources)}_{model.sample_rate:g}Hz_{model.in_channels}ch"
-        path_hash = hashlib.sha256(str(root).encode()).hexdigest()[:8]
-        return self.data_dir / "prepared" / f"{root.name}_{path_hash}_{shape}"
-
-
-def check_data(configuration: Configuration, places: Places, accept_license: bool = False) -> None:
-    """The data sets are there, with all the stems that are asked for, or stage 0 can bring them.
+def check_data(
+    configuration: Configuration, experiment: ExperimentDir, accept_license: bool = False
+) -> None:
+    """Check that the data sets exist and have the stems needed, or that stage 0 can obtain them.
 
     Raises:
-        PermissionError: if one is to be downloaded, and its terms are not accepted.
-        FileNotFoundError: if one is not there and has to be placed; says what to place where.
-        ValueError: if it holds no tracks, or tracks lack stems, or a source has none, or nothing
-            is left to train on or to validate; or a song is in two of them.
+        PermissionError: if a download's licence has to be accepted first.
+        FileNotFoundError: if a data set has to be placed by hand; the message says where.
+        ValueError: if a data set has no tracks, tracks lack stems, a source has no stem, no
+            training or validation tracks remain, or two data sets share a song.
     """
     data = configuration.data
-    known = [obtaining.CORPORA[n] for n in (data.dataset, *data.extra) if n in obtaining.CORPORA]
-    for corpus in known:
-        obtaining.check_obtainable(corpus, places.data_dir, accept_license)
-    is_made = "demo" in (data.dataset, *data.extra)
-    if not is_made and all(obtaining.is_there(corpus, places.data_dir) for corpus in known):
-        _check_layout(configuration, *places.roots(data))
+    names = (data.dataset, *data.extra)
+    corpora = [obtain.CORPORA[name] for name in names if name in obtain.CORPORA]
+    for corpus in corpora:
+        obtain.check_obtainable(corpus, experiment.data_dir, accept_license)
+    if "demo" not in names and all(obtain.is_there(c, experiment.data_dir) for c in corpora):
+        _check_layout(configuration, *experiment.roots(data))
 
 
 def _check_layout(configuration: Configuration, root: Path, *extra: Path) -> None:
@@ -152,46 +56,53 @@ def _check_layout(configuration: Configuration, root: Path, *extra: Path) -> Non
     Raises:
         FileNotFoundError, ValueError: as `check_data`.
     """
-    data, sources = configuration.data, configuration.make_model().sources
-    corpus = obtaining.CORPORA.get(data.dataset)
+    data, sources = configuration.data, configuration.audio_format.sources
+    corpus = obtain.CORPORA.get(data.dataset)
     subsets = corpus.tracks if corpus else musdb.SUBSETS
     names = {s: [track.name for track in musdb.tracks(root, s)] for s in subsets}
     splits.split(names["train"], data.valid, configuration.training.seed)
-    # Both subsets at once: all need the same stems.
+    # Group the stems of both subsets: all tracks need the same ones.
     groups = group_stems(sources, musdb.tracks(root)[0].stems)
-    known = {splits.song_of(name) for subset in names.values() for name in subset}
-    for other in extra:
-        tracks = musdb.tracks(other, "train")
-        try:
-            others = group_stems(sources, tracks[0].stems)
-        except ValueError as reason:
-            raise ValueError(f"{other} cannot be trained on as well: {reason}") from reason
-        if [*others] != [*groups]:
+    songs = {splits.song_of(name) for subset in names.values() for name in subset}
+    for folder in extra:
+        added = musdb.tracks(folder, "train")
+        _check_same_groups(root, groups, folder, sources, added[0].stems)
+        added_songs = {splits.song_of(track.name) for track in added}
+        shared = sorted(songs & added_songs)
+        if shared:
             raise ValueError(
-                f"{other} has the parts {', '.join(others)}, and {root} {', '.join(groups)}; "
-                "expected the same, to be trained on together."
+                f"{', '.join(shared[:3])} is in {folder} and in another data set; extra data sets "
+                "must hold other songs, or the model would be trained on songs that test it."
             )
-        songs = {splits.song_of(track.name) for track in tracks}
-        twice = sorted(known & songs)
-        if twice:
-            raise ValueError(
-                f"{', '.join(twice[:3])} is in {other} and in another data set; what is trained "
-                "on as well must be other songs, or it would be trained on what it is tested with."
-            )
-        known |= songs
+        songs |= added_songs
 
 
-def obtain(
-    configuration: Configuration, places: Places, accept_license: bool = False
+def _check_same_groups(
+    root: Path, groups: Any, folder: Path, sources: Sequence[str], stems: Any
+) -> None:
+    """Raise ValueError unless an extra data set has the same groups of stems as the first."""
+    try:
+        found = group_stems(sources, stems)
+    except ValueError as error:
+        raise ValueError(f"{folder} cannot be an extra data set: {error}") from error
+    if [*found] != [*groups]:
+        raise ValueError(
+            f"{folder} has the groups of stems {', '.join(found)}, but {root} has "
+            f"{', '.join(groups)}; data sets used together need the same."
+        )
+
+
+def obtain_data(
+    configuration: Configuration, experiment: ExperimentDir, accept_license: bool = False
 ) -> list[Path]:
-    """The data sets' folders; what has a name is generated, or downloaded and unpacked, first.
+    """Generate, or download and unpack, the known data sets; return the folders of all.
 
     Raises:
         FileNotFoundError, ValueError: as `check_data`, or if a test track cannot be used.
         OSError: as `data.obtain.obtain`.
     """
     data = configuration.data
-    roots = places.roots(data)
+    roots = experiment.roots(data)
     for name, root in zip((data.dataset, *data.extra), roots, strict=True):
         if name == "demo":
             from asteroid_waveunet.experiment.demo_songs import generate
@@ -203,137 +114,153 @@ def obtain(
                 data.demo_seconds,
                 data.demo_sample_rate,
             )
-        elif name in obtaining.CORPORA:
-            corpus = obtaining.CORPORA[name]
-            obtaining.obtain(corpus, places.data_dir, accept_license, data.keep_archive)
+        elif name in obtain.CORPORA:
+            corpus = obtain.CORPORA[name]
+            obtain.obtain(corpus, experiment.data_dir, accept_license, data.keep_archive)
     _check_layout(configuration, *roots)
-    model = configuration.make_model()
+    channels = configuration.audio_format.channels
     for track in musdb.tracks(roots[0]):
-        if track.subset == "test":  # those to train on are read whole in stage 1
-            track.check(model.in_channels)
+        if track.subset == "test":  # stage 1 reads the training tracks completely
+            track.check(channels)
     return roots
 
 
-def notes(configuration: Configuration, places: Places) -> list[str]:
-    """What is to be known of the songs that are there."""
+def data_notes(configuration: Configuration, experiment: ExperimentDir) -> list[str]:
+    """Return remarks on the data set and known errors of its songs."""
     data = configuration.data
-    corpus = obtaining.CORPORA.get(data.dataset)
+    corpus = obtain.CORPORA.get(data.dataset)
     remarks = [corpus.remark] if corpus and corpus.remark else []
-    names = [track.name for root in places.roots(data) for track in musdb.tracks(root)]
+    names = [track.name for root in experiment.roots(data) for track in musdb.tracks(root)]
     return [*remarks, *errata.notes(names)]
 
 
-def prepare(configuration: Configuration, places: Places, progress: bool = True) -> list[Prepared]:
-    """The training tracks of all data sets, decoded for the model; see `preparation.prepare`."""
-    data, model = configuration.data, configuration.make_model()
+def prepare_data(
+    configuration: Configuration, experiment: ExperimentDir, progress: bool = True
+) -> list[Prepared]:
+    """Decode the training tracks of all data sets for the model; see `data.prepare.prepare`."""
+    data, audio = configuration.data, configuration.audio_format
     return [
         track
-        for root in places.roots(data)
-        for track in _prepare(root, places, model, progress, data.verify)
+        for root in experiment.roots(data)
+        for track in _prepare(root, experiment, audio, progress, data.verify)
     ]
 
 
 def _prepare(
-    root: Path, places: Places, model: SourceModel, progress: bool = False, verify: bool = False
+    root: Path,
+    experiment: ExperimentDir,
+    audio: AudioFormat,
+    progress: bool = False,
+    verify: bool = False,
 ) -> list[Prepared]:
     return preparation.prepare(
         root,
-        places.prepared(root, model),
-        model.sources,
-        int(model.sample_rate),
-        model.in_channels,
+        experiment.prepared(root, audio),
+        audio.sources,
+        audio.sample_rate,
+        audio.channels,
         progress,
         verify,
     )
 
 
 def training_tracks(
-    configuration: Configuration, places: Places
+    configuration: Configuration, experiment: ExperimentDir
 ) -> tuple[list[Prepared], list[Prepared]]:
-    """Prepared tracks to train on and to validate; those of `extra` are all to train on.
+    """Return the prepared training and validation tracks; `extra` tracks are for training only.
 
-    A training that has begun goes on with the music that it was begun with, or not at all: with
-    other songs some that it has learnt would come to validate it.
+    A training that has begun resumes only with the same tracks. With others, songs that it has
+    been trained on could become validation tracks.
 
     Raises:
-        FileNotFoundError, ValueError: as `prepare` and `splits.split`; or if training has begun
-            with other music.
+        FileNotFoundError, ValueError: as `prepare_data` and `splits.split`; or if training has
+            begun with other tracks.
     """
-    model, data = configuration.make_model(), configuration.data
-    own, *extra = (_prepare(root, places, model) for root in places.roots(data))
+    data, audio = configuration.data, configuration.audio_format
+    own, *extra = (_prepare(root, experiment, audio) for root in experiment.roots(data))
     names = splits.split([t.name for t in own], data.valid, configuration.training.seed)
     train, valid = ([t for t in own if t.name in side] for side in names)
     train += [track for tracks in extra for track in tracks]
-    _settle_music(places, {"train on": train, "validate": valid})
+    _check_same_music(experiment, {"train on": train, "validate": valid})
     return train, valid
 
 
-def _settle_music(places: Places, sides: dict[str, list[Prepared]]) -> None:
-    """Notes a training's music where it begins, and compares it where it goes on."""
+def _check_same_music(experiment: ExperimentDir, sides: dict[str, list[Prepared]]) -> None:
+    """Record the tracks when training begins; compare them when it resumes."""
     music = {side: {track.name: track.sha256 for track in sides[side]} for side in sides}
-    if not (places.checkpoints.is_dir() and places.music.is_file()):
-        with replacing(places.music) as partial:
+    if not (experiment.checkpoints.is_dir() and experiment.music.is_file()):
+        with replacing(experiment.music) as partial:
             partial.write_text(json.dumps(music, indent=1, ensure_ascii=False))
         return
-    begun = json.loads(places.music.read_text())
-    differing = [
-        f"what to {side} ({', '.join(_differing(now, then))})"
+    recorded = json.loads(experiment.music.read_text())
+    changes = [
+        f"tracks to {side} ({', '.join(_changed_names(now, then))})"
         for side, now in music.items()
-        if now != (then := begun[side])
+        if now != (then := recorded[side])
     ]
-    if differing:
+    if changes:
         raise ValueError(
-            f"{places.exp_dir} was begun with other music: {'; '.join(differing)}. Put it back, or "
-            "give this experiment its own name with --tag."
+            f"The tracks of {experiment.exp_dir} have changed since its training began: "
+            f"{'; '.join(changes)}. Restore them, or name a new experiment with --tag."
         )
 
 
-def _differing(now: dict[str, str], then: dict[str, str], most: int = 5) -> list[str]:
-    """Names of tracks that have come, gone or changed."""
+def _changed_names(now: dict[str, str], then: dict[str, str], limit: int = 5) -> list[str]:
+    """Return names of tracks that were added, removed or changed."""
     names = sorted({name for name, _ in now.items() ^ then.items()})
-    return [*names[:most], *(["..."] if len(names) > most else [])]
+    return [*names[:limit], *(["..."] if len(names) > limit else [])]
 
 
-def about(configuration: Configuration, places: Places) -> dict[str, Any]:
-    """What a page of scores says of an experiment: `command` and so on, of `Report`."""
+def report_details(configuration: Configuration, experiment: ExperimentDir) -> dict[str, Any]:
+    """Return the fields of a `Report` that describe an experiment: `command` and so on."""
     return {
-        "command": f"bash recipes/musdb18/run.sh --conf conf.yml --tag {places.exp_dir.name}",
+        "command": f"bash recipes/musdb18/run.sh --conf conf.yml --tag {experiment.exp_dir.name}",
         "configuration": configuration.as_yaml(),
-        "curves": places.curves if places.curves.is_file() else None,
+        "curves": experiment.curves if experiment.curves.is_file() else None,
     }
 
 
-def run(main: Callable[[Configuration, Places], None], arguments: Sequence[str] | None = None):
-    """Runs a stage: `main(configuration, places)` of the experiment on the command line.
-
-    What a user can cause ends with one plain message and status 1.
-    """
-    parser = Places.parser(main.__doc__)
-    places = Places.of(**vars(parser.parse_args(arguments)))
-    plainly(lambda: main(load(places.conf), places))
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options --exp_dir and --data_dir."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--exp_dir", type=Path, required=True)
+    parser.add_argument("--data_dir", type=Path, required=True)
+    return parser
 
 
-def plainly(action: Callable[[], None]) -> None:
-    """Does it; what a user can cause becomes a message on stderr and a status.
+def run(
+    main: Callable[[Configuration, ExperimentDir], None], arguments: Sequence[str] | None = None
+) -> None:
+    """Run a stage, `main(configuration, experiment)`, for the command line's experiment."""
+    options = argument_parser(main.__doc__).parse_args(arguments)
+    experiment = ExperimentDir(options.exp_dir, options.data_dir)
+    exit_on_error(lambda: main(load(experiment.conf), experiment))
 
-    That is 1, or 128 and the number of the signal that ended it: 130 for Ctrl-C, 143 for SIGTERM.
+
+def exit_on_error(action: Callable[[], None]) -> None:
+    """Run `action`; print user errors to stderr and exit with a status code.
+
+    The status is 1 for an error; 128 plus the signal's number for a signal: 130 for Ctrl-C, 143
+    for SIGTERM.
     """
     try:
         action()
-    except (ValueError, OSError) as reason:
-        print(f"error: {reason}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except torch.cuda.OutOfMemoryError as reason:
-        first = str(reason).strip().split("\n")[0]
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which need not be imported
+            raise
+        first_line = str(error).strip().split("\n")[0]
         print(
-            f"error: there is too little memory on the GPU ({first}). Lower --batch_size, with "
-            "--accumulate for as large steps, or give --store memory or --precision bf16-mixed.",
+            f"error: the GPU is out of memory ({first_line}). Lower --batch_size and raise "
+            "--accumulate, or use --store memory or --precision bf16-mixed.",
             file=sys.stderr,
         )
         sys.exit(1)
-    except Interrupted as reason:
-        print(reason, file=sys.stderr)
-        sys.exit(reason.status)
+    except Interrupted as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.status)
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("interrupted; run the same command again to resume", file=sys.stderr)
         sys.exit(130)

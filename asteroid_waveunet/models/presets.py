@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from asteroid_waveunet.models.wave_unet import WaveUNet
+if TYPE_CHECKING:
+    from asteroid_waveunet.models.wave_unet import WaveUNet
 
 __all__ = ["PRESETS", "Preset", "get", "make", "names"]
 
@@ -102,4 +103,6 @@ def make(name: str, **overrides: Any) -> WaveUNet:
     Raises:
         ValueError: if there is no such preset or an argument is out of its range.
     """
+    from asteroid_waveunet.models.wave_unet import WaveUNet  # imports torch; the records do not
+
     return WaveUNet(**{**get(name).arguments, **overrides})

@@ -1,4 +1,4 @@
-"""Plans the trainings of a comparison, and puts its experiments into one table; see compare.sh."""
+"""Plan the trainings of a comparison and write its table; called by compare.sh."""
 
 import interrupted  # noqa: F401  # isort: skip
 
@@ -12,100 +12,101 @@ import signal
 import sys
 from pathlib import Path
 
-from configure import refuse_changes, settle
+from configure import load_checked, refuse_changes
 
 from asteroid_waveunet.experiment.config import load, parse_overrides
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation import model_cost
+from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.report import benchmark_table
-from asteroid_waveunet.experiment.stages import Places, check_data, plainly
+from asteroid_waveunet.experiment.stages import check_data, exit_on_error
 from asteroid_waveunet.experiment.training.signals import Interrupted
 from asteroid_waveunet.file_utils import replacing
 
 CONFIGURATIONS = Path(__file__).with_name("conf")
 
 
-def plan(minutes, experiment, overrides):
-    """Prints rows "name configuration options", each with --epoch_length for so much music.
+def plan(minutes, experiment_of, overrides):
+    """Read rows "name conf options" from stdin; print each with the --epoch_length it needs.
 
-    What is wrong with settings or data is said here once, before any system begins.
+    Settings and data are checked here, before any system is trained.
     """
     if not 0 < minutes < math.inf:
         raise ValueError(f"minutes is {minutes:g}; expected a number above 0.")
     if "epoch_length" in overrides:
-        raise ValueError("epoch_length follows from --minutes here; expected that one alone.")
+        raise ValueError("--minutes determines epoch_length; remove --epoch_length.")
     rows = [row.strip() for row in sys.stdin]
     for row in rows:
         name, conf, *options = shlex.split(row)
-        places = experiment(name)
+        experiment = experiment_of(name)
         given = {**parse_overrides(options), **overrides}
         try:
-            configuration = settle(CONFIGURATIONS / f"{conf}.yml", given)
+            configuration = load_checked(CONFIGURATIONS / f"{conf}.yml", given)
             if row == rows[0]:
-                check_data(configuration, places, os.environ.get("ACCEPT_LICENSE") == "true")
+                check_data(configuration, experiment, os.environ.get("ACCEPT_LICENSE") == "true")
             length = benchmark_table.epoch_length(configuration, minutes)
             training = dataclasses.replace(configuration.training, epoch_length=length)
-            if places.conf.is_file():
-                refuse_changes(dataclasses.replace(configuration, training=training), places)
-        except ValueError as reason:
-            raise ValueError(f"{name}: {reason}") from reason
+            if experiment.conf.is_file():
+                refuse_changes(dataclasses.replace(configuration, training=training), experiment)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
         print(row, "--epoch_length", length)
 
 
-def tabulate(experiment, path, names):
-    """Measures what the systems cost, prints the table and writes it."""
-    signal.signal(signal.SIGTERM, end)
+def tabulate(experiment_of, path, names):
+    """Measure the cost of each system, print the table and write it."""
+    signal.signal(signal.SIGTERM, interrupt)
     entries, problems = {}, []
     for name in names:
-        places = experiment(name)
+        experiment = experiment_of(name)
         try:
-            entries[name] = benchmark_table.read(name, load(places.conf), places)
-        except (ValueError, OSError) as reason:
-            problems.append(f"\n  {name}: {reason}")
+            entries[name] = benchmark_table.read(name, load(experiment.conf), experiment)
+        except (ValueError, OSError) as error:
+            problems.append(f"\n  {name}: {error}")
     if entries:
-        benchmark_table.check(list(entries.values()))  # before the minutes that it takes to measure
+        benchmark_table.check(list(entries.values()))  # before measuring, which takes minutes
     for name, entry in entries.items():
         print(f"measuring {name}", file=sys.stderr)
         try:
-            entries[name] = dataclasses.replace(entry, costs=measure(experiment(name)))
-        except (ValueError, OSError) as reason:
-            problems.append(f"\n  {name}: {reason}")
+            entries[name] = dataclasses.replace(entry, costs=measure(experiment_of(name)))
+        except (ValueError, OSError) as error:
+            problems.append(f"\n  {name}: {error}")
     if entries:
         write(benchmark_table.table(list(entries.values())), path)
     if problems:
-        raise ValueError(f"The table lacks figures:{''.join(problems)}")
+        raise ValueError(f"The table is incomplete:{''.join(problems)}")
     if not entries:
-        raise ValueError("There is no table: no system has scores yet.")
+        raise ValueError("No table was written: no system has scores yet.")
 
 
-def end(number, frame):
-    """Ends the process that measures as well."""
-    raise Interrupted(number, "there is no new table")
+def interrupt(number, frame):
+    """Raise in the main thread, so that the measuring process is ended as well."""
+    raise Interrupted(number, "no table was written")
 
 
-def measure(places):
-    """What a system costs as it separates noise that is like one of the test tracks."""
-    configuration = load(places.conf)
-    like = musdb.tracks(places.dataset(configuration.data), "test")[0].extent()
+def measure(experiment):
+    """Measure the cost of separating noise in the format of a test track."""
+    configuration = load(experiment.conf)
+    extent = musdb.tracks(experiment.dataset(configuration.data), "test")[0].extent()
     return model_cost.measure(
-        places.best_model,
+        experiment.best_model,
         segment_length=configuration.scored_segments,
         fit_levels=configuration.evaluation.fit_levels,
-        seconds=min(30.0, like.frames / like.sample_rate),
-        sample_rate=like.sample_rate,
-        channels=like.channels,
+        seconds=min(30.0, extent.frames / extent.sample_rate),
+        sample_rate=extent.sample_rate,
+        channels=extent.channels,
     )
 
 
 def write(text, path):
-    """Prints a table, and leaves it in a file."""
+    """Print the table and save it."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
     print(f"\n{text}\nTable             {path}")
 
 
 def main():
-    """The command line."""
+    """Run the command line."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--storage", type=Path, required=True)
     common.add_argument("--tag", required=True)
@@ -119,14 +120,14 @@ def main():
     known, rest = parser.parse_known_args()
     storage = known.storage.resolve()
 
-    def experiment(name):
-        return Places.of(storage / "exp" / f"{known.tag}_{name}", storage / "data")
+    def experiment_of(name):
+        return ExperimentDir(storage / "exp" / f"{known.tag}_{name}", storage / "data")
 
     if known.part == "plan":
-        plan(known.minutes, experiment, {**parse_overrides(rest), "dataset": known.data})
+        plan(known.minutes, experiment_of, {**parse_overrides(rest), "dataset": known.data})
     else:
-        tabulate(experiment, storage / "exp" / known.tag / "table.md", known.names)
+        tabulate(experiment_of, storage / "exp" / known.tag / "table.md", known.names)
 
 
 if __name__ == "__main__":
-    plainly(main)
+    exit_on_error(main)

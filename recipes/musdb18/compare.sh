@@ -55,7 +55,7 @@ if [ "$full" = true ]; then
     small= stereo= mono= wave= spectrogram= tasnet= mrcae=
 else
     epochs=3 minutes=${minutes:-20}
-    small="--clip 5 --num_workers 0 --logger csv --listen_every 0"
+    small="--gradient_clip 5 --num_workers 0 --logger csv --listen_every 0"
     # A length that fits all systems: 2.2 s at 22050 Hz, 6 s at 8192 Hz (half of the paper's excerpts
     # of U7 and M7, for twice as many steps).
     stereo="--segment_length 48896 --batch_size 2"

@@ -1,4 +1,4 @@
-"""Writes an experiment's configuration: a file under conf/, with the command line's overrides."""
+"""Write an experiment's configuration: a file of conf/ with the command line's overrides."""
 
 import interrupted  # noqa: F401  # isort: skip
 
@@ -7,60 +7,63 @@ from pathlib import Path
 
 from asteroid_waveunet.experiment.config import load, parse_overrides
 from asteroid_waveunet.experiment.data import obtain
-from asteroid_waveunet.experiment.stages import Places, check_data, plainly
+from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
+from asteroid_waveunet.experiment.stages import argument_parser, check_data, exit_on_error
 from asteroid_waveunet.experiment.training import loggers
 
-# What may change between two runs of one experiment without making it another one.
+# Settings that may change when an experiment is resumed.
 CHANGEABLE = {
-    "patience", "fine_tuning", "fine_tuning_lr", "clip", "num_workers", "store", "precision",
-    "tf32", "compile", "strategy", "checkpoint_minutes", "logger", "listen_every", "jobs", "memory",
-    "fast", "prediction", "fit_levels", "data_name", "license", "examples", "examples_license",
-    "repo_id", "private", "revision", "keep_archive", "verify",
+    "patience", "fine_tuning", "fine_tuning_lr", "gradient_clip", "num_workers", "store",
+    "precision", "tf32", "compile", "strategy", "checkpoint_minutes", "logger", "listen_every",
+    "jobs", "memory", "fast", "prediction", "fit_levels", "data_name", "license", "examples",
+    "examples_license", "repo_id", "private", "revision", "keep_archive", "verify",
 }  # fmt: skip
 
 
-def configure(conf, places, overrides):
-    """Settles an experiment's settings, or makes sure that they are what it was begun with."""
-    configuration = settle(conf, overrides)
+def configure(conf, experiment, overrides):
+    """Check settings and data, and save the configuration of a new or resumed experiment."""
+    configuration = load_checked(conf, overrides)
     loggers.check(configuration.training.logger)
-    check_data(configuration, places, os.environ.get("ACCEPT_LICENSE") == "true")
-    if os.environ.get("RESUME") == "true" and not places.checkpoints.is_dir():
-        raise FileNotFoundError(f"There is nothing to resume in {places.exp_dir}.")
-    refuse_changes(configuration, places)
-    configuration.save(places.conf)
+    check_data(configuration, experiment, os.environ.get("ACCEPT_LICENSE") == "true")
+    if os.environ.get("RESUME") == "true" and not experiment.checkpoints.is_dir():
+        raise FileNotFoundError(f"There is no checkpoint to resume from in {experiment.exp_dir}.")
+    refuse_changes(configuration, experiment)
+    configuration.save(experiment.conf)
 
 
-def settle(conf, overrides):
-    """What a file and a command line say, with folders by their whole paths."""
+def load_checked(conf, overrides):
+    """Load a configuration, make its folders absolute and check its model."""
     data = load(conf, overrides).data
     folders = {"dataset": folder_of(data.dataset), "extra": [folder_of(e) for e in data.extra]}
-    return load(conf, {**overrides, **folders})
+    configuration = load(conf, {**overrides, **folders})
+    configuration.check_model()
+    return configuration
 
 
 def folder_of(name):
-    """A folder by its whole path, since stages may be run from anywhere; known names stay."""
+    """Return a folder's absolute path, or the name of a known data set."""
     is_known = name == "demo" or name in obtain.CORPORA
     return str(Path(name).resolve()) if not is_known and Path(name).is_dir() else name
 
 
-def refuse_changes(configuration, places):
-    """Raises ValueError where a training that has begun would go on as another one."""
-    if not (places.checkpoints.is_dir() or places.best_model.is_file()):
+def refuse_changes(configuration, experiment):
+    """Raise ValueError if an experiment that has begun would continue with other settings."""
+    if not (experiment.checkpoints.is_dir() or experiment.best_model.is_file()):
         return
-    # Longer training is the same training, unless the schedule is laid over all of it.
+    # A constant schedule may be extended; the others depend on max_epochs from the first step.
     constant = configuration.training.schedule == "constant"
     changeable = CHANGEABLE | ({"max_epochs"} if constant else set())
-    differences = configuration.differences(load(places.conf), ignore=changeable)
+    differences = configuration.differences(load(experiment.conf), ignore=changeable)
     if differences:
         raise ValueError(
-            f"{places.exp_dir} was begun with other settings ({'; '.join(differences)}). Give this "
-            "experiment its own name with --tag, or delete that folder."
+            f"{experiment.exp_dir} was begun with other settings ({'; '.join(differences)}). Name "
+            "a new experiment with --tag, or delete that folder."
         )
 
 
 if __name__ == "__main__":
-    parser = Places.parser(__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument("--conf", type=Path, required=True)
     known, rest = parser.parse_known_args()
-    places = Places.of(known.exp_dir, known.data_dir)
-    plainly(lambda: configure(known.conf, places, parse_overrides(rest)))
+    experiment = ExperimentDir(known.exp_dir, known.data_dir)
+    exit_on_error(lambda: configure(known.conf, experiment, parse_overrides(rest)))

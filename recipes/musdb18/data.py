@@ -1,4 +1,4 @@
-"""Stage 0: the data sets are there, or are generated, or downloaded and unpacked."""
+"""Stage 0: generate, or download and unpack, the data sets."""
 
 import interrupted  # noqa: F401  # isort: skip
 
@@ -7,12 +7,12 @@ import os
 from asteroid_waveunet.experiment import stages
 
 
-def main(configuration, places):
-    """Obtains the data sets."""
+def main(configuration, experiment):
+    """Obtain the data sets."""
     accepted = os.environ.get("ACCEPT_LICENSE") == "true"
-    for root in stages.obtain(configuration, places, accepted):
+    for root in stages.obtain_data(configuration, experiment, accepted):
         print(f"The data set is in {root}.")
-    for note in stages.notes(configuration, places):
+    for note in stages.data_notes(configuration, experiment):
         print(f"note: {note}")
 
 

@@ -1,4 +1,4 @@
-"""Stage 3: museval's scores of the best model on the test tracks, and a page of them."""
+"""Stage 3: score the best model on the test tracks with museval, and write a report page."""
 
 import interrupted  # noqa: F401  # isort: skip
 
@@ -11,24 +11,24 @@ from asteroid_waveunet.experiment.report import evaluation_page
 from asteroid_waveunet.models.base import SourceModel
 
 
-def main(configuration, places):
-    """Separates and scores the test tracks."""
-    fingerprint = places.fingerprint(configuration)
-    model = SourceModel.from_pretrained(places.best_model)
+def main(configuration, experiment):
+    """Separate and score the test tracks."""
+    fingerprint = experiment.fingerprint(configuration)
+    model = SourceModel.from_pretrained(experiment.best_model)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    root = places.dataset(configuration.data)
+    root = experiment.dataset(configuration.data)
     tracks = musdb.tracks(root, "test")
     settings = configuration.evaluation
     separator = estimators.Separator.as_scored(
         model, configuration.scored_segments, settings.fit_levels
     )
-    title = f"{places.exp_dir.name} on test of {root.name}"
+    title = f"{experiment.exp_dir.name} on test of {root.name}"
     found = evaluate.assess(
         tracks,
         separator,
         model.sources,
-        places.scores,
-        title=", ".join([title, *configuration.unusual_scoring]),
+        experiment.scores,
+        title=", ".join([title, *configuration.scoring_notes]),
         fingerprint=fingerprint,
         fast=settings.fast,
         jobs=settings.jobs,
@@ -38,8 +38,8 @@ def main(configuration, places):
         found,
         tracks,
         separator,
-        places.report,
-        **stages.about(configuration, places),
+        experiment.report,
+        **stages.report_details(configuration, experiment),
     )
     if found.failures:
         raise ValueError(found.complaint)

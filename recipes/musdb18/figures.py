@@ -25,7 +25,7 @@ from asteroid_waveunet.experiment.paper_figures import (
     segment_borders,
     silent_windows,
 )
-from asteroid_waveunet.experiment.stages import plainly
+from asteroid_waveunet.experiment.stages import exit_on_error
 from asteroid_waveunet.models.base import SourceModel
 
 HERE = Path(__file__).resolve().parent
@@ -162,4 +162,4 @@ def main(options):
 
 if __name__ == "__main__":
     options = parser().parse_args()
-    plainly(lambda: main(options))
+    exit_on_error(lambda: main(options))

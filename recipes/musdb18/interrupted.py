@@ -1,13 +1,13 @@
-"""Imported first: Ctrl-C while libraries are being imported ends with a line, not with pages."""
+"""Imported first, to answer Ctrl-C during slow imports with one line instead of a traceback."""
 
 import sys
 
 
-def say(kind, reason, trace):
+def excepthook(kind, error, trace):
     if issubclass(kind, KeyboardInterrupt):
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("interrupted; run the same command again to resume", file=sys.stderr)
     else:
-        sys.__excepthook__(kind, reason, trace)
+        sys.__excepthook__(kind, error, trace)
 
 
-sys.excepthook = say
+sys.excepthook = excepthook

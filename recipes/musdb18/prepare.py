@@ -1,15 +1,15 @@
-"""Stage 1: every training track is decoded once, at the model's rate and channels."""
+"""Stage 1: decode the training tracks once, at the model's sample rate and channels."""
 
 import interrupted  # noqa: F401  # isort: skip
 
 from asteroid_waveunet.experiment import stages
 
 
-def main(configuration, places):
-    """Decodes the training tracks."""
-    prepared = stages.prepare(configuration, places)
+def main(configuration, experiment):
+    """Decode the training tracks."""
+    prepared = stages.prepare_data(configuration, experiment)
     minutes = sum(track.length / track.sample_rate for track in prepared) / 60
-    print(f"{len(prepared)} training tracks, {minutes:.1f} minutes in all.")
+    print(f"{len(prepared)} training tracks, {minutes:.1f} minutes in total.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage 4: the trained model as a folder for the Hugging Face Hub, and there if it has a name."""
+"""Stage 4: pack the trained model for the Hugging Face Hub; upload it if --repo_id is set."""
 
 import interrupted  # noqa: F401  # isort: skip
 

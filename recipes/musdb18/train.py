@@ -1,4 +1,4 @@
-"""Stage 2: training, to the best model by validation loss."""
+"""Stage 2: train the model and keep the weights with the best validation loss."""
 
 import interrupted  # noqa: F401  # isort: skip
 
@@ -9,39 +9,39 @@ from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.segments import dataset, gpu_dataset
 from asteroid_waveunet.experiment.training.fit import fit
 
-say = rank_zero_only(print)  # several processes train where there are several devices
+print_once = rank_zero_only(print)  # several devices train in several processes
 
 
-def main(configuration, places):
-    """Trains the model; goes on where a run that was killed left off."""
-    if places.best_model.is_file():
-        print(f"{places.best_model} is trained already; without that file training goes on.")
+def main(configuration, experiment):
+    """Train the model, or resume an interrupted training."""
+    if experiment.best_model.is_file():
+        print(f"{experiment.best_model} is already trained; delete it to resume training.")
         return
     settings = configuration.training
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     model = configuration.make_model()
-    train_set, valid_set = make_segments(configuration, places, model)
+    train_set, valid_set = make_segments(configuration, experiment, model)
     fit(
         model,
         train_set,
         valid_set,
-        places.exp_dir,
+        experiment.exp_dir,
         settings,
         config=configuration.as_dict(),
         on_device=settings.store == "gpu",
     )
-    say(f"The best model is in {places.best_model}.")
+    print_once(f"The best model is in {experiment.best_model}.")
 
 
-# By the setting `store`: where training segments are cut.
+# Setting `store` -> data set of training segments.
 STORES = {"memory": dataset.Segments, "gpu": gpu_dataset.DeviceSegments}
 
 
-def make_segments(configuration, places, model):
-    """Random segments to train on, and all of the validation tracks."""
+def make_segments(configuration, experiment, model):
+    """Return random training segments, and the validation tracks in segments."""
     settings = configuration.training
-    train_tracks, valid_tracks = stages.training_tracks(configuration, places)
-    say(f"{len(train_tracks)} tracks to train on, {len(valid_tracks)} to validate.")
+    train_tracks, valid_tracks = stages.training_tracks(configuration, experiment)
+    print_once(f"{len(train_tracks)} tracks to train on, {len(valid_tracks)} to validate.")
     lengths = model.geometry.fit(settings.segment_length)
     left = model.geometry.left_context
     train_set = STORES[settings.store](

@@ -1,115 +1,118 @@
-"""Settings: one home each, overrides by name, and an unknown one told its nearest neighbour."""
+"""Settings and configurations: defaults, overrides, saving, and errors with a suggestion."""
 
 from __future__ import annotations
 
-from functools import partial
+import inspect
+import subprocess
+import sys
 
 import pytest
+import torch
 
+import asteroid_waveunet
 from asteroid_waveunet import MRCAE, SpectrogramUNet, TasNet, presets
-from asteroid_waveunet.experiment.config import PRECISIONS, Training, load, parse_overrides
+from asteroid_waveunet.experiment import settings
+from asteroid_waveunet.experiment.config import load, parse_overrides
+from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS
+from asteroid_waveunet.experiment.settings import PRECISIONS, Training
+from asteroid_waveunet.experiment.training.loggers import LOGGERS
+from asteroid_waveunet.experiment.training.objectives import LOSSES, SCHEDULES
 from helpers.paths import RECIPE
 
 CONF = RECIPE / "conf"
+FILES = sorted(CONF.glob("*.yml"))
+PRESET_OF_FILE = {name.lower().replace("-", "_"): name for name in presets.names()}
 
 
-def conf(tmp_path, text="model: {preset: M1, levels: 2}"):
+def write_conf(tmp_path, text="model: {preset: M1, levels: 2}"):
     path = tmp_path / "conf.yml"
     path.write_text(text)
     return path
 
 
-# File -> what it is to build; those of presets have their names.
-FULL_SIZE = {
-    name.lower().replace("-", "_"): partial(presets.make, name) for name in presets.names()
-}
-FULL_SIZE |= {
-    "fast": partial(presets.make, "M4"),
-    "m4_transposed": partial(presets.make, "M4", upsampling="transposed"),
-    "m4_same": partial(presets.make, "M4", context=False),
-    "u7": SpectrogramUNet,
-    "u7a": SpectrogramUNet,
-    "tasnet": partial(TasNet, in_channels=2),
-    "tasnet_mse": partial(TasNet, in_channels=2),
-    "mrcae": MRCAE,
-}
+def test_names_of_choices_match_the_registries():
+    assert tuple(LOSSES) == settings.LOSSES
+    assert tuple(SCHEDULES) == settings.SCHEDULES
+    assert tuple(AUGMENTATIONS) == settings.AUGMENTATIONS
+    assert tuple(LOGGERS) == settings.LOGGERS
+    for name, defaults in settings.ARCHITECTURES.items():
+        signature = inspect.signature(getattr(asteroid_waveunet, name))
+        assert {n: p.default for n, p in signature.parameters.items()} == defaults, name
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yml")), ids=lambda path: path.stem)
-def test_every_file_of_the_recipe_builds_its_model(path):
-    configuration = load(path)
-    model = configuration.make_model()
-    if path.stem not in ("demo", "small"):
-        assert model.get_model_args() == FULL_SIZE[path.stem]().get_model_args()
-        assert configuration.data.dataset == "musdb18"
-
-
-def test_there_is_a_file_for_every_preset():
-    slugs = {name.lower().replace("-", "_") for name in presets.names()}
-    assert slugs <= {path.stem for path in CONF.glob("*.yml")}
-
-
-@pytest.mark.parametrize("preset", ["M3", "M4", "M5", "M5-HighSR", "M6", "M7"])
-def test_the_fast_recipe_is_as_much_music_an_epoch_with_any_preset(preset):
-    configuration = load(CONF / "fast.yml", {"preset": preset})
-    lengths = configuration.make_model().geometry.fit(configuration.training.segment_length)
-    paper = configuration.make_model().geometry.fit(Training().segment_length)
-    assert lengths.output == configuration.training.segment_length, "a length that fits"
-    music = configuration.training.epoch_length * lengths.output
-    assert music == pytest.approx(Training().epoch_length * paper.output, rel=1e-3)
-
-
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yml")), ids=lambda path: path.stem)
-def test_every_file_of_the_recipe_trains_on_segments_that_fit(path):
-    configuration = load(path)
-    length = configuration.training.segment_length
-    assert configuration.make_model().geometry.fit(length).output <= 1.05 * length
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{architecture: TasNet, levels: 3}", "A TasNet has no levels; its settings are sources"),
-        ("{architecture: TasNet, preset: M4}", "one of the two settings, and --preset null"),
-        ("{architecture: [TasNet]}", "expected one of WaveUNet, SpectrogramUNet"),
-        ("{architecture: Demucs}", "expected one of WaveUNet, SpectrogramUNet, TasNet, MRCAE"),
-        ("{architecture: MRCAE, filters: 0}", "filters is 0"),
-    ],
-)
-def test_settings_are_those_of_the_architecture(tmp_path, text, message):
-    with pytest.raises(ValueError, match=message):
-        load(conf(tmp_path, f"model: {text}"))
-
-
-def test_what_is_unusual_about_scores_is_said_and_tells_them_from_others(tmp_path):
-    plain = load(conf(tmp_path))
-    odd = load(conf(tmp_path), {"prediction": "segments", "fit_levels": "true"})
-    assert plain.unusual_scoring == []
-    assert odd.unusual_scoring == ["in segments of 16384 samples", "levels fitted to the mixture"]
-    with pytest.raises(ValueError, match="prediction is 'whole'; expected one of seamless, segm"):
-        load(conf(tmp_path), {"prediction": "whole"})
-
-
-def test_what_a_file_leaves_out_is_the_papers(tmp_path):
-    assert load(conf(tmp_path)).training == Training()
-
-
-def test_the_command_line_comes_over_the_file(tmp_path):
-    path = conf(tmp_path, "model: {preset: M1}\ntraining: {lr: 0.1, batch_size: 4}")
-    overrides = parse_overrides(
-        [
-            "--lr",
-            "1e-3",
-            "--levels=3",
-            "--valid",
-            "0.25",
-            "--augmentation",
-            "[]",
-            "--data_name",
-            "null",
-        ]
+def test_loading_imports_neither_torch_nor_asteroid():
+    program = (
+        "import sys; from asteroid_waveunet.experiment.config import load;"
+        "audio = load(sys.argv[1]).audio_format; assert audio.sample_rate == 44100;"
+        "assert not {'torch', 'asteroid', 'numba'} & set(sys.modules)"
     )
-    configuration = load(path, overrides)
+    subprocess.run([sys.executable, "-c", program, str(CONF / "m5_highsr.yml")], check=True)
+
+
+# --- conf/*.yml ---
+
+
+def expected_model(name):
+    """The model of a file under conf/, built from the public classes."""
+    if name in PRESET_OF_FILE:
+        return presets.make(PRESET_OF_FILE[name])
+    return {
+        "fast": lambda: presets.make("M4"),
+        "m4_transposed": lambda: presets.make("M4", upsampling="transposed"),
+        "m4_same": lambda: presets.make("M4", context=False),
+        "u7": SpectrogramUNet,
+        "u7a": SpectrogramUNet,
+        "tasnet": lambda: TasNet(in_channels=2),
+        "tasnet_mse": lambda: TasNet(in_channels=2),
+        "mrcae": MRCAE,
+    }[name]()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_recipe_file_has_its_model_and_fitting_segments(path):
+    configuration = load(path)
+    with torch.device("meta"):
+        model = configuration.make_model()
+        if path.stem not in ("demo", "small"):
+            assert model.get_model_args() == expected_model(path.stem).get_model_args()
+            assert configuration.data.dataset == "musdb18"
+    audio = configuration.audio_format
+    assert (audio.sources, audio.sample_rate, audio.channels) == (
+        model.sources,
+        model.sample_rate,
+        model.in_channels,
+    )
+    length = configuration.training.segment_length
+    assert model.geometry.fit(length).output <= 1.05 * length
+
+
+def test_every_preset_has_a_recipe_file():
+    assert PRESET_OF_FILE.keys() <= {path.stem for path in FILES}
+
+
+def test_fast_recipe_epochs_have_the_papers_duration_with_any_preset():
+    for preset in ("M3", "M4", "M5", "M5-HighSR", "M6", "M7"):
+        configuration = load(CONF / "fast.yml", {"preset": preset})
+        with torch.device("meta"):
+            geometry = configuration.make_model().geometry
+        lengths = geometry.fit(configuration.training.segment_length)
+        assert lengths.output == configuration.training.segment_length, preset
+        samples = configuration.training.epoch_length * lengths.output
+        paper = Training().epoch_length * geometry.fit(Training().segment_length).output
+        assert samples == pytest.approx(paper, rel=1e-3), preset
+
+
+# --- load and save ---
+
+
+def test_missing_settings_have_the_papers_defaults(tmp_path):
+    assert load(write_conf(tmp_path)).training == Training()
+
+
+def test_command_line_overrides_the_file(tmp_path):
+    path = write_conf(tmp_path, "model: {preset: M1}\ntraining: {lr: 0.1, batch_size: 4}")
+    command_line = "--lr 1e-3 --levels=3 --valid 0.25 --augmentation [] --data_name null"
+    configuration = load(path, parse_overrides(command_line.split()))
     assert configuration.training.lr == 1e-3
     assert configuration.training.batch_size == 4
     assert configuration.training.augmentation == []
@@ -118,112 +121,148 @@ def test_the_command_line_comes_over_the_file(tmp_path):
     assert len(configuration.make_model().down) == 3
 
 
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [("32", "32-true"), ("32-true", "32-true"), ("bf16", "bf16-mixed"), ("16-mixed", "16-mixed")],
-)
-def test_precisions_are_written_as_one_likes(tmp_path, written, meant):
-    by_option = load(conf(tmp_path), {"precision": written})
-    in_file = load(conf(tmp_path, f"model: {{preset: M1}}\ntraining: {{precision: {written}}}"))
-    for configuration in (by_option, in_file):
-        assert PRECISIONS[configuration.training.precision] == meant
+def test_precision_accepts_all_spellings_in_files_and_options(tmp_path):
+    names = {"32": "32-true", "32-true": "32-true", "bf16": "bf16-mixed", "16-mixed": "16-mixed"}
+    for spelling, name in names.items():
+        by_option = load(write_conf(tmp_path), {"precision": spelling})
+        in_file = load(write_conf(tmp_path, f"training: {{precision: {spelling}}}"))
+        for configuration in (by_option, in_file):
+            assert PRECISIONS[configuration.training.precision] == name, spelling
 
 
-def test_only_a_constant_schedule_has_a_second_round(tmp_path):
-    assert load(conf(tmp_path)).training.fine_tunes
-    assert not load(conf(tmp_path), {"schedule": "one_cycle"}).training.fine_tunes
-    assert not load(conf(tmp_path), {"fine_tuning": "false"}).training.fine_tunes
+def test_only_constant_schedules_fine_tune():
+    assert Training().fine_tunes
+    assert not Training(schedule="one_cycle").fine_tunes
+    assert not Training(fine_tuning=False).fine_tunes
 
 
-def test_what_is_saved_loads_as_the_same(tmp_path):
-    configuration = load(conf(tmp_path), {"lr": "3e-4", "valid": "['a*', b]", "sources": "[a, b]"})
+def test_saved_configuration_loads_unchanged(tmp_path):
+    path = write_conf(tmp_path)
+    configuration = load(path, {"lr": "3e-4", "valid": "['a*', b]", "sources": "[a, b]"})
     configuration.save(tmp_path / "saved.yml")
     assert load(tmp_path / "saved.yml") == configuration
     assert configuration.differences(load(tmp_path / "saved.yml")) == []
-    assert load(conf(tmp_path), {"lr": 1.0}).differences(load(conf(tmp_path))) == [
-        "lr: 1.0, not 0.0001"
+    assert load(path, {"lr": 1.0}).differences(load(path)) == ["lr: 1.0, not 0.0001"]
+    assert load(path, {"lr": 1.0}).differences(load(path), ignore=["lr"]) == []
+
+
+def test_text_settings_are_not_parsed_as_yaml(tmp_path):
+    """YAML would cut a path at a # and turn names into numbers."""
+    for text in ("/x/hash #1 songs", "/x/col: on", "2024", "'2024'", "Ångström"):
+        configuration = load(write_conf(tmp_path), {"dataset": text, "data_name": text})
+        configuration.save(tmp_path / "saved.yml")
+        saved = load(tmp_path / "saved.yml")
+        assert saved.data.dataset == saved.publishing.data_name == text
+
+
+def test_lists_accept_a_single_name(tmp_path):
+    for text, names in (("wandb", ["wandb"]), ("[csv, wandb]", ["csv", "wandb"]), ("[]", [])):
+        assert load(write_conf(tmp_path), {"logger": text}).training.logger == names
+
+
+def test_scoring_notes_state_differences_from_the_default(tmp_path):
+    default = load(write_conf(tmp_path))
+    changed = load(write_conf(tmp_path), {"prediction": "segments", "fit_levels": "true"})
+    assert default.scoring_notes == []
+    assert changed.scoring_notes == [
+        "in segments of 16384 samples",
+        "levels fitted to the mixture",
     ]
 
 
-def test_loggers_are_named_one_or_several(tmp_path):
-    for text, names in (("wandb", ["wandb"]), ("[csv, wandb]", ["csv", "wandb"]), ("[]", [])):
-        assert load(conf(tmp_path), {"logger": text}).training.logger == names
+def test_audio_format_prefers_settings_over_preset_over_defaults(tmp_path):
+    path = write_conf(tmp_path, "model: {preset: M5-HighSR, sources: [a, b, c]}")
+    audio = load(path).audio_format
+    assert (audio.sources, audio.sample_rate, audio.channels) == (("a", "b", "c"), 44100, 2)
 
 
-@pytest.mark.parametrize("text", ["/x/hash #1 songs", "/x/col: on", "2024", "'2024'", "Ångström"])
-def test_text_is_taken_as_it_stands(tmp_path, text):
-    """YAML would cut a path at a #, and make numbers of names."""
-    configuration = load(conf(tmp_path), {"dataset": text, "data_name": text})
-    configuration.save(tmp_path / "saved.yml")
-    saved = load(tmp_path / "saved.yml")
-    assert saved.data.dataset == saved.publishing.data_name == text
+# --- errors ---
+
+UNKNOWN_NAMES = [
+    ("model: {preset: M1}", {"batch_sise": "4"}, "'batch_sise'.*'batch_size'"),
+    ("model: {preset: M1, level: 3}", {}, "'level' .*section model.*'levels'"),
+    ("training: {levels: 3}", {}, "'levels' .*section training"),
+    ("training: {clip: 5.0}", {}, "'clip' .*'gradient_clip'"),
+    ("model: {preset: M1}", {"clip": "1"}, "'clip' .*'gradient_clip'"),
+    ("modle: {preset: M1}", {}, "'modle'.*'model'"),
+    ("data: {1: 2}", {}, "no setting 1 "),
+    ("model: {preset: M9}", {}, "no preset 'M9'; there are M1"),
+    ("model: {architecture: TasNet, levels: 3}", {}, "TasNet .*levels; .* sources"),
+    ("model: {architecture: TasNet, preset: M4}", {}, "'M4' .*'TasNet'.*--preset null"),
+    ("model: {architecture: [TasNet]}", {}, "expected one of WaveUNet, SpectrogramUNet"),
+    ("model: {architecture: X}", {}, "'X'.* WaveUNet, SpectrogramUNet, TasNet, MRCAE"),
+    ("model: {preset: 5}", {}, "preset is 5; expected one of M1"),
+    ("model: [M1]", {}, "not of the form section"),
+    ("a: b: c", {}, "not valid YAML"),
+    ("model: {preset: M1}", {"sources": "[bass, drums"}, "sources is .* not valid YAML"),
+]
 
 
-@pytest.mark.parametrize(
-    ("text", "overrides", "says"),
-    [
-        ("model: {preset: M1}", {"batch_sise": "4"}, "no setting 'batch_sise'.*'batch_size'"),
-        ("model: {preset: M1, level: 3}", {}, "no setting 'level' .*section model.*'levels'"),
-        ("training: {levels: 3}", {}, "no setting 'levels' .*section training"),
-        ("modle: {preset: M1}", {}, "no setting 'modle'.*'model'"),
-        ("model: {preset: M9}", {}, "no preset 'M9'; there are M1"),
-        ("model: {preset: M1}", {"levels": "0"}, "levels is 0"),
-        ("model: {preset: M1}", {"batch_size": "many"}, "batch_size is 'many'; expected int"),
-        ("model: {preset: M1}", {"batch_size": "2.5"}, "batch_size is 2.5; expected int"),
-        ("publishing: {license: 1}", {}, "license is 1; expected str or null"),
-        ("publishing: {repo_id: model}", {}, "'model' is no name for a model on the Hugging"),
-        ("publishing: {revision: v 1}", {}, "'v 1' is no name for a revision"),
-        ("model: {preset: M1}", {"sources": "[bass, drums"}, "sources is .* which is no YAML"),
-        ("model: {preset: M1}", {"sample_rate": "abc"}, "sample_rate is 'abc'"),
-        ("model: {preset: M1}", {"sources": "5"}, "sources is 5"),
-        ("model: {preset: 5}", {}, "preset is 5; expected one of M1"),
-        ("model: {preset: M1}", {"loss": "mes"}, "loss is 'mes'; expected one of mse, l1"),
-        ("model: {preset: M1}", {"schedule": "x"}, "schedule is 'x'; expected one of constant"),
-        ("model: {preset: M1}", {"store": "disk"}, "store is 'disk'; expected one of memory, gpu"),
-        ("model: {preset: M1}", {"augmentation": "[x]"}, "augmentation is 'x'; expected one of"),
-        (
-            "model: {preset: M1}",
-            {"augmentation": "[pitch_tempo]", "store": "gpu"},
-            "pitch_tempo is not done in a GPU's memory",
-        ),
-        ("model: {preset: M1}", {"valid": "2.0"}, "valid is 2.0; expected a fraction"),
-        ("model: {preset: M1}", {"batch_size": "0"}, "batch_size is 0; .* at least 1"),
-        ("model: {preset: M1}", {"max_epochs": "0"}, "max_epochs is 0; .* at least 1"),
-        ("model: {preset: M1}", {"seed": "-1"}, "seed is -1; .* at least 0"),
-        ("model: {preset: M1}", {"jobs": "0"}, "jobs is 0; .* at least 1"),
-        ("model: {preset: M1}", {"ema": "1.0"}, "ema is 1.0; expected a decay from 0 to below 1"),
-        ("model: {preset: M1}", {"warmup_steps": "-1"}, "warmup_steps is -1; .* at least 0"),
-        ("model: {preset: M1}", {"listen_every": "-1"}, "listen_every is -1; .* at least 0"),
-        ("model: {preset: M1}", {"logger": "wand"}, "logger is 'wand'; expected one of tensorb"),
-        ("training: {lr: .nan}", {}, "lr is nan; expected a number above 0"),
-        ("training: {fine_tuning_lr: 0}", {}, "fine_tuning_lr is 0.0; expected a number above 0"),
-        ("training: {clip: -1}", {}, "clip is -1.0; expected a number, 0 or more"),
-        ("model: {preset: M1}", {"checkpoint_minutes": "inf"}, "checkpoint_minutes is inf; expec"),
-        (
-            "model: {preset: M1}",
-            {"precision": "8"},
-            "precision is 8; expected one of 32-true, bf16",
-        ),
-        ("model: {preset: M1}", {"strategy": "fsdp"}, "'fsdp'; expected one of auto, ddp"),
-        ("model: {preset: M1}", {"devices": "0"}, "devices is 0; .* at least 1"),
-        ("model: {preset: M1}", {"accumulate": "0"}, "accumulate is 0; .* at least 1"),
-        ("data: {1: 2}", {}, "no setting 1 "),
-        ("model: [M1]", {}, "not of the form section"),
-        ("a: b: c", {}, "is no YAML"),
-    ],
-)
-def test_what_is_wrong_is_named(tmp_path, text, overrides, says):
-    with pytest.raises(ValueError, match=says):
-        load(conf(tmp_path, text), overrides)
+def test_unknown_names_and_invalid_files_are_refused(tmp_path):
+    for text, overrides, message in UNKNOWN_NAMES:
+        with pytest.raises(ValueError, match=message):
+            load(write_conf(tmp_path, text), overrides)
 
 
-def test_a_file_that_is_not_there_is_told_those_that_are(tmp_path):
-    conf(tmp_path)
-    with pytest.raises(FileNotFoundError, match="nowhere.yml; beside it there are: conf"):
+INVALID_VALUES = {
+    "batch_size is 'many'; expected int": {"batch_size": "many"},
+    "batch_size is 2.5; expected int": {"batch_size": "2.5"},
+    "batch_size is 0; .* at least 1": {"batch_size": "0"},
+    "accumulate is 0; .* at least 1": {"accumulate": "0"},
+    "max_epochs is 0; .* at least 1": {"max_epochs": "0"},
+    "devices is 0; .* at least 1": {"devices": "0"},
+    "jobs is 0; .* at least 1": {"jobs": "0"},
+    "seed is -1; .* at least 0": {"seed": "-1"},
+    "warmup_steps is -1; .* at least 0": {"warmup_steps": "-1"},
+    "listen_every is -1; .* at least 0": {"listen_every": "-1"},
+    "lr is nan; expected a number above 0": {"lr": ".nan"},
+    "fine_tuning_lr is 0.0; expected a number above 0": {"fine_tuning_lr": "0"},
+    "gradient_clip is -1.0; expected a number, 0": {"gradient_clip": "-1"},
+    "checkpoint_minutes is inf; expected": {"checkpoint_minutes": "inf"},
+    "valid is 2.0; expected a fraction": {"valid": "2.0"},
+    "remix is 2.0; expected a fraction": {"remix": "2"},
+    "ema is 1.0; .* from 0 to below 1": {"ema": "1.0"},
+    "memory is 0.0; .* above 0": {"memory": "0"},
+    "loss is 'mes'; expected one of mse, l1": {"loss": "mes"},
+    "schedule is 'x'; expected one of constant": {"schedule": "x"},
+    "store is 'disk'; expected one of memory, gpu": {"store": "disk"},
+    "augmentation is 'x'; expected one of": {"augmentation": "[x]"},
+    "pitch_tempo.*store: memory": {"augmentation": "[pitch_tempo]", "store": "gpu"},
+    "logger is 'wand'; expected one of tensorb": {"logger": "wand"},
+    "precision is 8; expected one of 32-true, bf16": {"precision": "8"},
+    "'fsdp'; expected one of auto, ddp": {"strategy": "fsdp"},
+    "prediction is 'whole'; .* seamless, segm": {"prediction": "whole"},
+    "license is 1; expected str or null": {"license": 1},
+    "'model' is .* user/name": {"repo_id": "model"},
+    "'v 1' is .*v1.0": {"revision": "v 1"},
+}
+
+
+def test_invalid_values_are_refused(tmp_path):
+    path = write_conf(tmp_path)
+    for message, overrides in INVALID_VALUES.items():
+        with pytest.raises(ValueError, match=message):
+            load(path, overrides)
+
+
+def test_check_model_refuses_impossible_arguments(tmp_path):
+    for text, message in {
+        "{preset: M1, levels: 0}": "levels is 0",
+        "{preset: M1, sample_rate: abc}": "sample_rate is 'abc'",
+        "{preset: M1, sources: 5}": "sources is 5",
+        "{architecture: MRCAE, filters: 0}": "filters is 0",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            load(write_conf(tmp_path, f"model: {text}")).check_model()
+
+
+def test_missing_file_lists_the_existing_ones(tmp_path):
+    write_conf(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"nowhere.yml.*: conf"):
         load(tmp_path / "nowhere.yml")
 
 
-@pytest.mark.parametrize("arguments", [["lr", "1"], ["--lr"], ["--lr", "--levels", "3"], ["--"]])
-def test_half_an_option_is_refused(arguments):
-    with pytest.raises(ValueError, match="expected --"):
-        parse_overrides(arguments)
+def test_incomplete_options_are_refused():
+    for arguments in (["lr", "1"], ["--lr"], ["--lr", "--levels", "3"], ["--"]):
+        with pytest.raises(ValueError, match="expected --"):
+            parse_overrides(arguments)

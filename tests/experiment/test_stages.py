@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from asteroid_waveunet.experiment import stages
-from asteroid_waveunet.experiment.config import Configuration, Data, Publishing, load
+from asteroid_waveunet.experiment.config import Configuration, load
 from asteroid_waveunet.experiment.data import download, obtain
 from asteroid_waveunet.experiment.data.licenses import terms
+from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
+from asteroid_waveunet.experiment.settings import Data, Publishing
 from helpers import corpora
 from helpers.file_server import FileServer, dropped
 from helpers.paths import RECIPE
@@ -31,7 +33,7 @@ def script(name):
 
 @pytest.fixture
 def places(tmp_path):
-    return stages.Places.of(tmp_path / "exp" / "x", tmp_path / "data")
+    return ExperimentDir(tmp_path / "exp" / "x", tmp_path / "data")
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def test_extra_songs_never_validate(known, places, tmp_path):
     place_ccmixter(tmp_path, places)
     for valid in (0.25, "paper", "auto"):
         configuration = settings(dataset="musdb18hq", extra=["ccmixter"], valid=valid)
-        stages.obtain(configuration, places, accept_license=True)
+        stages.obtain_data(configuration, places, accept_license=True)
         train, valid_tracks = stages.training_tracks(configuration, places)
         names = [track.name for track in train]
         assert {*corpora.CCMIXTER} <= {*names} and len(names) == 4 and len(valid_tracks) == 1
@@ -105,8 +107,8 @@ def test_extra_songs_never_validate(known, places, tmp_path):
 def test_ccmixter_alone_is_trained_on_and_it_is_said_that_it_has_no_test(known, places, tmp_path):
     place_ccmixter(tmp_path, places)
     configuration = settings(dataset="ccmixter")
-    assert stages.obtain(configuration, places) == [places.data_dir / "ccmixter"]
-    assert "none to test" in stages.notes(configuration, places)[0]
+    assert stages.obtain_data(configuration, places) == [places.data_dir / "ccmixter"]
+    assert "none to test" in stages.data_notes(configuration, places)[0]
     train, valid = stages.training_tracks(configuration, places)
     assert (len(train), len(valid)) == (1, 1)
 
@@ -116,11 +118,11 @@ def test_an_extra_data_set_needs_the_same_parts(known, places, tmp_path, data):
     configuration = Configuration(
         {"sources": ["bass", "vocals"]}, data=Data(str(data), extra=["ccmixter"])
     )
-    with pytest.raises(ValueError, match="ccmixter cannot be trained on as well: no stems for the"):
-        stages.obtain(configuration, places)
+    with pytest.raises(ValueError, match="ccmixter cannot be an extra data set: no stems for the"):
+        stages.obtain_data(configuration, places)
     write_song(tmp_path / "mine" / "train" / "s", stems=("accompaniment", "vocals", "crowd"))
     configuration = settings(dataset=str(data), extra=[str(tmp_path / "mine")])
-    with pytest.raises(ValueError, match=r"mine has the parts .*rest, and .*expected the same"):
+    with pytest.raises(ValueError, match=r"mine has .*rest, but .* need the same"):
         stages.check_data(configuration, places)
 
 
@@ -159,8 +161,8 @@ def test_generated_songs_can_be_trained_on_as_well(places, data):
     }
     configuration = settings(dataset=str(data), extra=["demo"], **few)
     stages.check_data(configuration, places)
-    assert len(stages.obtain(configuration, places)) == 2
-    assert len(stages.prepare(configuration, places, progress=False)) == 4
+    assert len(stages.obtain_data(configuration, places)) == 2
+    assert len(stages.prepare_data(configuration, places, progress=False)) == 4
 
 
 def test_a_name_that_is_taken_by_a_folder_is_the_folder(places, tmp_path, data, monkeypatch):
@@ -199,11 +201,11 @@ def test_a_training_that_has_begun_goes_on_with_its_own_music_or_not_at_all(tmp_
     places.checkpoints.mkdir(parents=True)
     assert stages.training_tracks(configuration, places) == before
     write_song(root / "train" / "d", seconds=1)
-    with pytest.raises(ValueError, match=r"begun with other music: what to train on \(d\).*--tag"):
+    with pytest.raises(ValueError, match=r"changed.*: tracks to train on \(d\).*--tag"):
         stages.training_tracks(configuration, places)
     shutil.rmtree(root / "train" / "d")
     write_song(root / "train" / "b", seconds=1.5)
-    with pytest.raises(ValueError, match=r"other music: what to validate \(b\)"):
+    with pytest.raises(ValueError, match=r"tracks to validate \(b\)"):
         stages.training_tracks(configuration, places)
     shutil.rmtree(places.checkpoints)
     assert len(stages.training_tracks(configuration, places)[1]) == 1, "a new one begins"
@@ -239,7 +241,7 @@ def test_a_full_gpu_is_said_to_be_full(capsys):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore")
 
     with pytest.raises(SystemExit) as ended:
-        stages.plainly(train)
+        stages.exit_on_error(train)
     assert ended.value.code == 1
     said = capsys.readouterr().err
     assert "Tried to allocate 9 GiB.)" in said and "--batch_size" in said and "more" not in said

@@ -14,8 +14,8 @@ import pytorch_lightning as pl
 import torch
 
 from asteroid_waveunet.experiment import stages
-from asteroid_waveunet.experiment.config import Training
 from asteroid_waveunet.experiment.segments.dataset import Segments
+from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.fit import fit
 from helpers.models import tiny
 from helpers.songs import write_prepared
@@ -91,7 +91,7 @@ def main(folder: str, settings: str) -> None:
     chosen = json.loads(settings)
     if chosen.pop("tracks", False):
         chosen["valid_set"] = tracks(Path(folder) / f"tracks_{os.getpid()}")
-    stages.plainly(lambda: train(Path(folder), **chosen))
+    stages.exit_on_error(lambda: train(Path(folder), **chosen))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import stages
-from asteroid_waveunet.experiment.config import Configuration, Data, Publishing
+from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.evaluation import evaluate
 from asteroid_waveunet.experiment.evaluation.estimators import Separator
+from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
+from asteroid_waveunet.experiment.settings import Data, Publishing
 from asteroid_waveunet.weights import serialization
 from helpers.models import tiny
 from helpers.scores import RATE, SONGS, TWO
@@ -18,10 +19,10 @@ from helpers.scores import RATE, SONGS, TWO
 
 def experiment(
     folder: Path, sources=TWO, dataset: str = "demo", extra=(), build=tiny, **publishing
-) -> tuple[Configuration, stages.Places]:
+) -> tuple[Configuration, ExperimentDir]:
     """Writes `folder/exp/demo`; its pieces of songs are a moment long."""
     model = build(sources=sources, in_channels=2, sample_rate=RATE).eval()
-    places = stages.Places.of(folder / "exp" / "demo", folder / "data")
+    places = ExperimentDir(folder / "exp" / "demo", folder / "data")
     sizes = {k: v for k, v in model.get_model_args().items() if k != "filter_growth"}
     configuration = Configuration(
         {"architecture": type(model).__name__, **sizes},
@@ -37,7 +38,7 @@ def experiment(
     return configuration, places
 
 
-def score(configuration: Configuration, places: stages.Places, model, tracks=SONGS[:1]) -> None:
+def score(configuration: Configuration, places: ExperimentDir, model, tracks=SONGS[:1]) -> None:
     """Stage 3, without the page."""
     fit_levels = configuration.evaluation.fit_levels
     evaluate.assess(

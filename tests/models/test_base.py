@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from asteroid_waveunet import TasNet, WaveUNet
 from asteroid_waveunet._asteroid import BaseModel
-from asteroid_waveunet.experiment.config import Training
+from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.fit import fit
 from asteroid_waveunet.losses import MagnitudeL1
 from asteroid_waveunet.models import argument_checks, conv_tasnet, mrcae, spectrogram_unet

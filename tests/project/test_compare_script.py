@@ -20,6 +20,7 @@ import torch
 from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.config import load, parse_overrides
 from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.report import benchmark_table
 from asteroid_waveunet.weights import serialization
 from helpers import trained
@@ -67,8 +68,8 @@ def scored_earlier(row, exp_dir, data_dir):
         configuration.training, epoch_length=benchmark_table.epoch_length(configuration, MINUTES)
     )
     configuration = dataclasses.replace(configuration, training=training)
-    places = stages.Places.of(exp_dir, data_dir)
-    stages.obtain(configuration, places)
+    places = ExperimentDir(exp_dir, data_dir)
+    stages.obtain_data(configuration, places)
     model = configuration.make_model().eval()
     serialization.write(model.serialize(), places.best_model)
     configuration.save(places.conf)
@@ -218,10 +219,10 @@ def plan(monkeypatch, tmp_path):
 
     def made(minutes=5.0, rows=ROWS, **overrides):
         monkeypatch.setattr(sys, "stdin", io.StringIO(rows))
-        places = stages.Places.of(tmp_path / "exp", tmp_path / "data")
+        places = ExperimentDir(tmp_path / "exp", tmp_path / "data")
         compare.plan(
             minutes,
-            lambda name: stages.Places.of(places.exp_dir / name, places.data_dir),
+            lambda name: ExperimentDir(places.exp_dir / name, places.data_dir),
             {"dataset": "demo", **overrides},
         )
 

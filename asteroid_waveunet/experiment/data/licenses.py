@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from asteroid_waveunet.experiment.config import Configuration, Publishing
+from asteroid_waveunet.experiment.config import Configuration
+from asteroid_waveunet.experiment.settings import Publishing
 
 __all__ = ["DATA", "DataSet", "Terms", "terms"]
 

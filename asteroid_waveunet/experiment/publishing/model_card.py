@@ -130,7 +130,7 @@ def make(
         pipeline_tag="audio-to-audio",
         inference=False,
         datasets=[terms.data.hub] if terms.data.hub else None,
-        eval_results=_results(found, terms, configuration.unusual_scoring) or None,
+        eval_results=_results(found, terms, configuration.scoring_notes) or None,
         **_other_license(terms),
     )
     text = _environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
@@ -151,7 +151,7 @@ def make(
             examples=examples,
             scores=found.as_text(),
             fast=found.fast,
-            unusual=configuration.unusual_scoring,
+            unusual=configuration.scoring_notes,
             levels_open=configuration.training.loss in WITHOUT_LEVEL,
             configuration=configuration.as_yaml(),
             notice=terms.notice(),

@@ -26,14 +26,16 @@ from asteroid.models import BaseModel
 from huggingface_hub import hf_hub_url
 
 from asteroid_waveunet.experiment import stages
-from asteroid_waveunet.experiment.config import Configuration, Publishing
+from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.data import licenses, musdb, splits
 from asteroid_waveunet.experiment.data.licenses import Terms
 from asteroid_waveunet.experiment.evaluation import evaluate
 from asteroid_waveunet.experiment.evaluation.aggregation import finite
 from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
+from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.publishing import hub_upload, model_card
 from asteroid_waveunet.experiment.report import evaluation_page, page
+from asteroid_waveunet.experiment.settings import Publishing
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 
@@ -76,7 +78,7 @@ class Trained:
     recordings: Path | None = None
 
     @classmethod
-    def of(cls, configuration: Configuration, places: stages.Places) -> Trained:
+    def of(cls, configuration: Configuration, places: ExperimentDir) -> Trained:
         """Of an experiment, all that can be wrong with it found out.
 
         Raises:
@@ -93,7 +95,7 @@ class Trained:
         )
         # Of the scores and the training, so that the page is the same on any day and machine.
         page = {
-            **stages.about(configuration, places),
+            **stages.report_details(configuration, places),
             "configuration": shown.as_yaml(),
             "date": scored.date(),
             "versions": read["infos"].get("software_versions"),
@@ -242,7 +244,7 @@ def _holds_musdb18(root: str) -> bool:
     return not songs.isdisjoint(splits.OFFICIAL_VALIDATION)
 
 
-def _recordings(places: stages.Places) -> Path:
+def _recordings(places: ExperimentDir) -> Path:
     """
     Raises:
         FileNotFoundError: if there are none.
@@ -259,7 +261,7 @@ def _recordings(places: stages.Places) -> Path:
 # --- on the Hub ------------------------------------------------------------------------------
 
 
-def publish(configuration: Configuration, places: stages.Places, dry_run: bool = False) -> None:
+def publish(configuration: Configuration, places: ExperimentDir, dry_run: bool = False) -> None:
     """Packs an experiment into its `published` folder and uploads it, where it has a `repo_id`.
 
     All that can be checked is checked before anything is sent.

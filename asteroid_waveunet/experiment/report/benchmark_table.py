@@ -12,9 +12,9 @@ from asteroid_waveunet.experiment.evaluation import evaluate
 from asteroid_waveunet.experiment.evaluation.aggregation import Summary, markdown, summarise
 from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
 from asteroid_waveunet.experiment.evaluation.model_cost import Costs
+from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.report import plots
 from asteroid_waveunet.experiment.report.tables import decibels
-from asteroid_waveunet.experiment.stages import Places
 
 __all__ = ["Entry", "check", "epoch_length", "read", "table"]
 
@@ -59,7 +59,7 @@ def _segment_seconds(configuration: Configuration) -> float:
     return model.geometry.fit(configuration.training.segment_length).output / model.sample_rate
 
 
-def read(name: str, configuration: Configuration, places: Places) -> Entry:
+def read(name: str, configuration: Configuration, places: ExperimentDir) -> Entry:
     """A system's entry, from the experiment that it is; without its costs.
 
     Raises:
@@ -74,7 +74,7 @@ def read(name: str, configuration: Configuration, places: Places) -> Entry:
         model.in_channels,
         segments * _segment_seconds(configuration) / 60,
         evaluate.read(places.scores, places.fingerprint(configuration)),
-        configuration.unusual_scoring,
+        configuration.scoring_notes,
     )
 
 

@@ -18,9 +18,9 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from asteroid_waveunet.experiment.config import PRECISIONS, Training
 from asteroid_waveunet.experiment.segments.batch_sampler import Batches, collated, dealt, endless
 from asteroid_waveunet.experiment.segments.dataset import Segments
+from asteroid_waveunet.experiment.settings import PRECISIONS, Training
 from asteroid_waveunet.experiment.training import distributed, loggers
 from asteroid_waveunet.experiment.training.callbacks import audio_logging, checkpointing
 from asteroid_waveunet.experiment.training.callbacks.checkpointing import Checkpoints, WholeFiles
@@ -320,7 +320,7 @@ def make_trainer(
             benchmark=True,  # all batches are of one shape
             max_epochs=max_epochs,
             accumulate_grad_batches=settings.accumulate,
-            gradient_clip_val=settings.clip or None,
+            gradient_clip_val=settings.gradient_clip or None,
             callbacks=list(callbacks),
             plugins=[files],
             logger=list(curves),

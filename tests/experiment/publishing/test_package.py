@@ -15,9 +15,9 @@ from huggingface_hub import ModelCard
 
 from asteroid_waveunet import WaveUNet
 from asteroid_waveunet.cli.main import main
-from asteroid_waveunet.experiment.config import Evaluation
 from asteroid_waveunet.experiment.data import splits
 from asteroid_waveunet.experiment.publishing import package
+from asteroid_waveunet.experiment.settings import Evaluation
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 from helpers.models import SYSTEMS, assert_same_model, tiny

@@ -6,10 +6,11 @@ import dataclasses
 
 import pytest
 
-from asteroid_waveunet.experiment.config import Configuration, Training
+from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
 from asteroid_waveunet.experiment.evaluation.model_cost import Costs
 from asteroid_waveunet.experiment.report import benchmark_table
+from asteroid_waveunet.experiment.settings import Training
 from helpers import trained
 from helpers.scores import TWO, track_of
 

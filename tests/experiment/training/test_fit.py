@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from asteroid_waveunet import WaveUNet
-from asteroid_waveunet.experiment.config import Training
 from asteroid_waveunet.experiment.segments.batch_sampler import Batches, Reshuffled
+from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.fit import (
     MisconfigurationException,
     WaveUNetSystem,

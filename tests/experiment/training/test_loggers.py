@@ -70,7 +70,7 @@ def test_a_configuration_names_loggers_without_lightning():
     code = (
         "import sys\n"
         "for name in ('pytorch_lightning', 'wandb', 'tensorboard'): sys.modules[name] = None\n"
-        "from asteroid_waveunet.experiment.config import Training\n"
+        "from asteroid_waveunet.experiment.settings import Training\n"
         "Training(logger=['wandb'])\n"
     )
     command = [sys.executable, "-W", "ignore", "-c", code]

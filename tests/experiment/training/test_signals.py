@@ -41,7 +41,7 @@ def test_a_stage_that_is_interrupted_says_how_to_go_on(capsys, number, status, s
         raise Interrupted(number, "all is saved")
 
     with pytest.raises(SystemExit) as caught:
-        stages.plainly(interrupted)
+        stages.exit_on_error(interrupted)
     assert caught.value.code == status
     said = capsys.readouterr().err
     assert said.startswith(says) and "Run the same command again to go on." in said

@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from asteroid_waveunet.experiment.config import Training
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.report import excerpts, spectrogram_images
 from asteroid_waveunet.experiment.report.excerpts import Excerpt
 from asteroid_waveunet.experiment.segments.dataset import Segments
+from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training import media
 from asteroid_waveunet.experiment.training.callbacks import progress
 from asteroid_waveunet.experiment.training.callbacks.ema import Averaging

@@ -9,8 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
-from asteroid_waveunet.experiment.config import Training
 from asteroid_waveunet.experiment.segments.batch_sampler import Batches
+from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.callbacks import checkpointing
 from asteroid_waveunet.experiment.training.callbacks.ema import Averaging
 

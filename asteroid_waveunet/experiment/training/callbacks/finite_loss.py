@@ -101,8 +101,8 @@ class FiniteLoss(pl.Callback):
             f"The loss is {float(loss)} in step {place['step']} (epoch {place['epoch']}, batch "
             f"{place['batch']} of it). The batch is in {path}, for torch.load(..., "
             "weights_only=True). If that is sound, training diverged: go on from the last "
-            "checkpoint with --clip 1 or --precision 32-true, or begin anew under another --tag "
-            "with a lower --lr."
+            "checkpoint with --gradient_clip 1 or --precision 32-true, or begin anew under another "
+            "--tag with a lower --lr."
         )
 
 

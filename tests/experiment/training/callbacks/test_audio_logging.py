@@ -14,10 +14,10 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.config import Training
 from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.report import spectrogram_images
 from asteroid_waveunet.experiment.segments.dataset import Segments
+from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training import media
 from asteroid_waveunet.experiment.training.callbacks import audio_logging
 from asteroid_waveunet.experiment.training.fit import fit

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from asteroid_waveunet.experiment.config import Training
 from asteroid_waveunet.experiment.segments.batch_sampler import Batches
+from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.callbacks import early_stopping as rounds_of
 from asteroid_waveunet.experiment.training.callbacks.early_stopping import Rounds
 from helpers.endless import Songs, train

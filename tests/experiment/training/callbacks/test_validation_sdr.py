@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from asteroid_waveunet.experiment.config import Training
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.evaluation.bss_eval import window_sdr
 from asteroid_waveunet.experiment.segments.batch_sampler import collated
 from asteroid_waveunet.experiment.segments.dataset import Segments
+from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.callbacks.validation_sdr import ValidationSDR
 from asteroid_waveunet.experiment.training.fit import fit
 from helpers.models import drawn, tiny

@@ -1,0 +1,304 @@
+"""The settings of an experiment, by section, with their defaults and ranges.
+
+The defaults are the paper's. A file under `conf/` or the command line overrides them. Names are
+unique across sections, so `--batch_size 8` needs no section. This module imports neither torch nor
+the registries: the tuples below name what the registries hold, and a test compares them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = [
+    "ARCHITECTURES",
+    "AUGMENTATIONS",
+    "LOGGERS",
+    "LOSSES",
+    "PRECISIONS",
+    "PREDICTIONS",
+    "SCHEDULES",
+    "SECTIONS",
+    "STORES",
+    "STRATEGIES",
+    "Data",
+    "Evaluation",
+    "Publishing",
+    "Training",
+    "check_choice",
+]
+
+TWO_SOURCES = ("accompaniment", "vocals")
+
+# Architecture -> its constructor's arguments and their defaults.
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "WaveUNet": dict(
+        sources=TWO_SOURCES, in_channels=1, sample_rate=22050, levels=12, initial_filters=24,
+        down_kernel_size=15, up_kernel_size=5, output_kernel_size=1, upsampling="linear",
+        output="difference", output_activation="tanh", context=True, filter_growth=None,
+    ),
+    "SpectrogramUNet": dict(
+        sources=TWO_SOURCES, in_channels=1, sample_rate=8192, window=1024, hop=768, levels=6,
+        initial_filters=16,
+    ),
+    "TasNet": dict(
+        sources=TWO_SOURCES, in_channels=1, sample_rate=22050, n_filters=512, kernel_size=16,
+        n_blocks=8, n_repeats=3, bn_chan=128, hid_chan=512, skip_chan=128, norm_type="gLN",
+    ),
+    "MRCAE": dict(
+        sources=TWO_SOURCES, in_channels=2, sample_rate=22050, filters=20,
+        kernel_sizes=(5, 50, 256, 512, 1025),
+    ),
+}  # fmt: skip
+
+LOSSES = ("mse", "l1", "neg_sisdr", "neg_sdsdr", "neg_snr", "spectral", "magnitude_l1")
+SCHEDULES = ("constant", "one_cycle", "cosine")
+AUGMENTATIONS = ("random_gains", "wide_gains", "swap_channels", "flip_signs", "pitch_tempo")
+LOGGERS = ("tensorboard", "wandb", "csv")
+STORES = ("memory", "gpu")
+STRATEGIES = ("auto", "ddp")
+PREDICTIONS = ("seamless", "segments")
+
+# Accepted spelling -> Lightning's name.
+PRECISIONS: dict[str | int, str] = {
+    **{name: name for name in ("32-true", "bf16-mixed", "16-mixed", "64-true")},
+    "bf16-true": "bf16-true",
+    **dict.fromkeys((32, "32"), "32-true"),
+    **dict.fromkeys((64, "64"), "64-true"),
+    **dict.fromkeys((16, "16"), "16-mixed"),
+    "bf16": "bf16-mixed",
+}
+
+
+def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
+    """
+    Raises:
+        ValueError: if the value is not one of the choices.
+    """
+    if value not in [*choices]:  # a list: the value may be unhashable
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, choices))}.")
+
+
+def _check_minimum(name: str, value: int, minimum: int) -> None:
+    if value < minimum:
+        raise ValueError(f"{name} is {value}; expected a whole number, at least {minimum}.")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training, validation and test songs.
+
+    Attributes:
+        dataset: `demo` (generated songs), `musdb18`, `musdb18hq`, `ccmixter`, or a folder in
+            MUSDB18's layout. Write `./musdb18` for a folder with the name of a known data set.
+        extra: additional data sets, named like `dataset`. Only their training songs are used, for
+            training. The paper's vocals models use `ccmixter`.
+        valid: validation tracks: `official`, MUSDB18's own; `paper`, a fixed quarter of the
+            training songs; a fraction, drawn with the seed; a list of names and patterns; or
+            `auto`, official if they exist, otherwise a fifth of the training songs.
+        keep_archive: keep a downloaded zip after unpacking.
+        verify: compare the checksums of tracks that are already decoded in stage 1.
+        demo_train_songs, demo_test_songs: number of generated songs.
+        demo_seconds: length of a generated song.
+        demo_sample_rate: sample rate of generated songs, in Hz.
+    """
+
+    dataset: str = "musdb18"
+    extra: list[str] = field(default_factory=list)
+    valid: str | float | list[str] = "auto"
+    keep_archive: bool = False
+    verify: bool = False
+    demo_train_songs: int = 24
+    demo_test_songs: int = 6
+    demo_seconds: float = 20.0
+    demo_sample_rate: int = 16000
+
+    def __post_init__(self) -> None:
+        if isinstance(self.valid, float) and not 0 < self.valid < 1:
+            raise ValueError(f"valid is {self.valid}; expected a fraction between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Optimisation, segments and hardware; the defaults are the paper's (section 4.1 and its code).
+
+    Attributes:
+        segment_length: target samples per segment, rounded up to a length the model can output.
+        batch_size: segments per step and device.
+        accumulate: batches per optimizer step (gradient accumulation).
+        gradient_clip: maximum gradient norm; 0 disables clipping.
+        epoch_length: segments per epoch; each epoch ends with a validation.
+        max_epochs: maximum number of epochs, fine-tuning included; early stopping usually ends
+            training sooner.
+        patience: epochs without a better validation loss before early stopping.
+        loss: one of `LOSSES`.
+        lr: Adam's learning rate, the maximum of a schedule.
+        schedule: `constant`; `cosine` or `one_cycle`, over all of `max_epochs`.
+        warmup_steps: first steps of a schedule, in which the learning rate rises to `lr`.
+        fine_tuning: after early stopping, restart from the best weights with doubled batches until
+            patience ends again, as in the paper. Constant schedules only.
+        fine_tuning_lr: learning rate of fine-tuning.
+        ema: decay of the moving average of the weights, which is validated and saved as the best
+            model; for example 0.999. 0 disables averaging.
+        augmentation: names of `AUGMENTATIONS`: `random_gains` (0.7 to 1), `wide_gains` (0.25 to
+            1.25), `swap_channels`, `flip_signs`, `pitch_tempo`.
+        remix: fraction of segments that mix sources from different songs and positions (0 to 1).
+        store: where segments are cut: `memory`, from memory-mapped files; `gpu`, from the GPU's
+            memory, which then holds all training tracks.
+        seed: of the weights, the validation split and the segments.
+        num_workers: DataLoader processes.
+        precision: Lightning's: `32-true` or 32, `bf16-mixed`, `16-mixed` and so on.
+        tf32: allow TF32 matrix products and convolutions on a GPU. Several times faster on many
+            GPUs, but it rounds factors to 10 bits; the paper used float32.
+        compile: compile the network with torch.compile, once per batch shape.
+        devices: number of GPUs per node, one process each; without a GPU, CPU processes.
+        num_nodes: number of nodes.
+        strategy: `auto`, or Lightning's `ddp`, which `auto` selects for several devices.
+        checkpoint_minutes: time between checkpoints within an epoch; 0 saves one at every step.
+        logger: names of `LOGGERS`; `csv` is always added.
+        listen_every: log the audio of a validation passage every so many epochs; 0 for never.
+    """
+
+    segment_length: int = 16384
+    batch_size: int = 16
+    accumulate: int = 1
+    gradient_clip: float = 0.0
+    epoch_length: int = 32000
+    max_epochs: int = 1000
+    patience: int = 20
+    loss: str = "mse"
+    lr: float = 1e-4
+    schedule: str = "constant"
+    fine_tuning: bool = True
+    fine_tuning_lr: float = 1e-5
+    warmup_steps: int = 0
+    ema: float = 0.0
+    augmentation: list[str] = field(default_factory=lambda: ["random_gains"])
+    remix: float = 0.0
+    store: str = "memory"
+    seed: int = 1337
+    num_workers: int = 2
+    precision: str | int = "32-true"
+    tf32: bool = False
+    compile: bool = False
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    checkpoint_minutes: float = 5.0
+    logger: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
+    listen_every: int = 5
+
+    def __post_init__(self) -> None:
+        self._check_numbers()
+        self._check_choices()
+
+    def _check_numbers(self) -> None:
+        for name in (
+            *("segment_length", "batch_size", "accumulate", "epoch_length", "max_epochs"),
+            *("devices", "num_nodes"),
+        ):
+            _check_minimum(name, getattr(self, name), 1)
+        for name in ("patience", "seed", "num_workers", "warmup_steps", "listen_every"):
+            _check_minimum(name, getattr(self, name), 0)
+        for name in ("lr", "fine_tuning_lr"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a number above 0.")
+        for name in ("gradient_clip", "checkpoint_minutes"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a number, 0 or more.")
+        if not 0 <= self.remix <= 1:
+            raise ValueError(f"remix is {self.remix}; expected a fraction between 0 and 1.")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema is {self.ema}; expected a decay from 0 to below 1.")
+
+    def _check_choices(self) -> None:
+        check_choice("loss", self.loss, LOSSES)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("strategy", self.strategy, STRATEGIES)
+        check_choice("store", self.store, STORES)
+        for name in self.augmentation:
+            check_choice("augmentation", name, AUGMENTATIONS)
+        if self.store == "gpu" and "pitch_tempo" in self.augmentation:
+            raise ValueError("store gpu does not support pitch_tempo; set store: memory.")
+        for name in self.logger:
+            check_choice("logger", name, LOGGERS)
+
+    @property
+    def fine_tunes(self) -> bool:
+        """True if training has a fine-tuning round after the first."""
+        return self.fine_tuning and self.schedule == "constant"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scoring of the test tracks.
+
+    Attributes:
+        jobs: number of tracks scored in parallel processes; None for the number of cores.
+        memory: limit for all of these processes, in GB; a 4-minute track takes about 8. None for
+            four fifths of the free memory.
+        fast: compute the SDR only, without museval.
+        prediction: `seamless`, one pass over a track; or `segments`, as the reference code and
+            the paper's scores: consecutive segments of the training's length, see
+            `SourceModel.predict_track`.
+        fit_levels: scale each estimate by one gain per track and source, such that their sum is
+            closest to the mixture; for losses that leave levels open, such as `neg_sisdr`.
+    """
+
+    jobs: int | None = None
+    memory: float | None = None
+    fast: bool = False
+    prediction: str = "seamless"
+    fit_levels: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("prediction", self.prediction, PREDICTIONS)
+        if self.jobs is not None:
+            _check_minimum("jobs", self.jobs, 1)
+        if self.memory is not None and not self.memory > 0:
+            raise ValueError(f"memory is {self.memory}; expected a number of GB above 0.")
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """Model card, licences and Hub repository of the published folder.
+
+    Attributes:
+        data_name: name of the training data on the model card; None for the data set's name.
+        license: of the weights, by the Hub's identifier. MUSDB18 is for non-commercial use, and
+            so are weights trained on it. None for the data set's, or unstated for own songs.
+        examples: publish excerpts of test songs; None to publish them if their licence allows it.
+        examples_license: licence of the excerpts, for own songs.
+        repo_id: repository on the Hub, user/name, that stage 4 uploads to; None to not upload.
+        private: create the repository as a private one.
+        revision: tag of this version, such as v1.0.
+    """
+
+    data_name: str | None = None
+    license: str | None = None
+    examples: bool | None = None
+    examples_license: str | None = None
+    repo_id: str | None = None
+    private: bool = False
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.repo_id is None and self.revision is None:
+            return
+        from asteroid_waveunet.weights import hub  # imports torch
+
+        if self.repo_id is not None:
+            hub.check_repo_id(self.repo_id)
+        if self.revision is not None:
+            hub.check_tag(self.revision)
+
+
+SECTIONS: dict[str, type] = {
+    "data": Data,
+    "training": Training,
+    "evaluation": Evaluation,
+    "publishing": Publishing,
+}
