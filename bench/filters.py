@@ -22,7 +22,7 @@ LENGTH = 48896
 
 
 def plainly(layer: Layer, x: Tensor) -> list[Tensor]:
-    return layer.convolved_plainly(x)
+    return layer.convolve_directly(x)
 
 
 def stepper(filters: int, definition: bool) -> Callable[[], Tensor]:

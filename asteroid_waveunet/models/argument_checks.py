@@ -1,34 +1,20 @@
-"""What a model's arguments may be, whoever gives them: its caller, or a file from elsewhere.
-
-All of it is arithmetic: nothing is built, so that absurd sizes cost nothing.
-"""
+"""Range checks of model arguments, whether they come from a caller or an untrusted file."""
 
 from __future__ import annotations
 
-import itertools
 import numbers
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asteroid_waveunet.nn.wave_unet_blocks import ACTIVATIONS, UPSAMPLING
 
-__all__ = [
-    "MAX_WEIGHTS",
-    "check",
-    "check_count",
-    "check_ranges",
-    "check_replaced",
-    "check_size",
-    "n_weights",
-]
-
-MAX_WEIGHTS = 2**29
-"""Of one model: 2 GB in float32, fifty times the paper's M4."""
+__all__ = ["check_count", "check_ranges", "check_replaced", "check_wave_unet"]
 
 MAX_SAMPLE_RATE = 1_000_000
+MAX_COUNT = 2**29
 MAX_NAME_LENGTH = 100
-"""Of a source, which is part of a file's name."""
+"""Of a source; it becomes part of a file name."""
 
 FORBIDDEN_IN_FILE_NAMES = set('/\\:*?"<>|')
 
@@ -39,40 +25,30 @@ CHOICES = {
     "context": (True, False),
 }
 
-# Whole numbers: the least and the most. Each level doubles the step: at 24 one step is six minutes
-# of music at 44.1 kHz. The other sizes end where their weights are more than MAX_WEIGHTS.
+# Whole numbers: minimum and maximum. Each level doubles the step: at 24, one step is six minutes
+# of music at 44.1 kHz. The other sizes are bounded by the maximum number of weights.
 COUNTS = {
-    "in_channels": (1, MAX_WEIGHTS),
+    "in_channels": (1, MAX_COUNT),
     "levels": (1, 24),
-    "initial_filters": (1, MAX_WEIGHTS),
-    "filter_growth": (0, MAX_WEIGHTS),
-    "down_kernel_size": (1, MAX_WEIGHTS),
-    "up_kernel_size": (1, MAX_WEIGHTS),
-    "output_kernel_size": (1, MAX_WEIGHTS),
-}
-
-UPSAMPLING_WEIGHTS: dict[str, Callable[[int], int]] = {
-    "linear": lambda channels: 0,
-    "learned": lambda channels: channels,
-    "transposed": lambda channels: 3 * channels**2,
+    "initial_filters": (1, MAX_COUNT),
+    "filter_growth": (0, MAX_COUNT),
+    "down_kernel_size": (1, MAX_COUNT),
+    "up_kernel_size": (1, MAX_COUNT),
+    "output_kernel_size": (1, MAX_COUNT),
 }
 
 
-def check(arguments: Mapping[str, Any]) -> None:
-    """The door of `WaveUNet`: all of its arguments, before anything is built.
+def check_wave_unet(arguments: Mapping[str, Any]) -> None:
+    """Check each argument of `WaveUNet`, and warn of a trivial model.
 
     Raises:
-        ValueError: if one is out of its range, or all together make an absurdly large model.
+        ValueError: if one is out of its range.
     """
     check_ranges(arguments, COUNTS, CHOICES)
-    check_size(
-        n_weights(arguments),
-        "levels, initial_filters, filter_growth or the kernel sizes; the paper's models have 1e7",
-    )
     if arguments["output"] == "difference" and len(arguments["sources"]) == 1:
         warnings.warn(
-            f"The one source {arguments['sources'][0]!r} of a difference model is the mixture "
-            "itself; output='direct' predicts it.",
+            f"The only source {arguments['sources'][0]!r} of a model with difference output equals "
+            "the mixture; use output='direct' to predict it.",
             stacklevel=3,
         )
 
@@ -82,17 +58,17 @@ def check_ranges(
     counts: Mapping[str, tuple[int, int]],
     choices: Mapping[str, tuple],
 ) -> None:
-    """Each argument for itself: the sources, the sample rate, whole numbers, and names.
+    """Check the sources, the sample rate, whole numbers and choices, each independently.
 
     Args:
-        counts: of the whole numbers, the least and the most.
-        choices: of the names, those that there are.
+        counts: minimum and maximum of each whole number.
+        choices: allowed values of each other argument.
     Raises:
         ValueError: if one is out of its range.
     """
     _check_sources(arguments["sources"])
-    for name, (least, most) in counts.items():
-        check_count(name, arguments[name], least, most)
+    for name, (minimum, maximum) in counts.items():
+        check_count(name, arguments[name], minimum, maximum)
     rate = arguments["sample_rate"]
     whole = _is_whole(rate) or (isinstance(rate, float) and rate.is_integer())
     if not whole or not 1 <= rate <= MAX_SAMPLE_RATE:
@@ -105,89 +81,50 @@ def check_ranges(
             raise ValueError(f"{name} is {_shown(arguments[name])}; expected {listed}.")
 
 
-def check_count(name: str, value: Any, least: int, most: int) -> None:
-    """Whether an argument is a whole number within its range.
+def check_count(name: str, value: Any, minimum: int, maximum: int) -> None:
+    """Check that an argument is a whole number within its range.
 
     Raises:
         ValueError: if it is not.
     """
-    if not _is_whole(value) or not least <= value <= most:
-        raise ValueError(f"{name} is {_shown(value)}; expected a whole number, {least} to {most}.")
-
-
-def check_size(n_weights: int, lower: str) -> None:
-    """Whether a model of so many weights is one that a machine can have.
-
-    Args:
-        lower: which arguments make it smaller.
-    Raises:
-        ValueError: if it is absurdly large.
-    """
-    if n_weights > MAX_WEIGHTS:
+    if not _is_whole(value) or not minimum <= value <= maximum:
         raise ValueError(
-            f"These arguments make a model of {n_weights:.1e} weights ({4 * n_weights / 1e9:.1e} "
-            f"GB); at most {MAX_WEIGHTS:.1e} are possible. Lower {lower}."
+            f"{name} is {_shown(value)}; expected a whole number, {minimum} to {maximum}."
         )
-
-
-def n_weights(arguments: Mapping[str, Any]) -> int:
-    """How many weights a `WaveUNet` of these arguments has, all of them checked for themselves.
-
-    >>> from asteroid_waveunet import presets
-    >>> model = presets.make("M4")
-    >>> n_weights(model.get_model_args()) == sum(p.numel() for p in model.parameters())
-    True
-    """
-    sizes = {name: int(arguments[name]) for name in COUNTS}  # NumPy's would overflow
-    channels, first = sizes["in_channels"], sizes["initial_filters"]
-    filters = [first + sizes["filter_growth"] * level for level in range(sizes["levels"] + 1)]
-    down = [(channels, filters[0]), *itertools.pairwise(filters)]
-    up = [(here + below, here) for here, below in itertools.pairwise(filters)]
-    predicted = len(arguments["sources"]) - (arguments["output"] == "difference")
-    head = [(channels + first, predicted * channels)]
-    convolutions = (
-        (sizes["down_kernel_size"], down),
-        (sizes["up_kernel_size"], up),
-        (sizes["output_kernel_size"], head),
-    )
-    of_upsampling = UPSAMPLING_WEIGHTS[arguments["upsampling"]]
-    return sum(map(of_upsampling, filters[1:])) + sum(
-        (n_in * kernel + 1) * n_out for kernel, widths in convolutions for n_in, n_out in widths
-    )
 
 
 def check_replaced(
     stored: Mapping[str, Any], given: Mapping[str, Any], replaceable: Sequence[str]
 ) -> None:
-    """Whether arguments can take the place of those that weights were trained with.
+    """Check that arguments can override those that the weights were trained with.
 
-    Names of sources (as many) always can, and what leaves the weights as they are. The others
-    decide on the shapes of weights.
+    The names of sources (not their number) and all arguments that do not affect the shapes of
+    the weights can be overridden.
 
     Args:
         stored: all arguments of the trained model.
-        given: those to be replaced.
-        replaceable: names of those that can be, beside the sources.
+        given: the overrides.
+        replaceable: names that can be overridden besides the sources.
     Raises:
-        ValueError: if one of them cannot be; says which.
+        ValueError: if one cannot be overridden; names it.
 
     >>> check_replaced({"levels": 12, "sample_rate": 22050}, {"levels": 6}, ["sample_rate"])
     Traceback (most recent call last):
       ...
-    ValueError: levels=6 is not possible: these weights are of levels=12, which decides on their \
-shapes. sources (as many), sample_rate can be replaced.
+    ValueError: Cannot override levels=6: the weights were trained with levels=12, which fixes \
+their shapes. These can be overridden: sources (same number), sample_rate.
     """
     for name, value in given.items():
         if name == "sources" and isinstance(value, Sequence):
-            differs, kept = len(value) != len(stored[name]), f"{len(stored[name])} sources"
+            differs, trained = len(value) != len(stored[name]), f"{len(stored[name])} sources"
         else:
-            differs, kept = value != stored.get(name, value), f"{name}={stored.get(name)!r}"
+            differs, trained = value != stored.get(name, value), f"{name}={stored.get(name)!r}"
             differs = differs and name not in ("sources", *replaceable)
         if differs:
             raise ValueError(
-                f"{name}={_shown(value)} is not possible: these weights are of {kept}, which "
-                "decides on their shapes. "
-                f"{', '.join(('sources (as many)', *replaceable))} can be replaced."
+                f"Cannot override {name}={_shown(value)}: the weights were trained with {trained}, "
+                "which fixes their shapes. These can be overridden: "
+                f"{', '.join(('sources (same number)', *replaceable))}."
             )
 
 
@@ -199,7 +136,7 @@ def _check_sources(sources: Any) -> None:
         named = isinstance(name, str) and name.strip(" .") and name.isprintable()
         if not named or set(name) & FORBIDDEN_IN_FILE_NAMES or len(name) > MAX_NAME_LENGTH:
             raise ValueError(
-                f"The source {_shown(name)} cannot name a file; expected such as 'vocals'."
+                f"The source {_shown(name)} cannot name a file; expected a name such as 'vocals'."
             )
     if len(set(sources)) != len(sources):
         raise ValueError(f"sources is {_shown(sources)}; {expected}.")
@@ -210,7 +147,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message: what a file from elsewhere holds may be of any length."""
+    """Format a value for a message; values from an untrusted file may be of any length."""
     if isinstance(value, int) and value.bit_length() > 200:
         return f"a whole number of {value.bit_length()} bits"
     text = repr(value)

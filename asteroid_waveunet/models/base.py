@@ -1,4 +1,4 @@
-"""What all models here have in common: shapes, separation, weights as files."""
+"""Base classes of all models: tensor shapes, separation, saving and loading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from asteroid_waveunet._asteroid import BaseModel, asteroid
 from asteroid_waveunet._import_hook import register_models
 from asteroid_waveunet.audio.checks import check_floating, check_samples
-from asteroid_waveunet.models import argument_checks
+from asteroid_waveunet.models import argument_checks, meta
 from asteroid_waveunet.nn.geometry import LengthRule, segment_starts
 from asteroid_waveunet.separation.separate import (
     dispatch,
@@ -33,20 +33,20 @@ __all__ = ["PerChannel", "SourceModel", "evaluating"]
 
 
 class SourceModel(BaseModel):
-    """A mixture in, its sources by name out. A kind of model says how, in `_network`.
+    """Base class of models that estimate named sources; subclasses implement `_network`.
 
     Args:
-        given: the constructor's arguments, checked; `sources`, `in_channels` and `sample_rate`
-            among them.
+        arguments: the constructor's validated arguments, including `sources`, `in_channels` and
+            `sample_rate`.
 
     Attributes:
         sources: names of the estimates, in order.
         in_channels: channels of mixture and estimates.
         sample_rate: of mixture and estimates, in Hz.
-        geometry: which lengths the network has.
-        reach: samples on either side beyond which an estimate does not depend on the mixture,
-            for `PieceStream`; None if the network looks at all of it, or has a stream of its own.
-        replaceable: arguments that leave the shapes of weights as they are.
+        geometry: valid input and output lengths.
+        reach: samples on either side of an estimate that can influence it, used by `PieceStream`;
+            None if all of the input does, or if the model has its own stream.
+        replaceable: constructor arguments that do not affect the shapes of the weights.
 
     Shapes, of `model(mixture)`; float tensors at full scale 1.0:
 
@@ -64,10 +64,10 @@ class SourceModel(BaseModel):
     reach: int | None = None
     replaceable: tuple[str, ...] = ("sample_rate",)
 
-    def __init__(self, given: Mapping[str, Any]):
-        super().__init__(sample_rate=given["sample_rate"], in_channels=given["in_channels"])
-        self._arguments = {**given, "sources": list(given["sources"])}
-        self.sources = tuple(given["sources"])
+    def __init__(self, arguments: Mapping[str, Any]):
+        super().__init__(sample_rate=arguments["sample_rate"], in_channels=arguments["in_channels"])
+        self._arguments = {**arguments, "sources": list(arguments["sources"])}
+        self.sources = tuple(arguments["sources"])
 
     @property
     def n_src(self) -> int:
@@ -75,28 +75,28 @@ class SourceModel(BaseModel):
         return len(self.sources)
 
     def forward(self, mixture: Tensor) -> Tensor:
-        """Estimates as long as the mixture, whatever its length (1 sample or more).
+        """Estimate the sources of a mixture of any length (1 sample or more).
 
-        What the network wants to see beyond the ends is silence: as much context as it needs,
-        and zeros on the right up to a length that fits.
+        Estimates have the mixture's length: it is zero-padded on both sides by the network's
+        context, and on the right up to the next valid length.
 
         Raises:
-            ValueError: if the mixture's shape is none of those in the class's table.
+            ValueError: if the mixture's shape is not in the class's table.
         """
         batch = self.to_batch(mixture)
-        estimates = self._network(self._with_silence(batch))
+        estimates = self._network(self._pad(batch))
         return self.from_batch(estimates.narrow(-1, 0, batch.shape[-1]), mixture)
 
     def forward_context(self, mixture: Tensor) -> Tensor:
-        """Estimates of the centre of a mixture, nothing padded: what training uses.
+        """Estimate the sources in the centre of a mixture without padding, as in training.
 
         Args:
             mixture: `(batch, channels, geometry.fit(n).input)`, or without the batch.
         Returns:
             Estimates of the `geometry.fit(n).output` samples that begin at
-            `geometry.left_context`, shaped as `forward`'s.
+            `geometry.left_context`, shaped like those of `forward`.
         Raises:
-            ValueError: if the shape or the length fits no output of this model.
+            ValueError: if the shape or the length is not valid for this model.
         """
         batch = self.to_batch(mixture)
         self.geometry.output_of(batch.shape[-1])
@@ -107,23 +107,23 @@ class SourceModel(BaseModel):
         raise NotImplementedError
 
     def predict_track(self, mixture: Tensor, output_length: int | None = None) -> Tensor:
-        """The reference's segment-wise prediction of a track, for parity with its scores.
+        """Predict a track segment by segment like the reference code, to reproduce its scores.
 
-        Segments of `output_length` are predicted one by one, each with its own context. Since
-        that length is no multiple of the step, the result depends on where segments begin:
-        `separate` is seamless and cheaper, this is what the paper scored (Evaluate.py:82-145
+        Segments of `output_length` are predicted independently, each with its own context. That
+        length is not a multiple of the step, so the result depends on where segments begin:
+        `separate` is seamless and cheaper, but this is what the paper scored (Evaluate.py:82-145
         of its code; the resampling there is left to the caller). Always in evaluation mode.
-        Of other models than a `WaveUNet` the same, with the context that they have.
+        Models other than `WaveUNet` work likewise, with their own context.
 
         Args:
-            mixture: `(channels, time)` or `(time,)` at the model's sample rate; for a model of
-                one channel the channels are averaged, a mono track is repeated for the others.
-            output_length: samples per segment, rounded up to a length that fits; 16384, as in
-                the paper, if None.
+            mixture: `(channels, time)` or `(time,)` at the model's sample rate. A one-channel
+                model gets the mean of the channels; otherwise a mono track is repeated.
+            output_length: samples per segment, rounded up to a valid length; None for 16384, as
+                in the paper.
         Returns:
-            `(n_src, channels, time)`, for one channel `(n_src, time)`.
+            `(n_src, channels, time)`, or `(n_src, time)` for one channel.
         Raises:
-            ValueError: if the mixture is empty, not finite or of other channels.
+            ValueError: if the mixture is empty, not finite or has the wrong number of channels.
         """
         lengths = self.geometry.fit(16384 if output_length is None else output_length)
         track = check_samples(torch.atleast_2d(torch.as_tensor(mixture)))
@@ -149,49 +149,50 @@ class SourceModel(BaseModel):
         return estimates[..., :n_samples]
 
     def without_clipping(self) -> Self:
-        """The model itself, to separate in a mode that leaves what is beyond full scale."""
+        """Return the model in a mode for separation that does not clip to full scale."""
         return self.eval()
 
     def stream(self, batch_size: int = 1, dtype: torch.dtype | None = None) -> BlockStream:
-        """A track in blocks, in a memory that does not grow; see `PieceStream`.
+        """Separate a track block by block in constant memory; see `PieceStream`.
 
-        Of a model with a `reach` the estimates are `model(track)`'s to rounding, of another close
-        to them.
+        Estimates equal `model(track)` to rounding if the model has a `reach`, and approximate it
+        otherwise.
         """
         return PieceStream(self, batch_size, dtype)
 
     def _evaluated(self, mixture: Tensor) -> Tensor:
-        """`_network` in evaluation mode, without gradients, one item of the batch after another.
+        """Run `_network` in evaluation mode, without gradients, one item of the batch at a time.
 
-        So memory does not grow with the batch; and to separate is not to train: no statistics of a
-        normalisation are changed, nothing is dropped.
+        Memory does not grow with the batch. Separation does not update batch statistics and
+        disables dropout, whatever mode the model is in.
         """
         with evaluating(self), torch.no_grad():
             return torch.cat([self._network(item) for item in mixture.split(1)])
 
-    def _with_silence(self, batch: Tensor) -> Tensor:
-        """`(batch, channels, n)` amid the zeros that make it an input yielding at least n."""
+    def _pad(self, batch: Tensor) -> Tensor:
+        """Zero-pad `(batch, channels, n)` to the shortest input that yields at least n samples."""
         left, length = self.geometry.left_context, batch.shape[-1]
         return F.pad(batch, (left, self.geometry.fit(length).input - left - length))
 
     @property
     def _channel_shape(self) -> tuple[int, ...]:
-        """The channel axis of estimates, which one channel does without (Asteroid's losses)."""
+        """Channel axis of estimates; none for one channel, as Asteroid's losses expect."""
         return () if self.in_channels == 1 else (self.in_channels,)
 
     def to_batch(self, mixture: Tensor, may_be_empty: bool = False) -> Tensor:
-        """Any accepted shape -> `(batch, channels, time)`.
+        """Convert any accepted shape to `(batch, channels, time)`.
 
         Raises:
-            ValueError: if the shape is none, or the mixture is empty or not of floats.
+            ValueError: if the shape is invalid, or the mixture is empty or not floating-point.
         """
         x = mixture[None] if mixture.ndim == 1 and self.in_channels == 1 else mixture
         if x.ndim not in (2, 3) or x.shape[-2] != self.in_channels:
             raise ValueError(
-                f"The mixture has shape {tuple(mixture.shape)}; this model of {self.in_channels} "
-                f"channel(s) takes (batch, {self.in_channels}, time) or ({self.in_channels}, time)"
+                f"The mixture has shape {tuple(mixture.shape)}; this model with {self.in_channels} "
+                f"channel(s) expects (batch, {self.in_channels}, time) or "
+                f"({self.in_channels}, time)"
                 + (" or (time,)" if self.in_channels == 1 else "")
-                + ". A batch of mono signals (batch, time) becomes one by mixture.unsqueeze(1)."
+                + ". Use mixture.unsqueeze(1) for a batch of mono signals (batch, time)."
             )
         if x.numel() == 0 and not may_be_empty:
             raise ValueError(f"The mixture is empty: shape {tuple(mixture.shape)}.")
@@ -199,46 +200,46 @@ class SourceModel(BaseModel):
         return x if x.ndim == 3 else x[None]
 
     def from_batch(self, estimates: Tensor, mixture: Tensor) -> Tensor:
-        """`(batch, n_src, channels, time)` -> the shape that belongs to the mixture's."""
+        """Convert `(batch, n_src, channels, time)` to the shape that matches the mixture."""
         if self.in_channels == 1:
             estimates = estimates.squeeze(2)
         return estimates if mixture.ndim == 3 else estimates[0]
 
-    # Separation: Asteroid's names. Its own versions rescale the estimates, drop channels and fail
-    # on stereo models.
+    # Asteroid's separation methods. Its own versions rescale the estimates, drop channels and
+    # fail on stereo models.
 
     def separate(self, wav: Any, *args: Any, **kwargs: Any) -> Any:
-        """`torch_separate`, `numpy_separate` or `file_separate`, by the type of `wav`."""
+        """Call `torch_separate`, `numpy_separate` or `file_separate` by the type of `wav`."""
         return dispatch(self, wav, *args, **kwargs)
 
     def torch_separate(self, wav: Tensor, **kwargs: Any) -> Tensor:
-        """See `separation.torch_separate`."""
+        """See `separation.separate.torch_separate`."""
         return torch_separate(self, wav, **kwargs)
 
     def numpy_separate(self, wav: np.ndarray, **kwargs: Any) -> np.ndarray:
-        """See `separation.numpy_separate`."""
+        """See `separation.separate.numpy_separate`."""
         return numpy_separate(self, wav, **kwargs)
 
     def file_separate(self, filename: Any, *args: Any, **kwargs: Any) -> dict:
-        """See `separation.file_separate`."""
+        """See `separation.separate.file_separate`."""
         return file_separate(self, filename, *args, **kwargs)
 
-    # Weights.
+    # Saving and loading.
 
     def get_model_args(self) -> dict[str, Any]:
-        """The constructor's arguments, plain Python."""
+        """Return the constructor's arguments as plain Python values."""
         return {**self._arguments, "sample_rate": self.sample_rate}
 
     def serialize(self, **infos: Any) -> dict[str, Any]:
-        """Asteroid's model dictionary, in plain Python and tensors only.
+        """Return Asteroid's model dictionary, made of plain Python values and tensors only.
 
-        That is what `torch.load` reads under `weights_only`, so that unpatched Asteroid loads
-        the file; Asteroid's own holds a `TorchVersion`, which it then refuses.
+        `torch.load` reads it with `weights_only=True`, so unpatched Asteroid loads the file;
+        Asteroid's own dictionary holds a `TorchVersion`, which that mode rejects.
 
         Args:
-            infos: further entries of `infos`, such as scores or the training's configuration.
+            infos: further entries of `infos`, such as scores or the training configuration.
         Raises:
-            ValueError: if a value of theirs has no plain Python equivalent.
+            ValueError: if a value has no plain Python equivalent.
         """
         from asteroid_waveunet._version import __version__
 
@@ -256,30 +257,30 @@ class SourceModel(BaseModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_conf_or_path: Any, **kwargs: Any) -> Self:
-        """A trained model from a file, a folder, the Hugging Face Hub, a URL or a dictionary.
+        """Load a trained model from a file, a folder, the Hugging Face Hub, a URL or a dictionary.
 
-        `SourceModel.from_pretrained` takes those of any model here, the others their own kind's.
-        Nothing in a file is run, and its sizes are compared with its weights before anything is
-        built. What was downloaded once is loaded without a network.
+        `SourceModel.from_pretrained` loads any model of this package, a subclass only its own
+        kind. No code in a file is executed, and sizes are checked before the model is built.
+        Downloads are cached and then work offline.
 
         Args:
             pretrained_model_conf_or_path: one of
 
-                * a folder with `model.safetensors`, or else `pytorch_model.bin`;
-                * a file: `.safetensors`, `.bin`, `.pth`, or a `.ckpt` of a training here;
+                * a folder with `model.safetensors` or `pytorch_model.bin` (in this order);
+                * a file: `.safetensors`, `.bin`, `.pth`, or a `.ckpt` of this package's training;
                 * `"user/model"` or `"user/model@revision"` on the Hub;
-                * the URL of such a file, with `#sha256=...` behind it if that is to be checked;
-                * what `serialize()` returns.
-            kwargs: arguments of the constructor that replace the stored ones: names of as many
-                `sources`, and those in `replaceable`. The others decide on the shapes of
+                * the URL of such a file, with `#sha256=...` appended to verify it;
+                * the dictionary that `serialize()` returns.
+            kwargs: constructor arguments that override the stored ones: the names of `sources`
+                (not their number) and those in `replaceable`. The others fix the shapes of the
                 weights.
         Returns:
             The model, in evaluation mode.
         Raises:
-            FileNotFoundError: if there is no such file, folder or model on the Hub.
-            OSError: if it cannot be downloaded, or came damaged.
-            ValueError: if it is corrupt, would run code, holds another kind of model or
-                arguments out of their range, or an argument cannot be replaced.
+            FileNotFoundError: if the file, folder or Hub model does not exist.
+            OSError: if the download fails or is damaged.
+            ValueError: if the file is corrupt, would run code, holds another kind of model or
+                invalid arguments, or if an argument cannot be overridden.
 
         >>> from asteroid_waveunet import WaveUNet
         >>> model = WaveUNet(levels=4, sources=("accompaniment", "vocals"))
@@ -296,43 +297,35 @@ class SourceModel(BaseModel):
 
     @classmethod
     def _kind(cls, name: str) -> type[Self]:
-        """This class or one that derives from it, by its name.
+        """Return this class or a subclass by its name.
 
         Raises:
-            ValueError: if there is none of that name.
+            ValueError: if there is no such class.
         """
         register_models()
         found = cls if name == cls.__name__ else vars(asteroid.models).get(name)
         if not (isinstance(found, type) and issubclass(found, cls)):
             raise ValueError(
-                f"These are weights of a {name}, not of a {cls.__name__}; "
-                "asteroid.models.BaseModel.from_pretrained loads them."
+                f"These are weights of a {name}; expected a {cls.__name__}. "
+                "Load them with asteroid.models.BaseModel.from_pretrained."
             )
         return found
 
     @classmethod
     def _outline(cls, model_args: dict[str, Any]) -> Self:
-        """A model that has shapes only.
-
-        Raises:
-            ValueError: if the arguments are none of this class's, or out of their range.
-        """
-        try:
-            with torch.device("meta"):
-                return cls(**model_args)
-        except TypeError as reason:
-            raise ValueError(f"These arguments are no {cls.__name__}'s: {reason}.") from reason
+        """See `meta.build`."""
+        return meta.build(cls, model_args)
 
 
 class PerChannel(SourceModel):
-    """A network of one channel, to which each channel of a mixture is a signal of its own.
+    """Base class of mono networks that process each channel independently.
 
-    So a mono network, of which the literature knows most, takes any number of channels: they are
-    laid into the batch, and nothing of a stereo image is lost. What the channels have in common,
-    such as where a source is in the stereo image, the network does not see.
+    Channels are moved to the batch axis, so a mono network from the literature takes any number
+    of them and keeps the stereo image. It cannot use what the channels share, such as the panning
+    of a source.
 
-    These networks compute in float32 or float64; in mixed precision (torch.autocast) they know
-    themselves what is to be exact.
+    These networks compute in float32 or float64. Under mixed precision (torch.autocast) they
+    exclude operations that need full precision themselves.
     """
 
     replaceable = ("sample_rate", "in_channels")
@@ -341,9 +334,9 @@ class PerChannel(SourceModel):
         dtype = next(self.parameters()).dtype
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(
-                f"A {type(self).__name__} does not compute in {dtype}; expected float32 or "
-                "float64. What there is beside them is mixed precision: torch.autocast, "
-                "--precision bf16-mixed in the recipe."
+                f"{type(self).__name__} does not support {dtype}; expected float32 or float64. "
+                "Use mixed precision instead: torch.autocast, or --precision bf16-mixed in the "
+                "recipe."
             )
         estimates = self._mono(mixture.flatten(0, 1))
         return estimates.unflatten(0, mixture.shape[:2]).transpose(1, 2)
@@ -355,7 +348,7 @@ class PerChannel(SourceModel):
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the length of a `with` block; then each module is in its own again."""
+    """Set evaluation mode inside a `with` block, then restore the mode of each module."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

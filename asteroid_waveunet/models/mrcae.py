@@ -1,8 +1,8 @@
-"""The multi-resolution convolutional auto-encoder that the paper compares itself with."""
+"""Multi-resolution convolutional auto-encoder (MRCAE), a baseline of the comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,19 +10,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asteroid_waveunet._asteroid import register
-from asteroid_waveunet.models import argument_checks
+from asteroid_waveunet.models import argument_checks, meta
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.nn.fft_conv import correlate
 from asteroid_waveunet.nn.geometry import LengthRule
 from asteroid_waveunet.nn.wave_unet_blocks import centre_crop, conv1d, glorot_uniform_
 
-__all__ = ["MRCAE", "n_weights"]
+__all__ = ["MRCAE"]
 
 KERNEL_SIZES = (5, 50, 256, 512, 1025)
-"""Of each layer's sets of filters, in samples."""
+"""Of the filter sets in each layer, in samples."""
+
+MAX_SETS = 2**10
+"""With the default number of filters, 670 sets of one sample exceed `meta.MAX_WEIGHTS`."""
 
 N_LAYERS = 4
-"""Two that encode and two that decode."""
+"""Two encoding and two decoding layers."""
 
 COUNTS = {"in_channels": (1, 2**16), "filters": (1, 2**16)}
 
@@ -31,36 +34,35 @@ COUNTS = {"in_channels": (1, 2**16), "filters": (1, 2**16)}
 class MRCAE(SourceModel):
     """The multi-resolution convolutional auto-encoder of Grais, Ward and Plumbley (2018) [1].
 
-    Two layers of convolutions encode the raw mixture, all channels at once, two of transposed
-    convolutions decode its sources. Each layer has sets of filters of different lengths, 5 to 1025
-    samples, side by side: each set is batch normalised, all are concatenated, and an ELU follows.
-    Nothing is decimated.
+    Two layers of convolutions encode the raw mixture, all channels jointly; two layers of
+    transposed convolutions decode its sources. Each layer has parallel sets of filters of
+    different lengths, 5 to 1025 samples: each set is batch-normalised, the sets are concatenated,
+    and an ELU follows. There is no decimation.
 
-    What this has of [1] is what its abstract says: a convolutional auto-encoder, whose layers hear
-    several resolutions, takes the raw samples of all channels to those of the sources, and there
-    is no processing before or after. What its text says beyond was not at hand; without it, these
-    are decisions, and scores are this network's and not [1]'s:
+    This follows the abstract of [1]: a convolutional auto-encoder with several resolutions per
+    layer maps the raw samples of all channels to those of the sources, without pre- or
+    post-processing. The full text was not available; the following choices are ours, so scores
+    are those of this network, not of [1]:
 
-    * Four layers, lengths from 5 to 1025 samples, batch normalisation, ELU; no pooling.
-    * Convolutions keep the length (same padding), so that the network takes any; training chooses
-      the length of its segments.
-    * Each set has as many filters, `filters`; by default, the network has as many weights as the
-      paper's Wave-U-Nets.
-    * One network estimates all sources: a last convolution of kernel 1, without an activation,
-      makes their channels of the last layer.
-    * Convolutions have no bias where batch normalisation follows, which has its own; weights start
-      Glorot-uniform.
+    * Four layers, filter lengths from 5 to 1025 samples, batch normalisation, ELU; no pooling.
+    * Convolutions keep the length (same padding), so any length is valid; training chooses the
+      segment length.
+    * All sets have the same number of filters, `filters`; with the default, the network has about
+      as many weights as the paper's Wave-U-Nets.
+    * One network estimates all sources: a final convolution of kernel 1 without activation maps
+      the last layer to their channels.
+    * Convolutions before batch normalisation have no bias; weights are Glorot-uniform initially.
 
     Args:
-        sources: names of the estimates, in order. Any number, one included.
+        sources: names of the estimates, in order, one or more.
         in_channels: channels of mixture and estimates, 1 to 65536.
         sample_rate: of mixture and estimates, in Hz, 1 to 1000000.
-        filters: of each set, 1 to 65536. Every sample of the mixture costs as many multiply-adds
-            as there are weights, 11 million by default.
+        filters: per set, 1 to 65536. Each sample of the mixture costs as many multiply-adds as
+            there are weights, 11 million by default.
         kernel_sizes: of the sets, in samples, 1 to 65536 each.
 
     Raises:
-        ValueError: if an argument is out of its range, or all make more than 2^29 weights.
+        ValueError: if an argument is out of its range, or the model has more than 2^29 weights.
 
     >>> model = MRCAE(in_channels=2, filters=2).eval()
     >>> model(torch.randn(1, 2, 1025)).shape
@@ -79,7 +81,9 @@ class MRCAE(SourceModel):
         kernel_sizes: Sequence[int] = KERNEL_SIZES,
     ):
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        check(given)
+        argument_checks.check_ranges(given, COUNTS, {})
+        _check_kernel_sizes(kernel_sizes)
+        meta.check_size(MRCAE, given)
         super().__init__({**given, "kernel_sizes": list(kernel_sizes)})
         self.geometry = LengthRule(step=1, remainder=1, left_context=0, right_context=0)
         self.reach = N_LAYERS * (max(kernel_sizes) // 2)
@@ -98,10 +102,10 @@ class MRCAE(SourceModel):
 
 
 class Layer(nn.Module):
-    """Filters of several lengths side by side, `(batch, in, n)` -> `(batch, sets * out, n)`.
+    """Parallel convolutions of several lengths, `(batch, in, n)` -> `(batch, sets * out, n)`.
 
     Args:
-        transposed: whether they are transposed convolutions.
+        transposed: use transposed convolutions.
     """
 
     def __init__(
@@ -119,15 +123,15 @@ class Layer(nn.Module):
         self.transposed = transposed
 
     def forward(self, x: Tensor) -> Tensor:
-        # Where only shapes are computed, as for counting multiplications, it is by the definition.
-        convolved = self.convolved_plainly(x) if x.is_meta else self._convolved(x)
+        # On the meta device, as for counting multiplications, the definition applies.
+        convolved = self.convolve_directly(x) if x.is_meta else self._convolve(x)
         parts = [norm(part) for norm, part in zip(self.norms, convolved, strict=True)]
         return F.elu(torch.cat(parts, dim=1), inplace=True)
 
-    def convolved_plainly(self, x: Tensor) -> list[Tensor]:
-        """Each set's convolution, as long as x: the definition, which is slower (see bench/).
+    def convolve_directly(self, x: Tensor) -> list[Tensor]:
+        """Convolve x with each set by definition, keeping its length; slower (see bench/).
 
-        Of what is padded or, transposed, cut off, one sample more is at the right.
+        An odd number of padded (or, transposed, cropped) samples has the extra one on the right.
         """
         if self.transposed:
             return [centre_crop(convolution(x), x.shape[-1]) for convolution in self.sets]
@@ -136,8 +140,8 @@ class Layer(nn.Module):
             for convolution, size in zip(self.sets, self.sizes, strict=True)
         ]
 
-    def _convolved(self, x: Tensor) -> Sequence[Tensor]:
-        """The same through spectra, all sets at once: shorter filters amid zeros."""
+    def _convolve(self, x: Tensor) -> Sequence[Tensor]:
+        """Convolve x with all sets in one FFT convolution; shorter filters are zero-padded."""
         longest = max(self.sizes)
         ahead = self._before(longest)
         filters = []
@@ -151,34 +155,14 @@ class Layer(nn.Module):
         return correlate(padded, torch.cat(filters)).chunk(len(filters), dim=1)
 
     def _before(self, size: int) -> int:
-        """How many samples before its own a result of such a filter depends on."""
+        """Return the number of past samples that a filter's output depends on."""
         return size // 2 if self.transposed else (size - 1) // 2
 
 
-def check(given: Mapping[str, Any]) -> None:
-    """Whether there is an `MRCAE` of these arguments.
-
-    Raises:
-        ValueError: if one is out of its range, or all together make an absurdly large model.
-    """
-    argument_checks.check_ranges(given, COUNTS, {})
-    sizes = given["kernel_sizes"]
+def _check_kernel_sizes(sizes: Sequence[int]) -> None:
     if not isinstance(sizes, (list, tuple)) or not sizes:
-        raise ValueError(f"kernel_sizes is {sizes!r}; expected some, such as {KERNEL_SIZES}.")
+        raise ValueError(f"kernel_sizes is {sizes!r}; expected a list such as {KERNEL_SIZES}.")
+    if len(sizes) > MAX_SETS:
+        raise ValueError(f"kernel_sizes has {len(sizes)} entries; expected at most {MAX_SETS}.")
     for size in sizes:
         argument_checks.check_count("kernel_sizes", size, 1, 2**16)
-    argument_checks.check_size(n_weights(given), "filters or kernel_sizes")
-
-
-def n_weights(given: Mapping[str, Any]) -> int:
-    """How many weights an `MRCAE` of these arguments has.
-
-    >>> n_weights(MRCAE().get_model_args())
-    11163124
-    """
-    channels, filters = int(given["in_channels"]), int(given["filters"])
-    sizes = given["kernel_sizes"]
-    features = filters * len(sizes)
-    taps = (channels + (N_LAYERS - 1) * features) * filters * sum(map(int, sizes))
-    normalisations = N_LAYERS * 2 * features
-    return taps + normalisations + (features + 1) * len(given["sources"]) * channels

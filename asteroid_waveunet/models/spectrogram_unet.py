@@ -1,33 +1,32 @@
-"""The spectrogram U-Net that the paper compares itself with: U7 and U7a."""
+"""Spectrogram U-Net (U7 and U7a), a baseline of the comparison."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asteroid_waveunet._asteroid import register
-from asteroid_waveunet.models import argument_checks
+from asteroid_waveunet.models import argument_checks, meta
 from asteroid_waveunet.models.base import PerChannel
 from asteroid_waveunet.nn.geometry import LengthRule
 from asteroid_waveunet.nn.stft import Spectrum, check_sizes
 from asteroid_waveunet.nn.wave_unet_blocks import LEAKY_SLOPE, glorot_uniform_
 
-__all__ = ["MaskUNet", "SpectrogramUNet", "n_weights"]
+__all__ = ["MaskUNet", "SpectrogramUNet"]
 
 KERNEL_SIZE = 5
-"""Of all convolutions, in frequency and in time."""
+"""Of all convolutions, in frequency and time."""
 
 N_DROPOUTS = 3
-"""Up blocks, from the bottom, whose results are dropped by half in training."""
+"""Number of up blocks, from the bottom, with dropout 0.5."""
 
 MAX_WINDOW = 2**12
-"""Whose filters take 134 MB, and 0.7 GB to compute. A file holds none of them: this number alone
-would make them, of any size, before its weights are looked at."""
+"""The STFT filters of this size take 134 MB, and 0.7 GB to compute. They are not stored in files,
+so without a limit a file could request any size before its weights are checked."""
 
 COUNTS = {
     "in_channels": (1, 2**16),
@@ -40,34 +39,33 @@ COUNTS = {
 
 @register
 class SpectrogramUNet(PerChannel):
-    """The spectrogram U-Net of Jansson et al. (ISMIR 2017) [1]: a mask for each source.
+    """The spectrogram U-Net of Jansson et al. (ISMIR 2017) [1]: one mask per source.
 
-    As [2] compares itself with it: the defaults are its U7, which is trained with the mean square
-    error of the audio, and U7a, with `losses.MagnitudeL1`. One U-Net a source looks at
-    log(1 + |X|) of the mixture's spectrum X without its last frequency, and gives a mask in
-    [0, 1]. The source is the inverse of mask * X: the mixture's phase is kept, and the last
-    frequency by half.
+    The defaults are the baseline U7 of [2], trained with the mean squared error of the audio, and
+    U7a, trained with `losses.MagnitudeL1`. One U-Net per source maps log(1 + |X|) of the mixture's
+    spectrum X, without its last frequency, to a mask in [0, 1]. The estimate is the inverse STFT
+    of mask * X: it keeps the mixture's phase, and the last frequency is halved.
 
-    U7 is mono. More channels go through it one by one; see `PerChannel`.
+    U7 is mono; several channels are processed independently, see `PerChannel`.
 
-    Frames come in multiples of 2 ** levels, and the first and last window - hop samples of them
-    are context, since they cannot be put together exactly: excerpts of the comparison are 98560
-    samples, 128 frames, of which 98048 are estimated (those of [2] score the rest as well).
+    The number of frames is a multiple of 2 ** levels. The first and last window - hop samples are
+    context, because their reconstruction is not exact: training excerpts are 98560 samples (128
+    frames), of which 98048 are estimated ([2] scores the rest as well).
 
-    What [2] leaves to its framework is PyTorch's: batch normalisation with momentum 0.1 and
-    epsilon 1e-5, before which convolutions have no bias. Weights start Glorot-uniform.
+    Details that [2] leaves to its framework are PyTorch's: batch normalisation has momentum 0.1
+    and epsilon 1e-5, and convolutions before it have no bias. Weights are Glorot-uniform initially.
 
     Args:
-        sources: names of the estimates, in order. Any number, one included.
+        sources: names of the estimates, in order, one or more.
         in_channels: channels of mixture and estimates, 1 to 65536.
         sample_rate: of mixture and estimates, in Hz, 1 to 1000000.
-        window: samples of a frame, a multiple of 2 ** (levels + 1), at most 4096.
-        hop: samples between the beginnings of frames, 1 to three quarters of the window.
+        window: frame length in samples, a multiple of 2 ** (levels + 1), at most 4096.
+        hop: samples between the starts of frames, 1 to three quarters of the window.
         levels: number of down blocks, 1 to 11; each halves frequencies and frames.
-        initial_filters: of the first convolution, 1 to 65536; each level has twice as many.
+        initial_filters: of the first convolution, 1 to 65536; doubled at each level.
 
     Raises:
-        ValueError: if an argument is out of its range, or all make more than 2^29 weights.
+        ValueError: if an argument is out of its range, or the model has more than 2^29 weights.
 
     >>> model = SpectrogramUNet(levels=2, initial_filters=4).eval()
     >>> model.geometry.fit(98048)
@@ -90,11 +88,13 @@ class SpectrogramUNet(PerChannel):
         initial_filters: int = 16,
     ):
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        check(given)
+        argument_checks.check_ranges(given, COUNTS, {})
+        _check_window(window, hop, levels)
+        meta.check_size(SpectrogramUNet, given)
         super().__init__(given)
         self.geometry = LengthRule.of_frames(window, hop, 2**levels)
-        # A convolution sees 1 sample before and 3 after the two that it makes one of, a transposed
-        # one as many the other way: 4 frames a level, of that level's rate.
+        # A strided convolution sees 1 sample before and 3 after the two that it merges, a
+        # transposed one vice versa: 4 frames per level, at that level's rate.
         self.reach = 4 * (2**levels - 1) * hop + window
         self.spectrum = Spectrum(window, hop)
         self.networks = nn.ModuleList(MaskUNet(levels, initial_filters) for _ in sources)
@@ -111,7 +111,7 @@ class SpectrogramUNet(PerChannel):
 
 
 class MaskUNet(nn.Module):
-    """`(batch, 1, frequencies, frames)` of features -> a mask of the same shape, 0 to 1.
+    """U-Net from features `(batch, 1, frequencies, frames)` to a mask in [0, 1] of this shape.
 
     Frequencies and frames must be multiples of 2 ** levels.
     """
@@ -122,7 +122,7 @@ class MaskUNet(nn.Module):
         self.down = nn.ModuleList(
             Halving(n_in, n_out) for n_in, n_out in itertools.pairwise([1, *filters])
         )
-        # What comes from below, and at all levels but the lowest as much of the skip.
+        # Input: features from below and, except at the lowest level, as many from the skip.
         *ins, last = [filters[-1], *(2 * n for n in filters[-2::-1])]
         self.up = nn.ModuleList(
             nn.Sequential(Doubling(n_in, n_out), nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
@@ -146,7 +146,7 @@ class MaskUNet(nn.Module):
 class Halving(nn.Module):
     """Convolution of stride 2, batch normalisation, LeakyReLU: `(.., 2n, 2m)` -> `(.., n, m)`.
 
-    TensorFlow's same padding: of the three zeros that are missing, one is before and two behind.
+    With TensorFlow's same padding: of three zeros, one before and two behind.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -161,7 +161,7 @@ class Halving(nn.Module):
 
 
 class Doubling(nn.Module):
-    """Transposed convolution of stride 2, `(.., n, m)` -> `(.., 2n, 2m)`: `Halving`'s transpose."""
+    """Transposed convolution of stride 2, `(.., n, m)` -> `(.., 2n, 2m)`: transposes `Halving`."""
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = False):
         super().__init__()
@@ -176,33 +176,11 @@ class Doubling(nn.Module):
         return self.conv(x)[..., :-1, :-1]
 
 
-def check(given: Mapping[str, Any]) -> None:
-    """Whether there is a `SpectrogramUNet` of these arguments.
-
-    Raises:
-        ValueError: if one is out of its range, or all together make an absurdly large model.
-    """
-    argument_checks.check_ranges(given, COUNTS, {})
-    multiple = 2 ** (given["levels"] + 1)
-    if given["window"] % multiple:
+def _check_window(window: int, hop: int, levels: int) -> None:
+    multiple = 2 ** (levels + 1)
+    if window % multiple:
         raise ValueError(
-            f"window is {given['window']}; expected a multiple of {multiple}, so that half of it "
-            f"can be halved {given['levels']} times (levels)."
+            f"window is {window}; expected a multiple of {multiple} for {levels} levels, each of "
+            "which halves the frequencies."
         )
-    check_sizes(given["window"], given["hop"])
-    argument_checks.check_size(n_weights(given), "levels or initial_filters")
-
-
-def n_weights(given: Mapping[str, Any]) -> int:
-    """How many weights a `SpectrogramUNet` of these arguments has.
-
-    >>> n_weights(SpectrogramUNet().get_model_args())
-    19643618
-    """
-    filters = [int(given["initial_filters"]) * 2**level for level in range(given["levels"])]
-    down = list(itertools.pairwise([1, *filters]))
-    ups = filters[-2::-1]
-    up = list(zip([filters[-1], *(2 * n for n in ups)], [*ups, 1], strict=True))
-    convolutions = sum(KERNEL_SIZE**2 * n_in * n_out for n_in, n_out in (*down, *up))
-    normalisations = 2 * (sum(filters) + sum(ups))
-    return len(given["sources"]) * (convolutions + normalisations + 1)
+    check_sizes(window, hop)

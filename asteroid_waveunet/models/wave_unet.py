@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asteroid_waveunet._asteroid import register
-from asteroid_waveunet.models import argument_checks
+from asteroid_waveunet.models import argument_checks, meta
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.nn.geometry import Geometry
 from asteroid_waveunet.nn.wave_unet_blocks import (
@@ -31,38 +31,37 @@ __all__ = ["WaveUNet"]
 
 @register
 class WaveUNet(SourceModel):
-    """The Wave-U-Net of Stoller, Ewert and Dixon (ISMIR 2018): mixture in, sources out.
+    """The Wave-U-Net of Stoller, Ewert and Dixon (ISMIR 2018): source separation on waveforms.
 
-    The defaults are the paper's M3; `presets.make("M4")` and so on give the others.
+    The defaults are the paper's M3; `presets.make("M4")` and so on make the others.
 
     Args:
-        sources: names of the estimates, in order; the last one is the computed one of
-            difference output. Any number, one included.
+        sources: names of the estimates, in order, one or more; with difference output the last
+            one is computed from the others.
         in_channels: channels of mixture and estimates, >= 1.
         sample_rate: of mixture and estimates, in Hz, 1 to 1000000.
         levels: number of down and of up blocks, 1 to 24; each halves the rate.
         initial_filters: filters of the first convolution, >= 1.
-        down_kernel_size: of the down blocks and of the bottleneck, in samples, >= 1.
+        down_kernel_size: of the down blocks and the bottleneck, in samples, >= 1.
         up_kernel_size: of the up blocks, in samples, >= 1.
         output_kernel_size: of the output convolution, in samples, >= 1.
-        upsampling: `"linear"` or `"learned"` interpolation; or `"transposed"` convolution, for
-            comparison, which the paper argues against.
+        upsampling: `"linear"` or `"learned"` interpolation, or `"transposed"` convolution, which
+            the paper argues against (for comparison).
         output: `"difference"`: the last source is the mixture minus the others; `"direct"`:
             every source is predicted.
         output_activation: `"tanh"`, or `"linear"`, which is clipped to [-1, 1] in evaluation.
-        context: valid convolutions and true input context (True), or same padding (False).
-        filter_growth: filters that each level has more than the one above it; None for
-            `initial_filters`, as the paper.
+        context: valid convolutions with true input context (True), or same padding (False).
+        filter_growth: additional filters per level; None for `initial_filters`, as in the paper.
 
     Raises:
-        ValueError: if an argument is out of its range, or all make more than 2^29 weights.
+        ValueError: if an argument is out of its range, or the model has more than 2^29 weights.
 
-    Its shapes are `SourceModel`'s.
+    See `SourceModel` for shapes.
 
-    `torch.export` takes any length with `Dim.AUTO` (with context); `torch.jit.trace` fixes it.
+    `torch.export` supports any length with `Dim.AUTO` (with context); `torch.jit.trace` fixes it.
 
-    `model.train()` and `model.eval()` decide the clipping, as the reference's `training` flag:
-    in evaluation the computed source, and linear outputs, are clipped to [-1, 1].
+    Clipping depends on `model.train()` and `model.eval()`, like the reference's `training` flag:
+    in evaluation, linear outputs and the difference source are clipped to [-1, 1].
 
     >>> model = WaveUNet(sources=("accompaniment", "vocals"), in_channels=2, levels=4)
     >>> model(torch.randn(1, 2, 1000)).shape
@@ -94,7 +93,8 @@ class WaveUNet(SourceModel):
         if filter_growth is None:
             filter_growth = initial_filters
         given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        argument_checks.check(given)
+        argument_checks.check_wave_unet(given)
+        meta.check_size(WaveUNet, given)
         super().__init__(given)
         self.geometry = Geometry.of(
             levels, down_kernel_size, up_kernel_size, output_kernel_size, context
@@ -133,9 +133,9 @@ class WaveUNet(SourceModel):
         return self.head(torch.cat((centre_crop(mixture, x.shape[-1]), x), dim=1))
 
     def without_clipping(self) -> Self:
-        """See `SourceModel.without_clipping`: nothing but clipping depends on the mode."""
+        """See `SourceModel.without_clipping`; only clipping depends on the mode."""
         return self.train()
 
     def stream(self, batch_size: int = 1, dtype: torch.dtype | None = None) -> Stream:
-        """See `Stream`: one seamless pass, that computes no sample twice."""
+        """Return a `Stream`, one seamless pass that computes each sample once."""
         return Stream(self, batch_size, dtype)

@@ -17,19 +17,12 @@ from asteroid_waveunet._asteroid import BaseModel
 from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.fit import fit
 from asteroid_waveunet.losses import MagnitudeL1
-from asteroid_waveunet.models import argument_checks, conv_tasnet, mrcae, spectrogram_unet
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 from helpers.endless import Songs
 from helpers.models import SYSTEMS, assert_same_model, drawn, tiny
 
 every_system = pytest.mark.parametrize("name", SYSTEMS)
-
-N_WEIGHTS = {
-    "spectrogram": spectrogram_unet.n_weights,
-    "tasnet": conv_tasnet.n_weights,
-    "mrcae": mrcae.n_weights,
-}
 
 
 @every_system
@@ -106,15 +99,6 @@ def test_each_channel_is_separated_by_itself(name):
 
 
 @every_system
-@pytest.mark.parametrize("n_src", [1, 3])
-@pytest.mark.parametrize("channels", [1, 2])
-def test_the_number_of_weights_is_the_arithmetics(name, n_src, channels):
-    model = SYSTEMS[name](sources=list("abc"[:n_src]), in_channels=channels)
-    expected = sum(parameter.numel() for parameter in model.parameters())
-    assert N_WEIGHTS[name](model.get_model_args()) == expected < argument_checks.MAX_WEIGHTS
-
-
-@every_system
 @pytest.mark.parametrize("file", [serialization.BIN, serialization.SAFETENSORS])
 def test_there_and_back_through_real_files(name, file, tmp_path):
     model = drawn(SYSTEMS[name](sources=("x", "y", "z"), sample_rate=16000))
@@ -139,9 +123,9 @@ def test_unpatched_asteroid_loads_what_is_stored(name, tmp_path):
 
 def test_one_system_is_not_taken_for_another():
     conf = SYSTEMS["tasnet"]().serialize()
-    with pytest.raises(ValueError, match="weights of a TasNet, not of a WaveUNet"):
+    with pytest.raises(ValueError, match="weights of a TasNet; expected a WaveUNet"):
         WaveUNet.from_pretrained(conf)
-    with pytest.raises(ValueError, match="weights of a DPRNNTasNet, not of a SourceModel"):
+    with pytest.raises(ValueError, match="weights of a DPRNNTasNet; expected a SourceModel"):
         SourceModel.from_pretrained({**conf, "model_name": "DPRNNTasNet"})
     assert isinstance(SourceModel.from_pretrained(tiny().serialize()), WaveUNet)
 
@@ -149,7 +133,7 @@ def test_one_system_is_not_taken_for_another():
 def test_what_decides_on_the_weights_cannot_be_replaced():
     conf = SYSTEMS["tasnet"]().serialize()
     assert TasNet.from_pretrained(conf, sources=("a", "b"), sample_rate=8000).sources == ("a", "b")
-    with pytest.raises(ValueError, match=r"n_blocks=3 is not .* in_channels can be replaced"):
+    with pytest.raises(ValueError, match=r"n_blocks=3.*overridden: .*in_channels"):
         TasNet.from_pretrained(conf, n_blocks=3)
 
 
@@ -263,7 +247,7 @@ def test_weights_of_a_network_of_one_channel_serve_any_number(name):
 @pytest.mark.parametrize("name", ["spectrogram", "tasnet"])
 def test_a_precision_that_is_too_low_is_said(name):
     model = SYSTEMS[name]().bfloat16()
-    with pytest.raises(ValueError, match=r"does not compute in torch.bfloat16; .* bf16-mixed"):
+    with pytest.raises(ValueError, match=r"torch.bfloat16; .* bf16-mixed"):
         model(torch.randn(1, 50, dtype=torch.bfloat16))
 
 
@@ -274,14 +258,14 @@ def test_a_precision_that_is_too_low_is_said(name):
         ("spectrogram", "hop", 13, "hop is 13; expected 1 to 12"),
         ("spectrogram", "window", 12, "window is 12; expected a multiple of 8"),
         ("spectrogram", "window", 2**16, "window is 65536; expected a whole number, 4 to 4096"),
-        ("spectrogram", "initial_filters", 2**16, "make a model of .* Lower levels or initial"),
+        ("spectrogram", "initial_filters", 2**16, "make a model of"),
         ("spectrogram", "sources", (), "distinct names"),
         ("tasnet", "kernel_size", 7, "kernel_size is 7; expected an even number"),
         ("tasnet", "norm_type", "bN", "'bN'; expected 'gLN' or 'cLN'"),
         ("tasnet", "hid_chan", 2**16 + 1, "hid_chan is 65537"),
         ("mrcae", "kernel_sizes", [], "kernel_sizes is"),
         ("mrcae", "kernel_sizes", [5, 0], "kernel_sizes is 0; expected a whole number"),
-        ("mrcae", "filters", 2**16, "make a model of .* Lower filters"),
+        ("mrcae", "filters", 2**16, "make a model of"),
         ("mrcae", "sample_rate", 0.5, "sample_rate is 0.5"),
     ],
 )

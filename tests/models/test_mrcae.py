@@ -36,7 +36,7 @@ def test_through_spectra_a_layer_is_what_it_is_by_definition(transposed, sizes):
     layer = drawn(Layer(2, 3, sizes, transposed)).double()
     x = torch.randn(2, 2, 3000, dtype=torch.float64, requires_grad=True)
     weights = [conv.weight for conv in layer.sets]
-    fast, plain = torch.cat([*layer._convolved(x)], 1), torch.cat(layer.convolved_plainly(x), 1)
+    fast, plain = torch.cat([*layer._convolve(x)], 1), torch.cat(layer.convolve_directly(x), 1)
     torch.testing.assert_close(fast, plain)
     slopes = torch.randn_like(fast)
     for one, other in zip(

@@ -56,7 +56,7 @@ def run_torchscript(path, hops, exported: ExportedStep) -> list[np.ndarray]:
 RUN = {"onnx": run_onnx, "torchscript": run_torchscript}
 
 
-@pytest.mark.filterwarnings("ignore:The one source")
+@pytest.mark.filterwarnings("ignore:The only source")
 @pytest.mark.parametrize("format", ["onnx", "torchscript"])
 @pytest.mark.parametrize("index", range(len(CONFIGURATIONS)))
 def test_calls_from_zeros_give_the_track_late(index, format, tmp_path):

@@ -95,7 +95,7 @@ def test_the_last_piece_is_as_long_as_the_others(beyond):
     track = torch.randn(1, n, dtype=torch.float64)
     joined = streamed(stream, [track])
     with torch.no_grad():
-        last = model._network(model._with_silence(track[None])[..., -lengths.input :])[0, :, 0]
+        last = model._network(model._pad(track[None])[..., -lengths.input :])[0, :, 0]
     certain = min(beyond, rule.step)  # after the fading
     estimates = last[:, : n - (rule.fit(n).output - lengths.output)]
     torch.testing.assert_close(joined[:, -certain:], estimates[:, -certain:])

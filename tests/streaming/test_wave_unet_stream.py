@@ -13,7 +13,7 @@ from asteroid_waveunet.streaming.stateful_wave_unet import Memory, Step
 from helpers.models import SYSTEMS, configurations, drawn, in_blocks, streamed, tiny
 
 
-@pytest.mark.filterwarnings("ignore:The one source")
+@pytest.mark.filterwarnings("ignore:The only source")
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-13)])
 @given(
     configuration=configurations,
@@ -48,7 +48,7 @@ def test_the_papers_models_are_seamless_at_full_size(name):
     torch.testing.assert_close(joined, whole, atol=1e-6, rtol=0)
 
 
-@pytest.mark.filterwarnings("ignore:The one source")
+@pytest.mark.filterwarnings("ignore:The only source")
 @given(configuration=configurations, blocks=st.lists(st.integers(0, 40), min_size=1, max_size=40))
 @settings(deadline=None, max_examples=60)
 def test_estimates_are_never_later_than_the_latency(configuration, blocks):

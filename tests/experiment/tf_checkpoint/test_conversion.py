@@ -109,7 +109,7 @@ def test_weights_and_loss_are_the_references_at_both_ends_of_a_step(name, moment
 
 @settings(max_examples=60, deadline=None)
 @given(arguments=configurations.filter(lambda given: given["upsampling"] != "transposed"))
-@pytest.mark.filterwarnings("ignore:The one source 'a' of a difference model")
+@pytest.mark.filterwarnings("ignore:The only source 'a' of a model with difference output")
 def test_any_model_is_found_again(tmp_path_factory, arguments):
     model = WaveUNet(**arguments)
     variables = variables_of(model)
@@ -118,7 +118,7 @@ def test_any_model_is_found_again(tmp_path_factory, arguments):
     prefix = tf_writer.write(tmp_path_factory.mktemp("c") / "model-3", with_adam(variables))
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        warnings.filterwarnings("ignore", "The one source 'a' of a difference model")
+        warnings.filterwarnings("ignore", "The only source 'a' of a model with difference output")
         converted = convert(prefix, **{name: arguments.get(name, 22050) for name in UNTOLD})
     expected = {**model.get_model_args(), "output_kernel_size": arguments["output_kernel_size"]}
     assert converted.get_model_args() == expected
