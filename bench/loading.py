@@ -22,7 +22,7 @@ from asteroid_waveunet.audio.resampling import resample
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.demo_songs import generate
-from asteroid_waveunet.experiment.segments.batch_sampler import Batches, collated
+from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler, collate
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.nn.geometry import Lengths
 
@@ -81,10 +81,10 @@ def ours(
     )
     return DataLoader(
         segments,
-        batch_sampler=Batches(n_segments // batch_size, batch_size),
+        batch_sampler=ResumableBatchSampler(n_segments // batch_size, batch_size),
         num_workers=workers,
         persistent_workers=workers > 0,
-        collate_fn=collated,
+        collate_fn=collate,
     )
 
 

@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from asteroid_waveunet import WaveUNet, presets
 from asteroid_waveunet.experiment.data.prepare import prepare
-from asteroid_waveunet.experiment.segments.batch_sampler import Batches
+from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.segments.gpu_dataset import DeviceSegments
 from asteroid_waveunet.experiment.training.fit import make_loader
@@ -233,7 +233,7 @@ def segments(model: WaveUNet, store: str, folder: Path, device: str) -> Dataset:
 def endless(dataset: Dataset, args: argparse.Namespace) -> Iterator:
     """Batches as the recipe loads them."""
     workers = 0 if isinstance(dataset, DeviceSegments) else args.workers
-    batches = Batches(10**6, args.batch_size)
+    batches = ResumableBatchSampler(10**6, args.batch_size)
     return iter(make_loader(dataset, workers, batch_sampler=batches))
 
 

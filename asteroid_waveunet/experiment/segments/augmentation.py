@@ -1,6 +1,6 @@
-"""Augmentations of training segments by name: what each draws for the groups of a segment.
+"""Augmentations of training segments, by name.
 
-The mixture is summed afterwards, so whatever is done to a source is heard in the mixture too.
+They apply to groups of stems before the mixture is summed, so the mixture stays their sum.
 
 [1] Stoller, Ewert, Dixon. Wave-U-Net. ISMIR 2018, section 4.1.
 [2] Uhlich et al. Improving music source separation based on deep neural networks through data
@@ -15,22 +15,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["AUGMENTATIONS", "Amounts", "checked"]
+__all__ = ["AUGMENTATIONS", "Amounts", "check_names"]
 
-STRETCHED_SHARE = 0.2  # of the segments
-TEMPO_RANGE = 0.12  # either way
-PITCH_RANGE = 2  # semitones either way
+STRETCHED_FRACTION = 0.2  # of the segments
+MAX_TEMPO_CHANGE = 0.12  # relative, in either direction
+MAX_PITCH_SHIFT = 2  # semitones, in either direction
 
 
 @dataclass(frozen=True)
 class Amounts:
-    """What is done to the groups of n segments.
+    """The augmentation of n segments.
 
     Attributes:
-        gains: `(n, groups)`, linear amplitude; a negative one flips the sign.
-        swaps: `(n, groups)`, whether channels are in reverse order (stereo: left and right).
-        tempos: `(n,)`, how many times as fast.
-        pitches: `(n,)`, by how many semitones higher.
+        gains: `(n, groups)`, linear amplitude; a negative gain flips the sign.
+        swaps: `(n, groups)` bool, reverse the order of channels (stereo: left and right).
+        tempos: `(n,)`, speed factor.
+        pitches: `(n,)`, shift in semitones.
     """
 
     gains: np.ndarray
@@ -39,20 +39,20 @@ class Amounts:
     pitches: np.ndarray
 
     @classmethod
-    def none(cls, n: int, groups: int) -> Amounts:
-        """Nothing is changed."""
+    def neutral(cls, n: int, groups: int) -> Amounts:
+        """Return amounts that change nothing."""
         rows = n, groups
         return cls(np.ones(rows), np.zeros(rows, np.bool_), np.ones(n), np.zeros(n, np.int64))
 
 
 def random_gains(amounts: Amounts, uniform: np.ndarray) -> None:
-    """Each group times its own gain from [0.7, 1), the paper's augmentation [1].
+    """Scale each group by its own gain from [0.7, 1), the paper's augmentation [1].
 
     Args:
-        amounts: of n segments, to be changed.
-        uniform: `(n, groups, 3)`, drawn from [0, 1); one number a group is all that most need.
+        amounts: of n segments, changed in place.
+        uniform: `(n, groups, 3)` random numbers from [0, 1); most augmentations use the first.
 
-    >>> amounts = Amounts.none(1, 2)
+    >>> amounts = Amounts.neutral(1, 2)
     >>> random_gains(amounts, np.array([[[0.0] * 3, [0.5] * 3]]))
     >>> amounts.gains.tolist()
     [[0.7, 0.85]]
@@ -61,32 +61,32 @@ def random_gains(amounts: Amounts, uniform: np.ndarray) -> None:
 
 
 def wide_gains(amounts: Amounts, uniform: np.ndarray) -> None:
-    """Each group times its own gain from [0.25, 1.25), as in [2] and Open-Unmix."""
+    """Scale each group by its own gain from [0.25, 1.25), as in [2] and Open-Unmix."""
     amounts.gains[...] *= 0.25 + uniform[..., 0]
 
 
 def swap_channels(amounts: Amounts, uniform: np.ndarray) -> None:
-    """Each group with its channels in reverse order half of the time [2]."""
+    """Reverse the channels of each group with probability 0.5 [2]."""
     amounts.swaps[...] ^= uniform[..., 0] < 0.5
 
 
 def flip_signs(amounts: Amounts, uniform: np.ndarray) -> None:
-    """Each group times -1 half of the time [3]."""
+    """Flip the sign of each group with probability 0.5 [3]."""
     amounts.gains[...] *= np.where(uniform[..., 0] < 0.5, -1, 1)
 
 
 def pitch_tempo(amounts: Amounts, uniform: np.ndarray) -> None:
-    """A fifth of the segments up to 12 % slower or faster and 2 semitones lower or higher [3].
+    """Change tempo by up to 12 % and pitch by up to 2 semitones in a fifth of the segments [3].
 
-    All groups of a segment alike, drums too, as in [3]: what was in tune and in time stays so.
-    Noise, and so drums, becomes some 1 dB softer by it, in the mixture as in the targets.
-    It takes some hundred times as long as cutting a segment does.
+    All groups of a segment change alike, drums included, as in [3], and stay in tune and in time.
+    Noise, and so drums, becomes about 1 dB softer, in mixture and targets. Takes about a hundred
+    times as long as cutting a segment.
     """
-    share, tempo, pitch = uniform[:, 0].T
-    chosen = share < STRETCHED_SHARE
-    n_pitches = 2 * PITCH_RANGE + 1
-    amounts.tempos[chosen] = 1 + TEMPO_RANGE * (2 * tempo[chosen] - 1)
-    amounts.pitches[chosen] = (n_pitches * pitch[chosen]).astype(np.int64) - PITCH_RANGE
+    chance, tempo, pitch = uniform[:, 0].T
+    chosen = chance < STRETCHED_FRACTION
+    n_pitches = 2 * MAX_PITCH_SHIFT + 1
+    amounts.tempos[chosen] = 1 + MAX_TEMPO_CHANGE * (2 * tempo[chosen] - 1)
+    amounts.pitches[chosen] = (n_pitches * pitch[chosen]).astype(np.int64) - MAX_PITCH_SHIFT
 
 
 AUGMENTATIONS: dict[str, Callable[[Amounts, np.ndarray], None]] = {
@@ -98,13 +98,13 @@ AUGMENTATIONS: dict[str, Callable[[Amounts, np.ndarray], None]] = {
 }
 
 
-def checked(names: str | Iterable[str]) -> tuple[str, ...]:
-    """The names, if all are known.
+def check_names(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the names as a tuple.
 
     Raises:
-        ValueError: for a name that is not in `AUGMENTATIONS`.
+        ValueError: for a name not in `AUGMENTATIONS`.
 
-    >>> checked("random_gains")
+    >>> check_names("random_gains")
     ('random_gains',)
     """
     names = (names,) if isinstance(names, str) else tuple(names)

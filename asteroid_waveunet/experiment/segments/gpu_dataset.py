@@ -1,4 +1,4 @@
-"""The whole training set in a GPU's memory, where batches are cut, augmented and mixed."""
+"""Random training segments cut, augmented and mixed in a GPU's memory."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from torch import Tensor
 
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.disk import gigabytes
-from asteroid_waveunet.experiment.segments.dataset import Batched, Lengths, check
-from asteroid_waveunet.experiment.segments.random_plans import Drawing, Plan
+from asteroid_waveunet.experiment.segments.dataset import BatchedDataset, Lengths, check_segments
+from asteroid_waveunet.experiment.segments.random_plans import Plan, RandomPlans
 
 __all__ = ["DeviceSegments"]
 
 
-class DeviceSegments(Batched):
-    """Random segments as `Segments` draws them, the same to rounding, as tensors on a device.
+class DeviceSegments(BatchedDataset):
+    """The random segments of `Segments`, equal up to rounding, from and on a device.
 
-    For `DataLoader(..., num_workers=0, collate_fn=sampling.collated)`: a batch takes some ten
+    For `DataLoader(..., num_workers=0, collate_fn=batch_sampler.collate)`. A batch takes about ten
     kernels and the transfer of a few numbers.
 
     Args:
         tracks, lengths, left_context, epoch_length, seed, augmentation, remix: see `Segments`.
-        device: where the samples are kept; they get there with the first batch, so that "cuda" is
-            the GPU which the process then uses.
+        device: memory of the samples. They are moved with the first batch; "cuda" is the
+            process's current GPU at that time.
 
     Raises:
-        ValueError: for a device that is not there, or an augmentation that is not done on it;
-            with the first batch, if the tracks do not fit its memory. Says what to do instead.
+        ValueError: for a missing device or an unsupported augmentation; with the first batch, if
+            the tracks do not fit its memory. The message says what to do.
     """
 
     endless = True
@@ -47,38 +47,38 @@ class DeviceSegments(Batched):
         remix: float = 0.0,
         device: str | torch.device = "cuda",
     ) -> None:
-        check(tracks, lengths, left_context)
+        check_segments(tracks, lengths, left_context)
         if "pitch_tempo" in augmentation:
             raise ValueError(
-                "pitch_tempo is not done in a GPU's memory; leave it out, or set store: memory."
+                "store gpu does not support pitch_tempo; remove it, or set store: memory."
             )
         self.tracks = tuple(tracks)
         self.lengths = lengths
         self.left_context = left_context
         self.device = torch.device(device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError("store: gpu needs a GPU that torch can use; set store: memory.")
-        self._drawing = Drawing(tracks, lengths.output, seed, augmentation, remix)
+            raise ValueError("store gpu needs a GPU that torch can use; set store: memory.")
+        self._plans = RandomPlans(tracks, lengths.output, seed, augmentation, remix)
         self._length = epoch_length
-        # Silence lies between the tracks, long enough for what is beyond the end of either.
+        # Silence between tracks is long enough for segments that exceed either end.
         silence = max(left_context, lengths.input - left_context)
         self._firsts = np.cumsum([0, *(track.length + silence for track in tracks)]) + silence
 
     def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The segments with these indices, in a batch on the device."""
-        return self._cut(self._drawing.plan(indices))
+        """Return a batch of the segments with these indices, on the device."""
+        return self._cut(self._plans.plan(indices))
 
     def _cut(self, plan: Plan) -> tuple[Tensor, Tensor]:
-        """`n group channel` index three axes at once; what is left is a segment's time."""
+        """Cut a plan's segments with one gather over the axes (segment, group, channel)."""
         _, n_groups, channels = plan.tracks.shape[0], *self._samples.shape[:2]
         group = np.arange(n_groups)[:, None]
         channel = np.arange(channels)
         channel = np.where(plan.amounts.swaps[..., None], channels - 1 - channel, channel)
         first = (self._firsts[plan.tracks] + plan.starts - self.left_context)[..., None]
-        where = np.stack(np.broadcast_arrays(group, channel, first))
+        location = np.stack(np.broadcast_arrays(group, channel, first))
         gains = self._on_device(plan.amounts.gains.astype(np.float32)[..., None, None])
         windows = self._samples.unfold(-1, self.lengths.input, 1)  # a view of overlapping windows
-        groups = windows[tuple(self._on_device(where))] * gains
+        groups = windows[tuple(self._on_device(location))] * gains
         n_src, stop = self.tracks[0].n_src, self.left_context + self.lengths.output
         targets = groups[:, :n_src, :, self.left_context : stop]
         targets = targets[:, :, 0] if channels == 1 else targets
@@ -89,10 +89,10 @@ class DeviceSegments(Batched):
 
     @cached_property
     def _samples(self) -> Tensor:
-        """All tracks one after another, `(groups, channels, time)` int16, silence between them."""
+        """Concatenate all tracks, with silence between them: `(groups, channels, time)` int16."""
         first = self.tracks[0]
         shape = len(first.groups), first.channels, int(self._firsts[-1])
-        needed, free = 2 * math.prod(shape), free_memory(self.device)
+        needed, free = 2 * math.prod(shape), _free_memory(self.device)
         advice = "Set store: memory, or train on fewer tracks or at a lower sample rate."
         if free is not None and needed > free:
             raise ValueError(
@@ -101,15 +101,15 @@ class DeviceSegments(Batched):
             )
         try:
             samples = torch.zeros(shape, dtype=torch.int16, device=self.device)
-        except RuntimeError as reason:  # whatever the device calls it
+        except RuntimeError as error:  # each device has its own out-of-memory error
             raise ValueError(
-                f"the training tracks take {gigabytes(needed)} on {self.device}: {reason}. {advice}"
-            ) from reason
+                f"the training tracks take {gigabytes(needed)} on {self.device}: {error}. {advice}"
+            ) from error
         for track, start in zip(self.tracks, self._firsts, strict=False):
             samples[..., start : start + track.length] = torch.from_numpy(track.map().copy())
         return samples
 
 
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that a GPU has to spare; None where the device does not tell."""
+def _free_memory(device: torch.device) -> int | None:
+    """Return the free memory of a GPU in bytes, None for other devices."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

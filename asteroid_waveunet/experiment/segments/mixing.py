@@ -1,8 +1,7 @@
-"""Segments cut out of mapped tracks and mixed, as a plan says, on the processor.
+"""Cut segments from memory-mapped tracks, change tempo and pitch, and mix them, on the CPU.
 
-At the paper's sizes a segment reads 2.4 MB and writes 1.7 MB, a quarter of a millisecond at the
-speed of memory. Two passes over the samples, such as numpy's conversion and sum are, take twice
-as long; hence the one loop that is compiled.
+At the paper's sizes a segment reads 2.4 MB and writes 1.7 MB, 0.25 ms at memory speed. NumPy's
+conversion and sum take two passes over the samples, twice as long; hence one compiled loop.
 """
 
 from __future__ import annotations
@@ -14,14 +13,13 @@ import numba
 import numpy as np
 
 from asteroid_waveunet.experiment.segments.random_plans import Plan
-from asteroid_waveunet.experiment.segments.stretching import stretch
 
-__all__ = ["Cutter", "crop"]
+__all__ = ["Mixer", "crop", "stretch"]
 
 
 @dataclass(frozen=True)
-class Cutter:
-    """Executes plans.
+class Mixer:
+    """Make the segments of a plan.
 
     Attributes:
         tracks: int16 `(groups, channels, time)`, of one preparation.
@@ -33,72 +31,94 @@ class Cutter:
     left_context: int
     sample_rate: int
 
-    def cut(self, plan: Plan, i: int, mixture: np.ndarray, targets: np.ndarray) -> None:
-        """Writes the plan's segment i: `(channels, input)`, `(n_src, channels, output)`."""
-        rows = zip(plan.tracks[i], plan.starts[i] - self.left_context, strict=True)
+    def make(self, plan: Plan, i: int, mixture: np.ndarray, targets: np.ndarray) -> None:
+        """Write segment i to mixture `(channels, input)`, targets `(n_src, channels, output)`."""
+        places = [*zip(plan.tracks[i], plan.starts[i] - self.left_context, strict=True)]
         amounts = plan.amounts
         if amounts.tempos[i] != 1 or amounts.pitches[i] != 0:
-            pieces = [self._stretched(plan, i, k, *row, mixture) for k, row in enumerate(rows)]
-            first = np.zeros(len(pieces), np.int64)
+            tempo, pitch, length = amounts.tempos[i], amounts.pitches[i], mixture.shape[-1]
+            groups = [
+                self._stretched(self.tracks[track][k], start, length, tempo, pitch)
+                for k, (track, start) in enumerate(places)
+            ]
+            starts = np.zeros(len(groups), np.int64)
         else:
-            pieces, first = self._pieces(list(rows), mixture.shape[-1])
+            groups, starts = self._located(places, mixture.shape[-1])
         gains = amounts.gains[i].astype(np.float32)
-        mix(tuple(pieces), first, gains, amounts.swaps[i], self.left_context, mixture, targets)
+        mix(tuple(groups), starts, gains, amounts.swaps[i], self.left_context, mixture, targets)
 
-    def _pieces(
-        self, rows: Sequence[tuple[int, int]], length: int
+    def _located(
+        self, places: Sequence[tuple[int, int]], length: int
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """Each group's samples, `(channels, time)`, and where in them its segment begins."""
-        groups = [self.tracks[track][k] for k, (track, _) in enumerate(rows)]
-        starts = np.array([start for _, start in rows])
+        """Return each group's samples `(channels, time)` and the segment's start in them."""
+        groups = [self.tracks[track][k] for k, (track, _) in enumerate(places)]
+        starts = np.array([start for _, start in places])
         lengths = np.array([group.shape[-1] for group in groups])
         if (starts >= 0).all() and (starts + length <= lengths).all():
             return groups, starts
         padded = [crop(g, s, length) for g, s in zip(groups, starts, strict=True)]
-        for piece in padded:
-            piece.flags.writeable = False  # as mapped ones are: a type of its own to numba
+        for samples in padded:
+            samples.flags.writeable = False  # as mapped arrays: numba compiles once per type
         return padded, np.zeros_like(starts)
 
     def _stretched(
-        self, plan: Plan, i: int, k: int, track: int, start: int, mixture: np.ndarray
+        self, group: np.ndarray, start: int, length: int, tempo: float, pitch: float
     ) -> np.ndarray:
-        """A group's samples at another tempo or pitch; the first target stays where it is."""
-        tempo, pitch = plan.amounts.tempos[i], plan.amounts.pitches[i]
-        before = round(self.left_context * (tempo - 1))
-        needed = round(mixture.shape[-1] * tempo)
-        piece = crop(self.tracks[track][k], start - before, needed).astype(np.float32)
-        return crop(stretch(piece, self.sample_rate, tempo, pitch), 0, mixture.shape[-1])
+        """Return a group's segment at another tempo and pitch; the first target stays in place."""
+        extra_context = round(self.left_context * (tempo - 1))
+        samples = crop(group, start - extra_context, round(length * tempo)).astype(np.float32)
+        return crop(stretch(samples, self.sample_rate, tempo, pitch), 0, length)
+
+
+def stretch(samples: np.ndarray, sample_rate: int, tempo: float, pitch: float) -> np.ndarray:
+    """Change tempo and pitch independently, with Signalsmith Stretch. Deterministic.
+
+    Args:
+        samples: `(channels, time)` float32.
+        sample_rate: in Hz.
+        tempo: speed factor, > 0.
+        pitch: shift in semitones.
+    Returns:
+        `(channels, round(time / tempo))` float32; sample n moves to n / tempo.
+    """
+    from python_stretch import Signalsmith
+
+    stretcher = Signalsmith.Stretch(0)  # the seed of its random phases
+    stretcher.preset(len(samples), sample_rate)
+    stretcher.setTimeFactor(tempo)
+    stretcher.setTransposeSemitones(pitch)
+    return np.asarray(stretcher.process(np.ascontiguousarray(samples)))
 
 
 def crop(samples: np.ndarray, start: int, length: int) -> np.ndarray:
-    """`samples[..., start : start + length]` as a copy, zeros where that is outside.
+    """Return a copy of `samples[..., start : start + length]`, zero outside of the samples.
 
     >>> crop(np.array([1, 2, 3]), -1, 5).tolist()
     [0, 1, 2, 3, 0]
     """
-    piece = np.zeros((*samples.shape[:-1], length), samples.dtype)
+    cropped = np.zeros((*samples.shape[:-1], length), samples.dtype)
     first, last = max(start, 0), min(start + length, samples.shape[-1])
     if first < last:
-        piece[..., first - start : last - start] = samples[..., first:last]
-    return piece
+        cropped[..., first - start : last - start] = samples[..., first:last]
+    return cropped
 
 
 @numba.njit(nogil=True)
 def mix(groups, starts, gains, swaps, left_context, mixture, targets):
-    """The sum of all groups and the targets' part of the first ones, times their gains.
+    """Write the sum of all scaled groups, and the targets' part of the first ones.
 
     Args:
-        groups: a tuple of `(channels, time)`, which hold all of the segment.
-        starts: where in each of them the segment begins.
-        gains, swaps: of each.
-        left_context: samples before the first target.
-        mixture: `(channels, input)`, to be written.
-        targets: `(n_src, channels, output)`, to be written.
+        groups: a tuple of `(channels, time)`, each containing the whole segment.
+        starts: position of the segment in each group.
+        gains, swaps: of each group.
+        left_context: mixture samples before the first target.
+        mixture: `(channels, input)`, overwritten.
+        targets: `(n_src, channels, output)`, overwritten.
     """
     n_groups, (channels, length), output = len(groups), mixture.shape, targets.shape[-1]
     for c in range(channels):
-        # Memory is read fastest as several streams at once; the four of music are read in one go.
-        # Where groups do not come in fours, the last one fills up, with a gain of zero.
+        # Reading several streams at once is fastest, so groups are added four at a time. If
+        # fewer are left, the last group fills up with a gain of zero.
         for k in range(0, n_groups, 4):
             k1 = min(k + 1, n_groups - 1)
             k2 = min(k + 2, n_groups - 1)
@@ -128,8 +148,8 @@ def row(group, swap, c, start, length):
 
 
 @numba.njit(nogil=True, inline="always")
-def add(out, onto, a, b, c, d, gain_a, gain_b, gain_c, gain_d):
-    if onto:
+def add(out, accumulate, a, b, c, d, gain_a, gain_b, gain_c, gain_d):
+    if accumulate:
         for i in range(len(out)):
             out[i] += gain_a * a[i] + gain_b * b[i] + gain_c * c[i] + gain_d * d[i]
     else:

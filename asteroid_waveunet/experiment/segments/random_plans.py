@@ -1,7 +1,7 @@
-"""What random segments are made of: which music, from where, how loud.
+"""Random plans of training segments: track, position and augmentation of each group of stems.
 
-Drawn for a whole batch as small arrays, which the executors follow: `cutting` on the processor,
-`device_store` on a GPU.
+A plan covers a whole batch as small arrays. `mixing` executes it on the CPU, `gpu_dataset` on a
+GPU.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
-from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS, Amounts, checked
+from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS, Amounts, check_names
 
-__all__ = ["Drawing", "Plan"]
+__all__ = ["Plan", "RandomPlans"]
 
-# An item has uniform numbers of its own for each purpose, as many a group as any needs: so what is
-# done for one purpose changes nothing for the others.
-PURPOSES = ("remix", "place", *AUGMENTATIONS)
-NUMBERS = 3
+# Each segment has separate random numbers for each purpose, so that enabling one augmentation does
+# not change the others.
+PURPOSES = ("remix", "position", *AUGMENTATIONS)
+NUMBERS_PER_GROUP = 3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the groups of n segments are, row by row.
+    """The content of n segments.
 
     Attributes:
-        tracks: `(n, groups)`, which track.
-        starts: `(n, groups)`, the place of the first target in it, in samples.
-        amounts: gains, swaps and so on. The gains are times the whole numbers of the store.
+        tracks: `(n, groups)`, index of the track.
+        starts: `(n, groups)`, position of the first target in it, in samples.
+        amounts: gains, swaps and so on. The gains convert from the store's whole numbers.
     """
 
     tracks: np.ndarray
@@ -40,15 +40,15 @@ class Plan:
         return len(self.tracks)
 
 
-class Drawing:
-    """Random segments of tracks: a track is drawn as often as its length asks for.
+class RandomPlans:
+    """Draw random segments; a track is drawn with a probability proportional to its length.
 
     Args:
         tracks: from `prepare`, of one preparation.
-        output: samples a target has.
-        seed: >= 0; what is drawn for an index depends on both alone.
+        output: target samples per segment.
+        seed: >= 0; a segment depends on its index and the seed alone.
         augmentation: names of `AUGMENTATIONS`.
-        remix: the share of segments whose groups are each from a place of their own.
+        remix: fraction of segments whose groups come from different positions and tracks.
 
     Raises:
         ValueError: for an unknown augmentation.
@@ -63,40 +63,41 @@ class Drawing:
         remix: float = 0.0,
     ) -> None:
         self.seed = seed
-        self.augmentation = checked(augmentation)
+        self.augmentation = check_names(augmentation)
         self.remix = remix
         self.lengths = np.array([track.length for track in tracks])
         self.gains = np.array([track.gains for track in tracks])
         self.output = output
 
     def plan(self, indices: Sequence[int]) -> Plan:
-        """What the segments with these indices are made of.
+        """Return the plan of the segments with these indices.
 
         Raises:
-            IndexError: for an index below 0: there is no last one.
+            IndexError: for an index below 0; there is no last segment.
         """
         if min(indices) < 0:
-            raise IndexError(f"segment {min(indices)}; random ones are numbered from 0 on")
+            raise IndexError(f"segment {min(indices)}; random segments are numbered from 0 on")
         n_groups = self.gains.shape[1]
-        shape = len(PURPOSES), n_groups, NUMBERS
-        drawn = np.stack([_uniform(self.seed, index, shape) for index in indices])
-        uniform = {purpose: drawn[:, i] for i, purpose in enumerate(PURPOSES)}
-        # Unless it is remixed, all groups of a segment take the first one's place.
+        shape = len(PURPOSES), n_groups, NUMBERS_PER_GROUP
+        numbers = np.stack([_random_numbers(self.seed, index, shape) for index in indices])
+        uniform = {purpose: numbers[:, i] for i, purpose in enumerate(PURPOSES)}
+        # Unless remixed, all groups of a segment take the position of the first.
         remixed = uniform["remix"][:, :1, :1] < self.remix
-        place = np.where(remixed, uniform["place"], uniform["place"][:, :1])
-        # A sample drawn evenly from all tracks lies in a track as often as the track is long.
+        position = np.where(remixed, uniform["position"], uniform["position"][:, :1])
+        # A sample drawn uniformly from all tracks selects each with the right probability.
         ends = self.lengths.cumsum()
-        tracks = np.searchsorted(ends, (place[..., 0] * ends[-1]).astype(np.int64), side="right")
-        places = np.maximum(self.lengths[tracks] - self.output, 0) + 1
-        starts = (place[..., 1] * places).astype(np.int64)
-        amounts = Amounts.none(len(indices), n_groups)
+        samples = (position[..., 0] * ends[-1]).astype(np.int64)
+        tracks = np.searchsorted(ends, samples, side="right")
+        n_starts = np.maximum(self.lengths[tracks] - self.output, 0) + 1
+        starts = (position[..., 1] * n_starts).astype(np.int64)
+        amounts = Amounts.neutral(len(indices), n_groups)
         for name in self.augmentation:
             AUGMENTATIONS[name](amounts, uniform[name])
         amounts.gains[...] *= self.gains[tracks, np.arange(n_groups)]
         return Plan(tracks, starts, amounts)
 
 
-def _uniform(seed: int, index: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers in [0, 1) for one item: Philox is made to be keyed, and so costs microseconds."""
+def _random_numbers(seed: int, index: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return numbers in [0, 1) for one segment. A keyed Philox generator takes microseconds."""
     key = np.array([seed, index], np.uint64)
     return np.random.Generator(np.random.Philox(key=key)).random(shape)

@@ -18,7 +18,12 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from asteroid_waveunet.experiment.segments.batch_sampler import Batches, collated, dealt, endless
+from asteroid_waveunet.experiment.segments.batch_sampler import (
+    ResumableBatchSampler,
+    balanced_partition,
+    collate,
+    make_endless,
+)
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.settings import PRECISIONS, Training
 from asteroid_waveunet.experiment.training import distributed, loggers
@@ -108,7 +113,7 @@ def fit(
         train_set: items `(mixture, targets)` for `model.forward_context`; its length is that of
             an epoch. Where its attribute `endless` is true, as that of `Segments` is, item i is
             there for every i >= 0 and depends on i alone. Any other is taken in a new order in
-            every pass, see `Reshuffled`.
+            every pass, see `EndlessShuffle`.
         valid_set: the same, each item once.
         config: section -> setting -> value, stored with the checkpoints.
         on_device: whether batches of `train_set` are made where the model is, by its
@@ -147,7 +152,7 @@ def fit(
     )
     batches.rank = trainer.global_rank
     model.train()  # Lightning leaves it as it is, and what was loaded is in evaluation mode
-    train_set = endless(train_set, settings.seed)
+    train_set = make_endless(train_set, settings.seed)
     system = make_system(model, train_set, valid_set, settings, batches, config or {}, on_device)
     with _arithmetic(settings), warnings.catch_warnings():
         # Advice on worker counts and on logging intervals, which our settings state; and that a
@@ -166,7 +171,7 @@ def fit(
     return keep_best(model, rounds, exp_dir, trainer.is_global_zero)
 
 
-def epoch_of(length: int, settings: Training) -> Batches:
+def epoch_of(length: int, settings: Training) -> ResumableBatchSampler:
     """The batches of an epoch of so many segments, all processes' together.
 
     An epoch is a whole number of the optimiser's steps: segments beyond the last are the next
@@ -183,7 +188,7 @@ def epoch_of(length: int, settings: Training) -> Batches:
             f"An epoch has {length} segments, fewer than a batch of {per_step}; lower batch_size "
             "or raise epoch_length."
         )
-    return Batches(steps, settings.batch_size, n_processes)
+    return ResumableBatchSampler(steps, settings.batch_size, n_processes)
 
 
 def make_system(
@@ -191,7 +196,7 @@ def make_system(
     train_set: Dataset,
     valid_set: Dataset,
     settings: Training,
-    batches: Batches,
+    batches: ResumableBatchSampler,
     config: dict[str, Any],
     on_device: bool,
 ) -> WaveUNetSystem:
@@ -219,14 +224,14 @@ def make_system(
     return system
 
 
-def own_share(valid_set: Any, batches: Batches) -> list[int]:
+def own_share(valid_set: Any, batches: ResumableBatchSampler) -> list[int]:
     """The validation segments of this process, those of a track all with one and in order."""
     indices = range(len(valid_set))
     if not isinstance(valid_set, Segments):
         return list(indices[batches.rank :: batches.ranks])
-    tracks = [valid_set.place(index)[0] for index in indices]
+    tracks = [valid_set.locate(index)[0] for index in indices]
     lengths = [tracks.count(number) for number in range(len(valid_set.tracks))]
-    own = set(dealt(lengths, batches.ranks)[batches.rank])
+    own = set(balanced_partition(lengths, batches.ranks)[batches.rank])
     return [index for index in indices if tracks[index] in own]
 
 
@@ -235,7 +240,7 @@ def make_loader(dataset: Dataset, num_workers: int, **batches: Any) -> DataLoade
     return DataLoader(
         dataset,
         **batches,
-        collate_fn=collated,
+        collate_fn=collate,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         prefetch_factor=4 if num_workers else None,
@@ -315,7 +320,7 @@ def make_trainer(
             devices=settings.devices,
             num_nodes=settings.num_nodes,
             strategy=settings.strategy,
-            use_distributed_sampler=False,  # `Batches` deals to the processes itself
+            use_distributed_sampler=False,  # our batch sampler has ranks
             precision=PRECISIONS[settings.precision],  # type: ignore[arg-type]
             benchmark=True,  # all batches are of one shape
             max_epochs=max_epochs,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS, Amounts, checked
+from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS, Amounts, check_names
 
 
 def drawn(*names: str, n: int = 2000, groups: int = 3) -> Amounts:
-    amounts, rng = Amounts.none(n, groups), np.random.default_rng(0)
+    amounts, rng = Amounts.neutral(n, groups), np.random.default_rng(0)
     for name in names:
         AUGMENTATIONS[name](amounts, rng.random((n, groups, 3)))
     return amounts
@@ -47,7 +47,7 @@ def test_a_fifth_of_the_segments_changes_pitch_and_tempo():
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_what_one_does_adds_to_what_others_did(name):
-    amounts = Amounts.none(50, 2)
+    amounts = Amounts.neutral(50, 2)
     amounts.gains[...], amounts.swaps[...] = -3, True
     AUGMENTATIONS[name](amounts, np.zeros((50, 2, 3)))
     assert (np.abs(amounts.gains) >= 0.75 - 1e-12).all()
@@ -56,4 +56,4 @@ def test_what_one_does_adds_to_what_others_did(name):
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="'pitch'.*random_gains, wide_gains, swap_channels"):
-        checked(["random_gains", "pitch"])
+        check_names(["random_gains", "pitch"])

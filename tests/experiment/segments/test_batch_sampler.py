@@ -1,4 +1,4 @@
-"""Batches by number: every index once, whoever asks, wherever training begins."""
+"""ResumableBatchSampler by number: every index once, whoever asks, wherever training begins."""
 
 from __future__ import annotations
 
@@ -9,36 +9,43 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asteroid_waveunet.experiment.segments.batch_sampler import Batches, Reshuffled, collated, dealt
+from asteroid_waveunet.experiment.segments.batch_sampler import (
+    EndlessShuffle,
+    ResumableBatchSampler,
+    balanced_partition,
+    collate,
+)
 
 
-def epochs(batches: Batches, first: int, last: int) -> list[list[int]]:
+def epochs(batches: ResumableBatchSampler, first: int, last: int) -> list[list[int]]:
     found = []
     for epoch in range(first, last):
-        batches.go_to(epoch)
+        batches.seek(epoch)
         found += list(batches)
     return found
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4))
 def test_processes_see_together_what_one_sees(steps, batch_size, ranks):
-    one = epochs(Batches(steps, ranks * batch_size), 0, 3)
-    several = [epochs(Batches(steps, batch_size, ranks, rank), 0, 3) for rank in range(ranks)]
+    one = epochs(ResumableBatchSampler(steps, ranks * batch_size), 0, 3)
+    several = [
+        epochs(ResumableBatchSampler(steps, batch_size, ranks, rank), 0, 3) for rank in range(ranks)
+    ]
     assert one == [list(chain(*parts)) for parts in zip(*several, strict=True)]
     assert list(chain(*one)) == list(range(3 * steps * ranks * batch_size))
 
 
 @given(st.integers(1, 5), st.integers(0, 5))
 def test_an_epoch_can_be_begun_anywhere(steps, step):
-    batches = Batches(steps, 2)
+    batches = ResumableBatchSampler(steps, 2)
     whole = epochs(batches, 3, 4)
-    batches.go_to(3, step)
+    batches.seek(3, step)
     assert list(batches) == whole[step:]
     assert len(batches) == steps
 
 
 def test_larger_batches_go_on_where_the_smaller_ended():
-    batches = Batches(2, 3)
+    batches = ResumableBatchSampler(2, 3)
     found = epochs(batches, 0, 2)
     batches.resize(2, 6)
     found += epochs(batches, 2, 4)
@@ -49,27 +56,30 @@ def test_larger_batches_go_on_where_the_smaller_ended():
 
 def test_a_pass_begins_where_it_was_last_told_to():
     """Lightning makes the iterator before an epoch is known."""
-    batches = Batches(2, 1)
+    batches = ResumableBatchSampler(2, 1)
     iterator = iter(batches)
-    batches.go_to(4)
+    batches.seek(4)
     assert list(iterator) == [[8], [9]]
 
 
 def test_a_loader_with_workers_takes_whole_epochs():
-    batches = Batches(3, 2)
+    batches = ResumableBatchSampler(3, 2)
     loader = torch.utils.data.DataLoader(
-        Reshuffled(torch.arange(6)), batch_sampler=batches, num_workers=1, persistent_workers=True
+        EndlessShuffle(torch.arange(6)),
+        batch_sampler=batches,
+        num_workers=1,
+        persistent_workers=True,
     )
     for epoch in range(2):
-        batches.go_to(epoch, step=0)
+        batches.seek(epoch, step=0)
         assert sorted(torch.cat(list(loader)).tolist()) == list(range(6))
 
 
 def test_every_pass_has_its_order_and_the_seed_has_all():
-    items = Reshuffled("abcdefgh", seed=3)
+    items = EndlessShuffle("abcdefgh", seed=3)
     passes = ["".join(items[i] for i in range(8 * n, 8 * n + 8)) for n in range(3)]
     assert len(set(passes)) == 3 and {"".join(sorted(p)) for p in passes} == {"abcdefgh"}
-    again, other = Reshuffled("abcdefgh", seed=3), Reshuffled("abcdefgh", seed=4)
+    again, other = EndlessShuffle("abcdefgh", seed=3), EndlessShuffle("abcdefgh", seed=4)
     assert [again[i] for i in (17, 3)] == [items[i] for i in (17, 3)]
     assert [other[i] for i in range(8)] != [items[i] for i in range(8)]
 
@@ -79,21 +89,21 @@ def test_a_set_that_makes_batches_makes_those_of_its_passes_too():
         def __getitems__(self, indices):
             return tuple(self[i] for i in indices)
 
-    items = Reshuffled(Whole("abcd"), seed=3)
+    items = EndlessShuffle(Whole("abcd"), seed=3)
     assert items.__getitems__([6, 1]) == (items[6], items[1])
-    assert Reshuffled("abcd", seed=3).__getitems__([6, 1]) == [items[6], items[1]]
+    assert EndlessShuffle("abcd", seed=3).__getitems__([6, 1]) == [items[6], items[1]]
 
 
 def test_items_are_made_a_batch_and_a_batch_is_left_alone():
     whole = (torch.zeros(2, 1), torch.ones(2, 1))
-    assert collated(whole) is whole
-    mixtures, targets = collated([(torch.zeros(1), torch.ones(1))] * 2)
+    assert collate(whole) is whole
+    mixtures, targets = collate([(torch.zeros(1), torch.ones(1))] * 2)
     assert torch.equal(mixtures, whole[0]) and torch.equal(targets, whole[1])
 
 
 @given(st.lists(st.integers(0, 50), max_size=12), st.integers(1, 5))
 def test_work_is_dealt_whole_and_about_evenly(lengths, ranks):
-    hands = dealt(lengths, ranks)
+    hands = balanced_partition(lengths, ranks)
     assert sorted(chain(*hands)) == list(range(len(lengths)))
     loads = [sum(lengths[i] for i in hand) for hand in hands]
     least_possible = max([sum(lengths) / ranks, *lengths], default=0)
@@ -102,4 +112,4 @@ def test_work_is_dealt_whole_and_about_evenly(lengths, ranks):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_there_may_be_less_work_than_hands(ranks):
-    assert dealt([], ranks) == [[]] * ranks
+    assert balanced_partition([], ranks) == [[]] * ranks

@@ -113,7 +113,7 @@ def test_a_batch_is_its_items_whoever_cuts_it(tmp_path):
     threaded = segments_of.Segments(tracks, *arguments, threads=2)
     for dataset, workers in ((segments, 0), (segments, 2), (threaded, 0)):
         loader = torch.utils.data.DataLoader(
-            dataset, 8, num_workers=workers, collate_fn=batch_sampler.collated
+            dataset, 8, num_workers=workers, collate_fn=batch_sampler.collate
         )
         batches = [torch.cat(parts) for parts in zip(*loader, strict=True)]
         for got, wanted in zip(batches, zip(*items, strict=True), strict=True):
@@ -149,7 +149,7 @@ def test_prepared_music_reaches_a_data_loader_in_workers(data, tmp_path):
     prepared = prepare(data, tmp_path / "out", STEMS, RATE, 2, progress=False)
     segments = segments_of.Segments(prepared, LENGTHS, LEFT, epoch_length=6)
     loader = torch.utils.data.DataLoader(
-        segments, batch_size=3, num_workers=1, collate_fn=batch_sampler.collated
+        segments, batch_size=3, num_workers=1, collate_fn=batch_sampler.collate
     )
     batches = list(loader)
     assert [m.shape for m, _ in batches] == [(3, 2, 130)] * 2

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asteroid_waveunet.experiment.segments import gpu_dataset
-from asteroid_waveunet.experiment.segments.batch_sampler import Batches, collated
+from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler, collate
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.segments.gpu_dataset import DeviceSegments
 from asteroid_waveunet.nn.geometry import Lengths
@@ -39,9 +39,9 @@ def test_it_gives_what_the_processor_cuts(tmp_path, channels, left):
 
 def test_a_loader_takes_its_batches_as_they_are(tmp_path):
     held = DeviceSegments(noise(tmp_path), LENGTHS, LEFT, 8, device="cpu")
-    batches = Batches(steps=2, batch_size=4)
-    batches.go_to(epoch=1)
-    loader = torch.utils.data.DataLoader(held, batch_sampler=batches, collate_fn=collated)
+    batches = ResumableBatchSampler(steps=2, batch_size=4)
+    batches.seek(epoch=1)
+    loader = torch.utils.data.DataLoader(held, batch_sampler=batches, collate_fn=collate)
     mixtures, targets = next(iter(loader))
     assert mixtures.shape == (4, 2, 130) and targets.shape == (4, 2, 2, 50)
     torch.testing.assert_close((mixtures[1], targets[1]), held[9])
@@ -49,14 +49,14 @@ def test_a_loader_takes_its_batches_as_they_are(tmp_path):
 
 def test_tracks_that_do_not_fit_are_refused_with_what_they_take(tmp_path, monkeypatch):
     held = DeviceSegments(noise(tmp_path), LENGTHS, LEFT, 8, device="cpu")
-    monkeypatch.setattr(gpu_dataset, "free_memory", lambda device: 10)
+    monkeypatch.setattr(gpu_dataset, "_free_memory", lambda device: 10)
     with pytest.raises(ValueError, match=r"take 0.0 MB and cpu has 0.0 MB free. Set store: mem"):
         held[0]
 
 
 def test_what_is_not_done_there_is_refused(tmp_path, monkeypatch):
     tracks = noise(tmp_path)
-    with pytest.raises(ValueError, match="pitch_tempo is not done in a GPU's memory; leave it out"):
+    with pytest.raises(ValueError, match="pitch_tempo.*store: memory"):
         DeviceSegments(tracks, LENGTHS, LEFT, 8, augmentation=["pitch_tempo"], device="cpu")
     with pytest.raises(ValueError, match="left context of 81 does not fit"):
         DeviceSegments(tracks, LENGTHS, 81, 8, device="cpu")

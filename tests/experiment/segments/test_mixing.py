@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asteroid_waveunet.experiment.segments.augmentation import Amounts
-from asteroid_waveunet.experiment.segments.mixing import Cutter
+from asteroid_waveunet.experiment.segments.mixing import Mixer
 from asteroid_waveunet.experiment.segments.random_plans import Plan
 
 LEFT, INPUT, OUTPUT = 4000, 16000, 3000
@@ -19,7 +19,7 @@ def cut(tracks, starts, amounts, numbers=None) -> tuple[np.ndarray, np.ndarray]:
     targets = np.full((n_groups, channels, OUTPUT), np.nan, np.float32)
     numbers = np.zeros(n_groups, np.int64) if numbers is None else np.array(numbers)
     plan = Plan(numbers[None], np.array([starts]), amounts)
-    Cutter(tracks, LEFT, 16000).cut(plan, 0, mixture, targets)
+    Mixer(tracks, LEFT, 16000).make(plan, 0, mixture, targets)
     return mixture, targets
 
 
@@ -32,7 +32,7 @@ def read_only(tracks: np.ndarray) -> np.ndarray:
 def test_groups_come_from_their_places_with_their_gains_and_channels(starts):
     rng = np.random.default_rng(0)
     tracks = [read_only(rng.integers(-99, 99, (3, 2, 30000)).astype(np.int16)) for _ in range(2)]
-    amounts = Amounts.none(1, 3)
+    amounts = Amounts.neutral(1, 3)
     amounts.gains[...] = [[0.5, -2, 1]]
     amounts.swaps[...] = [[True, False, True]]
     mixture, targets = cut(tracks, starts, amounts, numbers=[1, 0, 1])
@@ -48,7 +48,7 @@ def test_groups_come_from_their_places_with_their_gains_and_channels(starts):
 def test_the_first_target_stays_where_it_is_at_another_tempo(tempo):
     track = np.zeros((1, 2, 60000), np.int16)
     track[..., 20000 + 1500] = 20000  # 1500 samples after the first target
-    amounts = Amounts.none(1, 1)
+    amounts = Amounts.neutral(1, 1)
     amounts.tempos[...] = tempo
     mixture, targets = cut([read_only(track)], [20000], amounts)
     # A click is smeared over some samples; 16 are 1 ms.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS
-from asteroid_waveunet.experiment.segments.random_plans import Drawing
+from asteroid_waveunet.experiment.segments.random_plans import RandomPlans
 from helpers.songs import write_prepared
 
 
@@ -24,7 +24,7 @@ def arrays(plan) -> list[np.ndarray]:
 
 def test_a_plan_is_its_items_plans(tracks):
     everything = list(AUGMENTATIONS)
-    drawing = Drawing(tracks, 50, 3, everything, remix=0.5)
+    drawing = RandomPlans(tracks, 50, 3, everything, remix=0.5)
     indices = [7, 0, 10**9]
     together = drawing.plan(indices)
     for row, index in enumerate(indices):
@@ -35,20 +35,20 @@ def test_a_plan_is_its_items_plans(tracks):
 
 
 def test_what_is_drawn_for_one_purpose_changes_nothing_for_the_others(tracks):
-    plain = Drawing(tracks, 50, 3, ["random_gains"]).plan(range(20))
-    more = Drawing(tracks, 50, 3, ["flip_signs", "random_gains"]).plan(range(20))
+    plain = RandomPlans(tracks, 50, 3, ["random_gains"]).plan(range(20))
+    more = RandomPlans(tracks, 50, 3, ["flip_signs", "random_gains"]).plan(range(20))
     assert (plain.starts == more.starts).all() and (plain.tracks == more.tracks).all()
     np.testing.assert_allclose(plain.amounts.gains, np.abs(more.amounts.gains))
 
 
 def test_gains_are_times_the_whole_numbers_of_the_track_they_are_for(tracks):
-    plan = Drawing(tracks, 50, remix=1.0).plan(range(50))
+    plan = RandomPlans(tracks, 50, remix=1.0).plan(range(50))
     assert set(plan.tracks.flat) == {0, 1}
     assert (plan.amounts.gains == np.array([1 / 32768, 3 / 32767])[plan.tracks]).all()
 
 
 def test_places_are_even_over_all_that_a_target_may_begin_at(tracks):
-    plan = Drawing(tracks, 50).plan(range(4000))
+    plan = RandomPlans(tracks, 50).plan(range(4000))
     assert (plan.starts == plan.starts[:, :1]).all() and (plan.tracks == plan.tracks[:, :1]).all()
     for number, track in enumerate(tracks):
         starts = plan.starts[plan.tracks[:, 0] == number, 0]
@@ -57,7 +57,7 @@ def test_places_are_even_over_all_that_a_target_may_begin_at(tracks):
 
 
 def test_a_segment_is_remixed_as_a_whole_or_not_at_all(tracks):
-    plan = Drawing(tracks, 50, remix=0.5).plan(range(200))
+    plan = RandomPlans(tracks, 50, remix=0.5).plan(range(200))
     of_one_place = [len(set(starts)) == 1 for starts in plan.starts]
     of_their_own = [len(set(starts)) == 3 for starts in plan.starts]
     assert 70 < sum(of_one_place) < 130
@@ -65,10 +65,10 @@ def test_a_segment_is_remixed_as_a_whole_or_not_at_all(tracks):
 
 
 def test_another_seed_is_not_the_same_draw_shifted(tracks):
-    one, other = (Drawing(tracks, 50, seed).plan(range(20)).starts[:, 0] for seed in (3, 4))
+    one, other = (RandomPlans(tracks, 50, seed).plan(range(20)).starts[:, 0] for seed in (3, 4))
     assert (one[1:] != other[:-1]).any() and (one != other).any()
 
 
 def test_there_is_no_last_segment(tracks):
-    with pytest.raises(IndexError, match="segment -1; random ones are numbered from 0 on"):
-        Drawing(tracks, 50).plan([2, -1])
+    with pytest.raises(IndexError, match="segment -1; random segments are numbered from 0 on"):
+        RandomPlans(tracks, 50).plan([2, -1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from asteroid_waveunet.experiment.segments.stretching import stretch
+from asteroid_waveunet.experiment.segments.mixing import stretch
 
 RATE = 16000
 

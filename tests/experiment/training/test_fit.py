@@ -14,7 +14,10 @@ import pytest
 import torch
 
 from asteroid_waveunet import WaveUNet
-from asteroid_waveunet.experiment.segments.batch_sampler import Batches, Reshuffled
+from asteroid_waveunet.experiment.segments.batch_sampler import (
+    EndlessShuffle,
+    ResumableBatchSampler,
+)
 from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.fit import (
     MisconfigurationException,
@@ -301,7 +304,9 @@ def test_any_finite_set_can_be_trained_on(tmp_path):
             return super().__getitem__(index)
 
     finite = Finite(tiny(), 8)
-    given = train(tmp_path / "given", train_set=Reshuffled(finite, seed=1), seed=1, max_epochs=3)
+    given = train(
+        tmp_path / "given", train_set=EndlessShuffle(finite, seed=1), seed=1, max_epochs=3
+    )
     made = train(tmp_path / "made", train_set=finite, seed=1, max_epochs=3)
     for a, b in zip(given.parameters(), made.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -310,9 +315,11 @@ def test_any_finite_set_can_be_trained_on(tmp_path):
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])
 def test_every_validation_track_is_with_one_process_and_in_order(tmp_path, ranks):
     valid_set = tracks(tmp_path)
-    shares = [own_share(valid_set, Batches(1, 1, ranks, rank)) for rank in range(ranks)]
+    shares = [
+        own_share(valid_set, ResumableBatchSampler(1, 1, ranks, rank)) for rank in range(ranks)
+    ]
     assert sorted(index for share in shares for index in share) == list(range(len(valid_set)))
-    homes = [{valid_set.place(index)[0] for index in share} for share in shares]
+    homes = [{valid_set.locate(index)[0] for index in share} for share in shares]
     assert sum(map(len, homes)) == 4, "no track is in two"
     assert all(share == sorted(share) for share in shares)
     assert shares.count([]) == max(0, ranks - 4)
@@ -321,7 +328,7 @@ def test_every_validation_track_is_with_one_process_and_in_order(tmp_path, ranks
 def test_a_process_without_tracks_counts_for_nothing(tmp_path):
     """It validates a segment all the same, to be with the others when they meet."""
     model, valid_set = tiny(), tracks(tmp_path)
-    batches = Batches(1, 2, ranks=5, rank=4)
+    batches = ResumableBatchSampler(1, 2, ranks=5, rank=4)
     system = make_system(
         model, Songs(model, 2), valid_set, Training(num_workers=0), batches, {}, False
     )

@@ -116,7 +116,7 @@ def _tracks(segments: Segments) -> Iterator[tuple[Prepared, Tensor, Tensor]]:
     """Each track, put together of its segments: mixture `(channels, time)`, and sources."""
     start = segments.left_context
     kept = slice(start, start + segments.lengths.output)
-    walk = itertools.groupby(range(len(segments)), key=lambda index: segments.place(index)[0])
+    walk = itertools.groupby(range(len(segments)), key=lambda index: segments.locate(index)[0])
     for number, indices in walk:
         track = segments.tracks[number]
         # A copy is kept of the mixture's middle: its context is much longer.

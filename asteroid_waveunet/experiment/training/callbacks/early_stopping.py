@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
-from asteroid_waveunet.experiment.segments.batch_sampler import Batches
+from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler
 from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.callbacks import checkpointing
 from asteroid_waveunet.experiment.training.callbacks.ema import Averaging
@@ -31,7 +31,9 @@ class Rounds(pl.Callback):
         best: its loss, None as long as there is no finite one.
     """
 
-    def __init__(self, batches: Batches, settings: Training, best_checkpoint: Path) -> None:
+    def __init__(
+        self, batches: ResumableBatchSampler, settings: Training, best_checkpoint: Path
+    ) -> None:
         self.batches = batches
         self.settings = settings
         self.best_checkpoint = best_checkpoint
@@ -54,7 +56,7 @@ class Rounds(pl.Callback):
             self._set_step_size(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.batches.go_to(trainer.current_epoch)
+        self.batches.seek(trainer.current_epoch)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, n: int
@@ -124,4 +126,4 @@ class Rounds(pl.Callback):
         epoch, step = self.place
         if self.second is not None:
             self._double_from(self.second)
-        self.batches.go_to(epoch, step)
+        self.batches.seek(epoch, step)

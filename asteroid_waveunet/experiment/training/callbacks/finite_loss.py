@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from asteroid_waveunet.experiment.segments.batch_sampler import Batches
+from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler
 from asteroid_waveunet.experiment.training import distributed
 from asteroid_waveunet.file_utils import replacing
 
@@ -35,7 +35,7 @@ class FiniteLoss(pl.Callback):
         seed: of the segments.
     """
 
-    def __init__(self, folder: Path, batches: Batches, seed: int) -> None:
+    def __init__(self, folder: Path, batches: ResumableBatchSampler, seed: int) -> None:
         self.folder = folder
         self.batches = batches
         self.seed = seed

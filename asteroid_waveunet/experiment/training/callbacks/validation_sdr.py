@@ -45,7 +45,7 @@ class ValidationSDR:
     def feed(self, references: Tensor, estimates: Tensor) -> None:
         """The next segments: `(batch, n_src, channels, time)`, or `(batch, n_src, time)`, twice."""
         for pair in zip(as_array(references), as_array(estimates), strict=True):
-            number, start = self.segments.place(self.walk[self._next])
+            number, start = self.segments.locate(self.walk[self._next])
             self._next += 1
             track = self.segments.tracks[number]
             new = np.stack(pair).reshape(2, track.n_src, track.channels, -1)

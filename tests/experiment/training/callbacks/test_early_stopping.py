@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asteroid_waveunet.experiment.segments.batch_sampler import Batches
+from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler
 from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.callbacks import early_stopping as rounds_of
 from asteroid_waveunet.experiment.training.callbacks.early_stopping import Rounds
@@ -41,7 +41,7 @@ def ended(losses, tmp_path, monkeypatch, **settings) -> tuple[int, int | None]:
         "optimizer_states": [trainer.optimizers[0].state_dict()],
     }
     monkeypatch.setattr(rounds_of.checkpointing, "read", lambda path: best)
-    rounds = Rounds(Batches(5, 16), Training(**settings), tmp_path / "best.ckpt")
+    rounds = Rounds(ResumableBatchSampler(5, 16), Training(**settings), tmp_path / "best.ckpt")
     for epoch, loss in enumerate(losses):
         trainer.current_epoch = epoch
         trainer.callback_metrics["val_loss"] = torch.tensor(loss)
@@ -71,7 +71,8 @@ def test_a_round_ends_with_patience(losses, settings, expected, tmp_path, monkey
 
 
 def test_an_epoch_that_is_validated_again_counts_once(tmp_path):
-    trainer, rounds = Trainer(), Rounds(Batches(5, 16), Training(patience=2), tmp_path)
+    trainer = Trainer()
+    rounds = Rounds(ResumableBatchSampler(5, 16), Training(patience=2), tmp_path)
     for loss in (2.0, 2.0, 2.0):
         trainer.callback_metrics["val_loss"] = torch.tensor(loss)
         rounds.on_validation_end(trainer, None)
@@ -138,10 +139,10 @@ def test_the_second_rounds_step_size_is_kept_and_can_be_changed(tmp_path, warmup
 
 
 def test_the_state_of_a_round_is_kept(tmp_path):
-    rounds = Rounds(Batches(4, 2), Training(batch_size=2), tmp_path)
+    rounds = Rounds(ResumableBatchSampler(4, 2), Training(batch_size=2), tmp_path)
     rounds._double_from(3)
     rounds.place, rounds.best, rounds.waited = (5, 2), 0.5, 1
-    batches = Batches(4, 2)
+    batches = ResumableBatchSampler(4, 2)
     again = Rounds(batches, Training(batch_size=2), tmp_path)
     again.load_state_dict(rounds.state_dict())
     assert again.state_dict() == rounds.state_dict()

@@ -53,7 +53,7 @@ def test_weights_that_run_away_are_found_at_once(tmp_path):
 
 def test_on_a_gpu_the_loss_is_looked_at_a_step_later_but_before_a_checkpoint(tmp_path, monkeypatch):
     """Or the processor would wait for the GPU in every step."""
-    from asteroid_waveunet.experiment.segments.batch_sampler import Batches
+    from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler
     from asteroid_waveunet.experiment.training.callbacks.finite_loss import FiniteLoss
 
     class There:
@@ -61,7 +61,7 @@ def test_on_a_gpu_the_loss_is_looked_at_a_step_later_but_before_a_checkpoint(tmp
         current_epoch = 0
         accumulate_grad_batches = 1
 
-    losses = FiniteLoss(tmp_path, Batches(4, 2), seed=0)
+    losses = FiniteLoss(tmp_path, ResumableBatchSampler(4, 2), seed=0)
     batch = (torch.zeros(2, 1, 8), torch.zeros(2, 2, 4))
     losses.on_train_batch_end(There, There, {"loss": torch.tensor(1.0)}, batch, 0)
     losses.on_train_batch_end(There, There, {"loss": torch.tensor(float("inf"))}, batch, 1)

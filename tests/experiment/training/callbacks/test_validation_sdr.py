@@ -6,7 +6,7 @@ import torch
 
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.evaluation.bss_eval import window_sdr
-from asteroid_waveunet.experiment.segments.batch_sampler import collated
+from asteroid_waveunet.experiment.segments.batch_sampler import collate
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.callbacks.validation_sdr import ValidationSDR
@@ -41,7 +41,7 @@ def test_it_is_the_sdr_of_whole_tracks_whatever_the_segments(
     for _ in range(2):  # a second epoch is as the first
         validation.restart()
         for mixture, targets in torch.utils.data.DataLoader(
-            segments, batch_size, collate_fn=collated
+            segments, batch_size, collate_fn=collate
         ):
             with torch.no_grad():
                 validation.feed(targets, model.forward_context(mixture))
