@@ -1,4 +1,4 @@
-"""Everything that models need of Asteroid: its base class and its registry."""
+"""Asteroid's base class and model registry."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ __all__ = ["BaseModel", "asteroid", "register"]
 
 
 def register(model_class: type) -> type:
-    """Register a class with Asteroid: `asteroid.models.get` and `from_pretrained` then find it.
+    """Register a class for `asteroid.models.get` and `from_pretrained`; usable as a decorator.
 
-    A decorator. Asteroid refuses to register a name twice, so a class of the same module, such
-    as a reloaded one, replaces the old one.
+    Asteroid rejects a name that is already registered; a class from the same module, such as a
+    reloaded one, is replaced.
 
     Raises:
-        ValueError: if Asteroid or another package has a model of that name.
+        ValueError: if Asteroid or another package has registered that name.
     """
     registry = vars(asteroid.models)
-    known = registry.get(model_class.__name__)
-    if getattr(known, "__module__", None) == model_class.__module__:
+    registered = registry.get(model_class.__name__)
+    if getattr(registered, "__module__", None) == model_class.__module__:
         del registry[model_class.__name__]
     asteroid.models.register_model(model_class)
     return model_class

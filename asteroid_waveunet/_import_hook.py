@@ -1,7 +1,7 @@
 """Make `import asteroid` work where torchaudio cannot load, and register our models with it.
 
-`import asteroid_waveunet` stays light: it imports neither torch nor Asteroid. Yet after it
-`import asteroid` works on every machine and knows our models. So both wait for that import.
+`import asteroid_waveunet` imports neither torch nor Asteroid, to stay fast. The hook installed
+here defers both tasks until something imports Asteroid.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class _AsteroidLoader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         with without_broken_stoi():
             self._loader.exec_module(module)
-        # Where one of our models is what imports Asteroid, it is half imported itself, and the
-        # package registers all of them afterwards.
+        # If one of our models imports Asteroid, it is only partly imported now; the package
+        # registers all models afterwards.
         if "asteroid_waveunet._asteroid" not in sys.modules:
             register_models()
 
@@ -98,7 +98,7 @@ class _AsteroidFinder(MetaPathFinder):
 
 
 def install() -> None:
-    """Wait for `import asteroid`; where it was imported before, register our models now."""
+    """Install the hook for `import asteroid`; if it is already imported, register our models."""
     if "asteroid.models" in sys.modules:
         register_models()
     elif not any(isinstance(finder, _AsteroidFinder) for finder in sys.meta_path):

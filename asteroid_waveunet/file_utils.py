@@ -1,4 +1,4 @@
-"""Files appear whole or not at all; whether they are as they were."""
+"""Atomic writes and checksums of files."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ __all__ = ["checksum", "replacing"]
 
 
 def checksum(
-    path: str | os.PathLike, algorithm: str, told: Callable[[int], object] | None = None
+    path: str | os.PathLike, algorithm: str, progress: Callable[[int], object] | None = None
 ) -> str:
-    """Hex digits of a file that may be larger than memory.
+    """Return the hex digest of a file of any size.
 
     Args:
-        algorithm: "md5", "sha256" or another one of hashlib's.
-        told: is given the number of bytes of each block that was read.
+        algorithm: "md5", "sha256" or another name in hashlib.
+        progress: called with the number of bytes of each block read.
     """
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with open(path, "rb") as file:
         while block := file.read(2**20):
             digest.update(block)
-            if told is not None:
-                told(len(block))
+            if progress is not None:
+                progress(len(block))
     return digest.hexdigest()
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A path to write to, beside `path`, whose place it takes when the block ends well.
+    """Yield a temporary path in the same folder that replaces `path` when the block succeeds.
 
-    Readers, and a run that is started again after a kill, never see half a file. The name
-    ends as `path`'s does, for writers that take the format from it.
+    Readers and restarted runs never see a partial file. The temporary name keeps the suffix of
+    `path`, for writers that infer the format from it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,10 @@
-"""Asteroid's own command `asteroid-infer`, with the models of this package.
+"""Asteroid's command `asteroid-infer` for the models of this package.
 
     python -m asteroid_waveunet.infer user/model --files song.wav --resample
 
-Asteroid has no discovery of plug-ins, so that its command finds no WaveUNet by itself, nor any
-other model here. And it hands files to a function that keeps their first channel, rescales the
-estimates and cannot write stereo ones. Here each model separates by its own method, which is that
-function for Asteroid's.
+Asteroid has no plug-in discovery, so its own command does not know these models. It also keeps
+only the first channel of a file, rescales the estimates and cannot write stereo. Here, each model
+separates with its own method; Asteroid's models work as before.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs `asteroid-infer`.
+    """Run `asteroid-infer`.
 
     Args:
-        arguments: of the command; those of this process if None.
+        arguments: command-line arguments; None for those of this process.
     """
     from asteroid.scripts import asteroid_cli
 

@@ -1,4 +1,4 @@
-"""Asteroid's losses on estimates of more than one channel, and a loss on magnitudes."""
+"""Asteroid's losses for multichannel estimates, and a loss on STFT magnitudes."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet.nn.stft import Spectrum
+from asteroid_waveunet.nn.stft import STFT
 
 __all__ = ["ChannelsInTime", "MagnitudeL1"]
 
 
 class ChannelsInTime(nn.Module):
-    """Lets a loss for `(batch, n_src, time)` take `(batch, n_src, channels, time)`.
+    """Apply a loss for `(batch, n_src, time)` to `(batch, n_src, channels, time)`.
 
-    The channels are laid end to end along time, so that a loss sees one long signal per
-    source: a permutation or partition is found once for all channels, a mean or an SI-SDR goes
-    over all of them, and a time-frequency loss meets the joint between two channels in one
-    window only. Mono estimates, `(batch, n_src, time)`, pass through.
+    Channels are concatenated along time, so the loss sees one long signal per source: it finds
+    one permutation or partition for all channels, and a mean or SI-SDR covers all of them. In a
+    time-frequency loss, only one window per pair of channels spans the boundary. Mono estimates,
+    `(batch, n_src, time)`, are unchanged.
 
     Args:
-        loss: any of Asteroid's time-domain losses or wrappers; gets `(estimates, targets)`.
+        loss: any of Asteroid's time-domain losses or wrappers, called with `(estimates, targets)`.
 
     >>> import torch
     >>> from asteroid.losses import PITLossWrapper, pairwise_neg_sisdr
@@ -37,25 +37,24 @@ class ChannelsInTime(nn.Module):
         self.loss = loss
 
     def forward(self, estimates: Tensor, targets: Tensor, **kwargs: Any) -> Any:
-        return self.loss(_in_time(estimates), _in_time(targets), **kwargs)
+        return self.loss(_concatenate_channels(estimates), _concatenate_channels(targets), **kwargs)
 
 
-def _in_time(signals: Tensor) -> Tensor:
+def _concatenate_channels(signals: Tensor) -> Tensor:
     return signals.flatten(2) if signals.ndim == 4 else signals
 
 
 class MagnitudeL1(nn.Module):
-    """The mean absolute error of the magnitudes of the short-time spectrum: the loss of U7a.
+    """Mean absolute error of STFT magnitudes, the loss of U7a.
 
-    On signals, `(..., time)` twice, so that every model can be trained with it. The frames are
-    those of `SpectrogramUNet`. Its own magnitudes, mask * |X|, are those of its estimates but for
-    what its masked frames, that overlap, contradict one another.
+    It takes signals, `(..., time)` twice, so any model can be trained with it. Frames match
+    those of `SpectrogramUNet`. That model's masked magnitudes, mask * |X|, differ from those of
+    its estimates only by the inconsistency of overlapping masked frames.
 
-    Computed in float32 at least, on the signals' device, to which the transform goes by itself: a
-    loss that nobody moves can be called from anywhere.
+    Computed in float32 or higher on the device of the signals; the transform moves there itself.
 
     Args:
-        window, hop: of the transform, in samples; see `Spectrum`.
+        window, hop: of the transform, in samples; see `STFT`.
     Raises:
         ValueError: if one of them is out of its range.
 
@@ -66,20 +65,20 @@ class MagnitudeL1(nn.Module):
 
     def __init__(self, window: int = 1024, hop: int = 768):
         super().__init__()
-        self.spectrum = Spectrum(window, hop)
+        self.stft = STFT(window, hop)
 
     def forward(self, estimates: Tensor, targets: Tensor) -> Tensor:
         dtype = torch.promote_types(estimates.dtype, targets.dtype)
         dtype = torch.promote_types(dtype, torch.float32)
-        gain = self.spectrum.gain
+        gain = self.stft.gain
         if (gain.dtype, gain.device) != (dtype, estimates.device):
-            self.spectrum.to(estimates.device, dtype)
+            self.stft.to(estimates.device, dtype)
         return F.l1_loss(self._magnitudes(estimates), self._magnitudes(targets))
 
     def _magnitudes(self, signals: Tensor) -> Tensor:
-        """Of all frames that hold a sample which the inverse brings back."""
-        window, hop = self.spectrum.window, self.spectrum.hop
+        """Magnitudes of all frames that contain a sample, zero-padded at both ends."""
+        window, hop = self.stft.window, self.stft.hop
         left = window - hop
         right = left - (signals.shape[-1] + 2 * left - window) % -hop
         padded = F.pad(signals.flatten(0, -2), (left, right))
-        return self.spectrum.magnitudes(self.spectrum.analyse(padded))
+        return self.stft.magnitudes(self.stft.analyse(padded))

@@ -1,1 +1,11 @@
-"""The networks, as Asteroid models."""
+"""The networks, as Asteroid models.
+
+base              SourceModel: shapes, separation, saving and loading; PerChannel for mono networks
+wave_unet         WaveUNet
+presets           the paper's models: presets.make("M4")
+spectrogram_unet  SpectrogramUNet, the baseline U7
+conv_tasnet       TasNet, Asteroid's Conv-TasNet
+mrcae             MRCAE, a multi-resolution convolutional auto-encoder
+argument_checks   range checks of model arguments
+meta              build on the meta device, to reject absurd sizes
+"""

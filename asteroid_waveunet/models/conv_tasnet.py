@@ -11,7 +11,7 @@ from torch import Tensor
 from asteroid_waveunet._asteroid import asteroid, register
 from asteroid_waveunet.models import argument_checks, meta
 from asteroid_waveunet.models.base import PerChannel
-from asteroid_waveunet.nn.autocast import own_precision
+from asteroid_waveunet.nn.autocast import autocast_disabled
 from asteroid_waveunet.nn.geometry import LengthRule
 
 __all__ = ["TasNet"]
@@ -110,6 +110,6 @@ class TasNet(PerChannel):
 
     def _mono(self, mixture: Tensor) -> Tensor:
         context = self.geometry.context
-        with own_precision(mixture.device, instead_of=(torch.float16,)):
+        with autocast_disabled(mixture.device, dtypes=(torch.float16,)):
             estimates = self.net(mixture[:, None])
         return estimates[..., context : mixture.shape[-1] - context]

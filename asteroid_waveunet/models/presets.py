@@ -1,4 +1,4 @@
-"""The paper's models as records, each with the row it comes from.
+"""The paper's models as presets, each with its source.
 
 >>> names()
 ('M1', 'M2', 'M3', 'M4', 'M5', 'M5-HighSR', 'M6', 'M7')
@@ -24,10 +24,13 @@ FOUR_SOURCES = ("bass", "drums", "other", "vocals")
 
 @dataclass(frozen=True)
 class Preset:
-    """One model of the paper: its name, where it is described, what differs from the defaults.
+    """A model of the paper.
 
-    `arguments` are `WaveUNet`'s, whose defaults are what all of them share: 12 levels,
-    24 + 24 i filters, kernels 15 / 5 / 1, tanh.
+    Attributes:
+        name: in the paper.
+        source: where it is described.
+        arguments: of `WaveUNet`, where they differ from the defaults that the models share:
+            12 levels, 24 + 24 i filters, kernels 15 / 5 / 1, tanh.
     """
 
     name: str
@@ -35,42 +38,33 @@ class Preset:
     arguments: dict[str, Any] = field(hash=False)
 
 
-def _record(name: str, source: str, **arguments: Any) -> Preset:
-    return Preset(name, source, arguments)
-
-
 TABLE = "Stoller et al. 2018, section 4.2 and table 2"
 
 PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        _record("M1", TABLE, sources=TWO_SOURCES, output="direct", context=False),
-        _record("M2", TABLE, sources=TWO_SOURCES, context=False),
-        _record("M3", TABLE, sources=TWO_SOURCES),
-        _record("M4", TABLE, sources=TWO_SOURCES, in_channels=2),
-        _record("M5", TABLE, sources=TWO_SOURCES, in_channels=2, upsampling="learned"),
-        _record(
+    name: Preset(name, source, arguments)
+    for name, source, arguments in (
+        ("M1", TABLE, dict(sources=TWO_SOURCES, output="direct", context=False)),
+        ("M2", TABLE, dict(sources=TWO_SOURCES, context=False)),
+        ("M3", TABLE, dict(sources=TWO_SOURCES)),
+        ("M4", TABLE, dict(sources=TWO_SOURCES, in_channels=2)),
+        ("M5", TABLE, dict(sources=TWO_SOURCES, in_channels=2, upsampling="learned")),
+        (
             "M5-HighSR",
             "after the paper: the authors' code, full_44KHz",
-            sources=TWO_SOURCES,
-            in_channels=2,
-            upsampling="learned",
-            sample_rate=44100,
+            dict(sources=TWO_SOURCES, in_channels=2, upsampling="learned", sample_rate=44100),
         ),
-        _record("M6", TABLE, sources=FOUR_SOURCES, in_channels=2),
-        _record(
+        ("M6", TABLE, dict(sources=FOUR_SOURCES, in_channels=2)),
+        (
             "M7",
-            TABLE + ": the comparison with the spectrogram U-Net U7",
-            sources=TWO_SOURCES,
-            initial_filters=34,
-            sample_rate=8192,
+            f"{TABLE}: the comparison with the spectrogram U-Net U7",
+            dict(sources=TWO_SOURCES, initial_filters=34, sample_rate=8192),
         ),
     )
 }
 
 
 def names() -> tuple[str, ...]:
-    """The names that `make` knows."""
+    """Return the names of all presets."""
     return tuple(PRESETS)
 
 
@@ -79,10 +73,10 @@ def _canonical(name: str) -> str:
 
 
 def get(name: str) -> Preset:
-    """The record of a preset; case and `_` for `-` do not matter.
+    """Return a preset by name, ignoring case and the difference between `_` and `-`.
 
     Raises:
-        ValueError: if there is none of that name; lists those there are.
+        ValueError: if the name is unknown; lists the known ones.
 
     >>> get("m5_highsr").arguments["sample_rate"]
     44100
@@ -94,14 +88,14 @@ def get(name: str) -> Preset:
         nearest = difflib.get_close_matches(_canonical(name), by_canonical, n=1)
         hint = f" Did you mean {by_canonical[nearest[0]].name}?" if nearest else ""
         known = ", ".join(names())
-        raise ValueError(f"There is no preset {name!r}; there are {known}.{hint}") from None
+        raise ValueError(f"Unknown preset {name!r}; expected one of {known}.{hint}") from None
 
 
 def make(name: str, **overrides: Any) -> WaveUNet:
-    """A fresh model of the paper, with any of `WaveUNet`'s arguments replaced.
+    """Build an untrained model of the paper; `overrides` are arguments of `WaveUNet`.
 
     Raises:
-        ValueError: if there is no such preset or an argument is out of its range.
+        ValueError: if the preset is unknown or an argument is out of its range.
     """
     from asteroid_waveunet.models.wave_unet import WaveUNet  # imports torch; the records do not
 

@@ -13,7 +13,7 @@ from asteroid_waveunet._asteroid import register
 from asteroid_waveunet.models import argument_checks, meta
 from asteroid_waveunet.models.base import PerChannel
 from asteroid_waveunet.nn.geometry import LengthRule
-from asteroid_waveunet.nn.stft import Spectrum, check_sizes
+from asteroid_waveunet.nn.stft import STFT, check_sizes
 from asteroid_waveunet.nn.wave_unet_blocks import LEAKY_SLOPE, glorot_uniform_
 
 __all__ = ["MaskUNet", "SpectrogramUNet"]
@@ -96,17 +96,17 @@ class SpectrogramUNet(PerChannel):
         # A strided convolution sees 1 sample before and 3 after the two that it merges, a
         # transposed one vice versa: 4 frames per level, at that level's rate.
         self.reach = 4 * (2**levels - 1) * hop + window
-        self.spectrum = Spectrum(window, hop)
+        self.stft = STFT(window, hop)
         self.networks = nn.ModuleList(MaskUNet(levels, initial_filters) for _ in sources)
 
     def _mono(self, mixture: Tensor) -> Tensor:
-        spectra = self.spectrum.analyse(mixture)
-        features = torch.log1p(self.spectrum.magnitudes(spectra)[:, None, :-1])
+        spectra = self.stft.analyse(mixture)
+        features = torch.log1p(self.stft.magnitudes(spectra)[:, None, :-1])
         masks = torch.cat([network(features) for network in self.networks], dim=1)
         masks = F.pad(masks, (0, 0, 0, 1), value=0.5)
         masked = spectra[:, None] * torch.cat((masks, masks), dim=2)
         context = self.geometry.context
-        estimates = self.spectrum.synthesise(masked)
+        estimates = self.stft.synthesise(masked)
         return estimates[..., context : estimates.shape[-1] - context]
 
 

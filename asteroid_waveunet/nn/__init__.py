@@ -1,1 +1,8 @@
-"""Layers and transforms that the networks are built from."""
+"""Layers and transforms that the networks are built from.
+
+geometry          valid lengths of a network: context, step, delays (integers only)
+wave_unet_blocks  down block, up block, upsampling, output head
+stft              short-time Fourier transform with an exact inverse
+fft_conv          convolution with long filters by FFT
+autocast          exclude operations from mixed precision
+"""

@@ -1,4 +1,4 @@
-"""Where mixed precision must end."""
+"""Exclude operations from mixed precision."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-__all__ = ["own_precision"]
+__all__ = ["HALF_DTYPES", "autocast_disabled"]
 
-HALVES = (torch.float16, torch.bfloat16)
+HALF_DTYPES = (torch.float16, torch.bfloat16)
 
 
-def own_precision(
-    device: torch.device, instead_of: tuple[torch.dtype, ...] = HALVES
+def autocast_disabled(
+    device: torch.device, dtypes: tuple[torch.dtype, ...] = HALF_DTYPES
 ) -> AbstractContextManager:
-    """A `with` block without mixed precision (torch.autocast), in the tensors' own.
+    """Return a context that disables torch.autocast and keeps the dtype of the tensors.
 
     Args:
         device: of the tensors.
-        instead_of: kinds of mixed precision that end; others, and none, stay as they are.
+        dtypes: autocast dtypes to disable; autocast to another dtype stays enabled.
 
     >>> signal, weight = torch.ones(2, 2), torch.ones(2, 2)
     >>> with torch.autocast("cpu", torch.bfloat16):
-    ...     with own_precision(signal.device):
+    ...     with autocast_disabled(signal.device):
     ...         (signal @ weight).dtype
-    ...     with own_precision(signal.device, instead_of=(torch.float16,)):
+    ...     with autocast_disabled(signal.device, dtypes=(torch.float16,)):
     ...         (signal @ weight).dtype
     torch.float32
     torch.bfloat16
     """
     kind = device.type
-    mixed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-    if mixed and torch.get_autocast_dtype(kind) in instead_of:
+    enabled = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    if enabled and torch.get_autocast_dtype(kind) in dtypes:
         return torch.autocast(kind, enabled=False)
     return nullcontext()

@@ -1,4 +1,4 @@
-"""Convolutions with long filters, through the spectra of overlapping blocks."""
+"""FFT convolution with long filters (overlap-save)."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asteroid_waveunet.nn.autocast import own_precision
+from asteroid_waveunet.nn.autocast import autocast_disabled
 
 __all__ = ["correlate"]
 
 BLOCK = 4
-"""Filter lengths in a block, of which all but one give results; rounded up to a power of two."""
+"""Block size in filter lengths, rounded up to a power of two; all but one yield outputs."""
 
 GRAIN = 2**8
-"""Of what is shorter than a block, the length is rounded up to a multiple of this: a transform is
-slow where it has large prime factors."""
+"""The size of a single shorter block is a multiple of this: FFTs of sizes with large prime factors
+are slow."""
 
 
 def correlate(x: Tensor, weight: Tensor) -> Tensor:
-    """`torch.nn.functional.conv1d(x, weight)` to rounding, for filters of some hundred samples.
+    """Compute `torch.nn.functional.conv1d(x, weight)` to rounding, faster for long filters.
 
-    Overlap-save [1]: of a block of x, the inverse of X * conj(W) is right but for the last k - 1
-    samples, which circular correlation takes from the block's beginning; so blocks overlap by
-    these. Where a convolution takes k products for each sample and pair of channels, this takes
-    about 8/3, and the transforms of each channel by itself.
+    Overlap-save [1]: in each block of x, the inverse of X * conj(W) is valid except for the last
+    k - 1 samples, which wrap around to the start of the block, so blocks overlap by k - 1. A
+    direct convolution takes k products per sample and pair of channels, this one about 8/3, plus
+    one transform per channel.
 
-    Spectra are of single precision at least: in a region of lower precision (torch.autocast) too.
+    Spectra have single precision at least, also under torch.autocast.
 
     Args:
         x: `(batch, in, n)`.
@@ -41,15 +41,15 @@ def correlate(x: Tensor, weight: Tensor) -> Tensor:
     [1] Oppenheim, Schafer. Discrete-Time Signal Processing, section 8.7.
     """
     k = weight.shape[-1]
-    n_results = x.shape[-1] - k + 1
+    n_outputs = x.shape[-1] - k + 1
     size = min(2 ** (BLOCK * k - 1).bit_length(), -(-x.shape[-1] // GRAIN) * GRAIN)
     hop = size - k + 1
-    n_blocks = -(-n_results // hop)
+    n_blocks = -(-n_outputs // hop)
     dtype = torch.promote_types(x.dtype, torch.float32)
     padded = F.pad(x.to(dtype), (0, n_blocks * hop + k - 1 - x.shape[-1]))
-    with own_precision(x.device):
+    with autocast_disabled(x.device):
         blocks = torch.fft.rfft(padded.unfold(-1, size, hop))
         filters = torch.fft.rfft(weight.to(dtype), size).conj()
         products = torch.einsum("bimf,oif->bomf", blocks, filters)
-        results = torch.fft.irfft(products, size)[..., :hop]
-    return results.flatten(-2)[..., :n_results].to(x.dtype)
+        outputs = torch.fft.irfft(products, size)[..., :hop]
+    return outputs.flatten(-2)[..., :n_outputs].to(x.dtype)

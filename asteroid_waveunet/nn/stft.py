@@ -1,4 +1,4 @@
-"""The short-time Fourier transform of asteroid_filterbanks, with an inverse that is exact."""
+"""Short-time Fourier transform by asteroid_filterbanks, with an exact inverse."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ import torch
 from asteroid_filterbanks import STFTFB, Decoder, Encoder  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from asteroid_waveunet.nn.autocast import own_precision
+from asteroid_waveunet.nn.autocast import autocast_disabled
 
-__all__ = ["Spectrum", "check_sizes"]
+__all__ = ["STFT", "check_sizes"]
 
 
-class Spectrum(nn.Module):
-    """Signals to spectra of windowed frames, and back: periodic Hann window, any overlap.
+class STFT(nn.Module):
+    """Short-time Fourier transform with a periodic Hann window and its exact inverse.
 
-    A sample comes back as it was where all frames that cover it are there, which is everywhere
-    but in the first and the last `window - hop` samples. With the window w, frames a hop apart
-    and the inverse window v it comes back times
+    Reconstruction is exact except in the first and last `window - hop` samples, where some of the
+    overlapping frames are missing. With the analysis window w and the synthesis window v, a sample
+    is scaled by
 
         sum_m w[n - m * hop] * v[n - m * hop]        = 1 for v = w / sum_m w[n - m * hop] ** 2.
 
-    In a region of lower precision (torch.autocast) both keep the module's own: rounded to
-    bfloat16, the phase would be too.
+    Both directions ignore torch.autocast and keep the module's dtype: bfloat16 would round the
+    phase.
 
-    (asteroid_filterbanks' own inverse window is zero where the hop is more than half the window,
-    and its spectra are scaled: `magnitudes` are those of the plain transform.)
+    (The inverse window of asteroid_filterbanks is zero where the hop exceeds half the window, and
+    its spectra are scaled; `magnitudes` removes the scaling.)
 
     Args:
-        window: samples of a frame, even, >= 2.
-        hop: samples between the beginnings of frames, 1 to three quarters of the window: with
-            less overlap the inverse window has no bound.
+        window: frame length in samples, even, >= 2.
+        hop: samples between the starts of frames, 1 to three quarters of the window: with less
+            overlap the inverse window is unbounded.
     Raises:
         ValueError: if one of them is out of its range.
 
-    >>> spectrum = Spectrum(window=1024, hop=768)
-    >>> frames = spectrum.analyse(torch.randn(2, 98560))
-    >>> frames.shape, spectrum.magnitudes(frames).shape, spectrum.synthesise(frames).shape
+    >>> stft = STFT(window=1024, hop=768)
+    >>> frames = stft.analyse(torch.randn(2, 98560))
+    >>> frames.shape, stft.magnitudes(frames).shape, stft.synthesise(frames).shape
     (torch.Size([2, 1026, 128]), torch.Size([2, 513, 128]), torch.Size([2, 98560]))
     """
 
@@ -52,8 +52,8 @@ class Spectrum(nn.Module):
             part = hann[start : start + hop] ** 2
             power[: len(part)] += part
         inverse = hann / np.resize(power, window)
-        # Their filters are exp(i w n) / (sqrt(window * window / hop) / 2), of the first and the
-        # last frequency another 1 / sqrt(2): analysis and synthesis together 2 * hop / window.
+        # Filters of STFTFB are exp(i w n) / (sqrt(window * window / hop) / 2), with another
+        # 1 / sqrt(2) at the first and last frequency: 2 * hop / window for both directions.
         self.encoder = Encoder(_constant(STFTFB(window, window, hop, hann)))
         inverse *= window / (2 * hop)
         self.decoder = Decoder(_constant(STFTFB(window, window, hop, inverse)))
@@ -62,25 +62,25 @@ class Spectrum(nn.Module):
         self.register_buffer("gain", torch.from_numpy(gain).float(), persistent=False)
 
     def analyse(self, signals: Tensor) -> Tensor:
-        """`(batch, time)` -> `(batch, window + 2, frames)`, the real parts, then the imaginary."""
-        with own_precision(signals.device):
+        """Transform `(batch, time)` to `(batch, window + 2, frames)`: real and imaginary parts."""
+        with autocast_disabled(signals.device):
             return self.encoder(signals[:, None].to(self.gain.dtype))
 
     def magnitudes(self, spectra: Tensor) -> Tensor:
-        """`(batch, window + 2, frames)` -> `(batch, window / 2 + 1, frames)`."""
-        # The gradient of this norm at zero is zero, that of a root of squares is infinite.
+        """Convert `(batch, window + 2, frames)` to magnitudes `(batch, window / 2 + 1, frames)`."""
+        # At zero, the gradient of this norm is zero; that of sqrt(re^2 + im^2) is infinite.
         parts = torch.stack(spectra.chunk(2, dim=-2))
         return torch.linalg.vector_norm(parts, dim=0) * self.gain
 
     def synthesise(self, spectra: Tensor) -> Tensor:
-        """`(..., window + 2, frames)` -> `(..., time)`, hop * (frames - 1) + window samples."""
-        with own_precision(spectra.device):
+        """Invert `(..., window + 2, frames)` to `(..., hop * (frames - 1) + window)` samples."""
+        with autocast_disabled(spectra.device):
             flat = self.decoder(spectra.reshape(-1, *spectra.shape[-2:]).to(self.gain.dtype))
         return flat.reshape(*spectra.shape[:-2], -1)
 
 
 def check_sizes(window: int, hop: int) -> None:
-    """Whether there is a `Spectrum` of these sizes.
+    """Check the sizes of an `STFT`.
 
     Raises:
         ValueError: if one of them is out of its range.
@@ -95,7 +95,7 @@ def check_sizes(window: int, hop: int) -> None:
 
 
 def _constant(filterbank: STFTFB) -> STFTFB:
-    """The same, whose filters are not stored among weights: they follow from its sizes."""
+    """Exclude the filters from the state dict; they follow from the sizes."""
     for name, tensor in list(filterbank.named_buffers()):
         delattr(filterbank, name)
         filterbank.register_buffer(name, tensor, persistent=False)

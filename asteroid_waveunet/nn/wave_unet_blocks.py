@@ -1,7 +1,7 @@
-"""The parts of a Wave-U-Net: down block, up block, upsampling, output head.
+"""Building blocks of the Wave-U-Net: down block, up block, upsampling, output head.
 
 Shapes are `(batch, channels, time)` throughout. `context=True` means valid convolutions
-(nothing is padded, the time axis shrinks), `context=False` same padding.
+(no padding, the time axis shrinks), `context=False` same padding.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LEAKY_SLOPE = 0.2
 
 
 def centre_crop(x: Tensor, length: int) -> Tensor:
-    """The middle `length` samples; of an odd number to drop, the extra one goes at the end.
+    """Crop to the middle `length` samples; an odd difference drops the extra one at the end.
 
     >>> centre_crop(torch.arange(6), 3)
     tensor([1, 2, 3])
@@ -39,14 +39,14 @@ def centre_crop(x: Tensor, length: int) -> Tensor:
 
 
 def glorot_uniform_(weight: Tensor) -> Tensor:
-    """Fills a `(out, in, kernel)` weight with U(-l, l), l = sqrt(6 / (kernel * (in + out)))."""
+    """Fill an `(out, in, kernel)` weight from U(-l, l), l = sqrt(6 / (kernel * (in + out)))."""
     return nn.init.xavier_uniform_(weight)
 
 
 def conv1d(in_channels: int, out_channels: int, kernel_size: int, context: bool) -> nn.Conv1d:
-    """A convolution as the reference starts it: Glorot-uniform kernel, zero bias.
+    """Build a convolution initialised like the reference: Glorot-uniform kernel, zero bias.
 
-    Same padding puts an even kernel's extra zero on the right, as TensorFlow does.
+    Same padding of an even kernel has its extra zero on the right, as in TensorFlow.
     """
     padding = "valid" if context else "same"
     conv = nn.Conv1d(in_channels, out_channels, kernel_size, padding=padding)
@@ -56,33 +56,35 @@ def conv1d(in_channels: int, out_channels: int, kernel_size: int, context: bool)
 
 
 def interleave(x: Tensor, between: Tensor) -> Tensor:
-    """x[0], between[0], x[1], between[1], ...: `(..., n)` twice -> `(..., 2n)`."""
+    """Interleave x[0], between[0], x[1], ...: `(..., n)` twice -> `(..., 2n)`."""
     return torch.stack((x, between), dim=-1).flatten(-2)
 
 
-def halves(x: Tensor, pad: int) -> Tensor:
-    """Even and odd samples as channels: `(batch, c, 2n - pad)` -> `(batch, 2c, n)`, pad 0 or 1.
+def polyphase(x: Tensor, pad: int) -> Tensor:
+    """Move even and odd samples to channels: `(batch, c, 2n - pad)` -> `(batch, 2c, n)`.
 
-    >>> halves(torch.tensor([[[0.0, 1.0, 2.0, 3.0, 4.0]]]), pad=1)
+    >>> polyphase(torch.tensor([[[0.0, 1.0, 2.0, 3.0, 4.0]]]), pad=1)
     tensor([[[0., 2., 4.],
              [1., 3., 0.]]])
     """
     return torch.cat((x[..., ::2], F.pad(x[..., 1::2], (0, pad))), dim=1)
 
 
-def every_other(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`F.conv1d(x, weight, bias)[..., ::2]` without the samples between: `(batch, out, n)`.
+def decimated_conv1d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute `F.conv1d(x, weight, bias)[..., ::2]` without the dropped samples.
 
     Args:
-        x: `(batch, in, 2n + kernel - 2)`: what these n outputs see, and no more.
+        x: `(batch, in, 2n + kernel - 2)`, exactly the input of n outputs.
         weight: `(out, in, kernel)`.
+    Returns:
+        `(batch, out, n)`.
 
     y[2i] = sum_t w[t] x[2i + t] = sum_s w[2s] x[2(i + s)] + sum_s w[2s + 1] x[2(i + s) + 1]:
-    a convolution at half the rate, of the even and odd samples of x with those of w. One of
-    stride 2 is the same; this way a processor has its gradients sooner (bench/train.py).
+    a convolution at half the rate of the even and odd samples of x with those of w. It equals a
+    convolution of stride 2, whose gradients are slower on a CPU (bench/train.py).
     """
     pad = weight.shape[-1] % 2
-    return F.conv1d(halves(x, pad), halves(weight, pad), bias)
+    return F.conv1d(polyphase(x, pad), polyphase(weight, pad), bias)
 
 
 class DownBlock(nn.Module):
@@ -92,8 +94,8 @@ class DownBlock(nn.Module):
     m is n with same padding and n - kernel + 1, an odd number, with context.
 
     Args:
-        margin: samples that the up block needs of neither end of the skip. Those at odd places
-            there, which the decimation drops too, are never computed.
+        margin: samples at each end of the skip that the up block crops. The odd ones are not
+            computed, because the decimation drops them too.
 
             even   0   2   4   6   8  10  12  14  16      all: the decimation keeps them
             odd              5   7   9  11                between the margins (here 4)
@@ -111,25 +113,25 @@ class DownBlock(nn.Module):
         if not self.margin:
             skip = F.leaky_relu_(self.conv(x), LEAKY_SLOPE)
             return skip, skip[..., ::2]
-        even = self._every_other(x)
-        odd = self._every_other(x[..., self.margin | 1 :][..., : x.shape[-1] - 2 * self.margin])
-        # One more of the later ones than the skip has: the margins, of equal length, end at even
-        # places or both at odd ones.
+        even = self._decimated_conv(x)
+        odd = self._decimated_conv(x[..., self.margin | 1 :][..., : x.shape[-1] - 2 * self.margin])
+        # Both margins end at even samples or both at odd ones, so the skip has an odd length: the
+        # interleaved pair has one sample more.
         within = even[..., (self.margin + 1) // 2 :][..., : odd.shape[-1]]
         pair = (odd, within) if self.margin % 2 else (within, odd)
         return interleave(*pair)[..., :-1], even
 
-    def _every_other(self, x: Tensor) -> Tensor:
-        return F.leaky_relu_(every_other(x, self.conv.weight, self.conv.bias), LEAKY_SLOPE)
+    def _decimated_conv(self, x: Tensor) -> Tensor:
+        return F.leaky_relu_(decimated_conv1d(x, self.conv.weight, self.conv.bias), LEAKY_SLOPE)
 
 
-def taps_between(earlier: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What an upsampling by two makes its samples of, as `(channels, channels)` matrices.
+def interpolation_taps(earlier: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the taps of an upsampling by two as `(channels, channels)` matrices.
 
         upsampled[2i - 1] = before @ x[i - 1] + after @ x[i]        upsampled[2i] = own @ x[i]
 
     Args:
-        earlier: of an interpolation, the share of the earlier neighbour, `(channels,)`.
+        earlier: weight of the earlier neighbour in an interpolation, `(channels,)`.
     Returns:
         before, own, after.
     """
@@ -137,10 +139,10 @@ def taps_between(earlier: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class LinearUpsampling(nn.Module):
-    """Doubles the rate; new samples are the mean of their neighbours.
+    """Double the rate; new samples are the mean of their neighbours.
 
-    n -> 2n - 1 with context. With same padding n -> 2n: after the last sample there is no
-    neighbour, and it is repeated (TensorFlow 1's resize, without half-pixel centres).
+    n -> 2n - 1 with context. With same padding n -> 2n: the last sample is repeated (TensorFlow
+    1's resize, without half-pixel centres).
 
     >>> LinearUpsampling(1, context=False)(torch.tensor([[[1., 4., 2., 8.]]]))
     tensor([[[1.0000, 2.5000, 4.0000, 3.0000, 2.0000, 5.0000, 8.0000, 8.0000]]])
@@ -153,8 +155,8 @@ class LinearUpsampling(nn.Module):
 
     @property
     def taps(self) -> tuple[Tensor, Tensor, Tensor]:
-        """See `taps_between`."""
-        return taps_between(torch.full((self.channels,), 0.5))
+        """See `interpolation_taps`."""
+        return interpolation_taps(torch.full((self.channels,), 0.5))
 
     def forward(self, x: Tensor) -> Tensor:
         following = torch.cat((x[..., 1:], x[..., -1:]), dim=-1)
@@ -163,11 +165,10 @@ class LinearUpsampling(nn.Module):
 
 
 class LearnedUpsampling(nn.Module):
-    """Doubles the rate; new samples are w * earlier + (1 - w) * later, w learned per channel.
+    """Double the rate; new samples are w * earlier + (1 - w) * later, w learned per channel.
 
-    w = sigmoid(weight), so that new samples stay between their neighbours (section 3.2.4 of
-    the paper). n -> 2n - 1 with context; n -> 2n with same padding, the sample after the
-    last one being zero.
+    w = sigmoid(weight) keeps new samples between their neighbours (section 3.2.4 of the paper).
+    n -> 2n - 1 with context; n -> 2n with same padding, which appends a zero to the input.
     """
 
     def __init__(self, channels: int, context: bool):
@@ -179,8 +180,8 @@ class LearnedUpsampling(nn.Module):
 
     @property
     def taps(self) -> tuple[Tensor, Tensor, Tensor]:
-        """See `taps_between`."""
-        return taps_between(torch.sigmoid(self.weight))
+        """See `interpolation_taps`."""
+        return interpolation_taps(torch.sigmoid(self.weight))
 
     def forward(self, x: Tensor) -> Tensor:
         w = torch.sigmoid(self.weight)[:, None]
@@ -190,16 +191,15 @@ class LearnedUpsampling(nn.Module):
 
 
 class TransposedUpsampling(nn.Module):
-    """Doubles the rate; every sample is a learned mix of its neighbours, all channels of them.
+    """Double the rate by a transposed convolution over all channels.
 
     The strided transposed convolution that the paper argues against (section 3.1.1): even and
-    odd samples have taps of their own, so that a constant becomes an alternation, unless
-    training finds taps that agree. Kernel 3, stride 2, which is what linear interpolation has:
-    that is the special case of taps 1/2, 1, 1/2 on the diagonal. No bias: the convolution that
-    follows has one.
+    odd samples have separate taps, so a constant input becomes alternating unless training finds
+    matching taps. Kernel 3 and stride 2 as in linear interpolation, which is the special case of
+    taps 1/2, 1, 1/2 on the diagonal. The convolution that follows has the bias.
 
-    n -> 2n - 1 with context; n -> 2n with same padding, the sample after the last one being
-    zero. `weight` is `(in, out, 3)`, as `nn.ConvTranspose1d`'s, Glorot-uniform at the start.
+    n -> 2n - 1 with context; n -> 2n with same padding, which appends a zero to the input.
+    `weight` is `(in, out, 3)` as in `nn.ConvTranspose1d`, Glorot-uniform initially.
     """
 
     def __init__(self, channels: int, context: bool):
@@ -210,7 +210,7 @@ class TransposedUpsampling(nn.Module):
 
     @property
     def taps(self) -> tuple[Tensor, Tensor, Tensor]:
-        """See `taps_between`: here, any matrices."""
+        """See `interpolation_taps`; here with full matrices."""
         after, own, before = self.weight.transpose(0, 1).unbind(-1)
         return before, own, after
 
@@ -232,7 +232,7 @@ class UpBlock(nn.Module):
     """Upsampling, concatenation [skip, upsampled], convolution, LeakyReLU.
 
     `(batch, in, n)` and a skip `(batch, skip, m)`, m the upsampled length -> `(batch, out, m)`,
-    less kernel - 1 with context.
+    or m - kernel + 1 with context.
     """
 
     def __init__(
@@ -254,7 +254,7 @@ class UpBlock(nn.Module):
 
 
 class AudioClip(nn.Module):
-    """[-1, 1] in evaluation; everything in training, where clipping would stop gradients."""
+    """Clip to [-1, 1] in evaluation only; in training, clipping would stop gradients."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x if self.training else x.clamp(-1.0, 1.0)
@@ -264,11 +264,11 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "linear": AudioClip}
 
 
 class OutputHead(nn.Module):
-    """Features to estimates, `(batch, channels + filters, n)` -> `(batch, n_src, channels, m)`.
+    """Map features `(batch, channels + filters, n)` to estimates `(batch, n_src, channels, m)`.
 
     The first `channels` features are the mixture itself. `"direct"` predicts every source;
-    `"difference"` all but the last, which is the mixture minus the others (section 3.2.1 of
-    the paper), so that the sources sum to the mixture.
+    `"difference"` predicts all but the last, which is the mixture minus the others (section 3.2.1
+    of the paper): the sources sum to the mixture.
     """
 
     def __init__(
@@ -290,8 +290,8 @@ class OutputHead(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.clip = AudioClip()
         if self.n_predicted:
-            # One convolution for all sources; each source's own part starts as the reference's
-            # convolution of that source does, whose fan-out is `channels`.
+            # One convolution for all sources. Each source's part is initialised like a separate
+            # convolution with fan-out `channels`, as in the reference.
             features = channels + filters
             self.conv = conv1d(features, self.n_predicted * channels, kernel_size, context)
             for part in self.conv.weight.data.split(channels):
@@ -303,7 +303,7 @@ class OutputHead(nn.Module):
         return self.estimates(mixture, self.conv(features) if self.n_predicted else None)
 
     def estimates(self, mixture: Tensor, outputs: Tensor | None) -> Tensor:
-        """From the mixture `(batch, channels, m)` and the convolution's outputs, if it has any."""
+        """Compute estimates from the mixture `(batch, channels, m)` and the convolved features."""
         mixture = mixture[:, None]
         if outputs is None:
             return self.clip(mixture)

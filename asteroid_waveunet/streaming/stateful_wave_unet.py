@@ -63,7 +63,7 @@ def polyphase(kernel: Tensor, taps: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 
     Args:
         kernel: `(out, in, k)`, to be applied to the upsampled signal.
-        taps: before, own and after, `(in, in)` each; see `blocks.taps_between`.
+        taps: before, own and after, `(in, in)` each; see `wave_unet_blocks.interpolation_taps`.
     Returns:
         `(2 * out, in, (k + 1) // 2 + 1)`: its outputs for a sample are the two for the
         positions 2i - 1 and 2i, one after the other.

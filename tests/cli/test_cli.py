@@ -303,7 +303,7 @@ def test_finished_songs_are_skipped_unless_told_otherwise(here, capsys):
         (["songs", "--jobs", "0"], "--jobs is 0; expected at least 1"),
         (["songs", "--format", "flac", "--bits", "float"], "flac files have 16 or 24, not float"),
         (["songs", "--device", "abacus"], "no device 'abacus' here"),
-        (["songs", "-m", "M99"], "no preset 'M99'; there are M1"),
+        (["songs", "-m", "M99"], "preset 'M99'"),
         (["songs", "-m", "nowhere/model.bin"], "no file or folder 'nowhere/model.bin'"),
         (["songs", "-o", "songs/plain.wav"], "Nothing can be written into songs/plain.wav"),
         (["songs", "-o", "songs/plain.wav/deep"], "Nothing can be written into songs"),

@@ -117,7 +117,7 @@ def test_what_is_no_float_is_refused(dtype):
 
 
 def test_an_impossible_length_in_training_names_the_possible_ones():
-    with pytest.raises(ValueError, match="fits no output of this model; the nearest"):
+    with pytest.raises(ValueError, match="not valid for this model.*nearest"):
         tiny().forward_context(torch.zeros(1, 1, 68))
 
 
@@ -218,7 +218,7 @@ def test_prediction_of_a_track_refuses_what_is_no_track():
         tiny(in_channels=2).predict_track(torch.zeros(3, 100))
     with pytest.raises(ValueError, match=r"shape \(1, 1, 100\); expected"):
         tiny().predict_track(torch.zeros(1, 1, 100))
-    with pytest.raises(ValueError, match="0 samples asked for"):
+    with pytest.raises(ValueError, match="min_output is 0"):
         tiny().predict_track(torch.zeros(1, 100), output_length=0)
 
 

@@ -216,7 +216,7 @@ def test_a_preset_of_other_sizes_is_refused_with_what_differs():
         convert(folder, preset="M6", **sizes)
     with pytest.raises(ValueError, match=r"these arguments: .*filter_growth is 4, expected 0\. N"):
         convert(folder, filter_growth=0)
-    with pytest.raises(ValueError, match="There is no preset 'M8'"):
+    with pytest.raises(ValueError, match="preset 'M8'"):
         convert(folder, preset="M8")
 
 
