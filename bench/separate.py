@@ -29,8 +29,8 @@ from torch.nn import functional as F
 from asteroid_waveunet import Stream, WaveUNet, presets
 from asteroid_waveunet.audio.checks import to_channels
 from asteroid_waveunet.audio.resampling import resample
-from asteroid_waveunet.streaming.stateful_wave_unet import Step
-from asteroid_waveunet.streaming.wave_unet_stream import MAX_HOP
+from asteroid_waveunet.streaming.base import MAX_HOP
+from asteroid_waveunet.streaming.stateful_wave_unet import StatefulWaveUNet
 
 PRESETS = ("M4", "M5-HighSR")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -189,12 +189,12 @@ def convolutions(dtype: torch.dtype, device: str) -> dict[str, tuple[partial, fl
 
 
 def done(model: WaveUNet) -> float:
-    """Multiply-adds per sample of the convolutions of `Step`, for a model with context.
+    """Multiply-adds per sample of the convolutions of `StatefulWaveUNet`, for a model with context.
 
     Each does its weights once a sample of its level, and there are 2**-level of them to a
     sample of the track. What follows an upsampling is run before it, a level below.
     """
-    step = Step(model)
+    step = StatefulWaveUNet(model)
     total = step.bottleneck.weight.numel() / 2 ** len(step.down)
     levels = zip(step.down, step.skips, step.below, strict=True)
     for level, (down, skip, below) in enumerate(levels):

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from asteroid_waveunet.cli.common import check_writable, load, printable
 from asteroid_waveunet.models.base import SourceModel
-from asteroid_waveunet.streaming.ensemble import check_shifts
-from asteroid_waveunet.streaming.track_stream import PRECISIONS
+from asteroid_waveunet.streaming.options import PRECISIONS, SeparationOptions, check_shifts
 
 if TYPE_CHECKING:
     from asteroid_waveunet.experiment.data.track import Track
@@ -153,14 +152,12 @@ def _estimator(
         folder = Folder.of(Path(options.estimates).expanduser(), tracks)
         return folder, folder.sources, str(folder.root.resolve())
     model = load(options.model, options.device).eval()
-    check_shifts(options.shifts, model)
-    how = dict(
-        precision=options.precision,
-        shifts=options.shifts,
-        mixture_consistency=options.mixture_consistency,
+    check_shifts(options.shifts, model.geometry)
+    how = SeparationOptions(options.precision, options.shifts, options.mixture_consistency)
+    settings = " ".join(
+        f"{name}={getattr(how, name)}" for name in ("precision", "shifts", "mixture_consistency")
     )
-    settings = " ".join(f"{name}={value}" for name, value in how.items())
-    return Separator.of(model, **how), model.sources, f"{_digest(model)} {settings}"
+    return Separator.of(model, how), model.sources, f"{_digest(model)} {settings}"
 
 
 def _narrowed(estimator: Estimator, targets: Sequence[str]) -> Estimator:

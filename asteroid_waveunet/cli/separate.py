@@ -22,8 +22,7 @@ from asteroid_waveunet.separation.stems import (
     Target,
     subtype_of,
 )
-from asteroid_waveunet.streaming.ensemble import check_shifts
-from asteroid_waveunet.streaming.track_stream import PRECISIONS
+from asteroid_waveunet.streaming.options import PRECISIONS, SeparationOptions, check_shifts
 
 __all__ = ["add", "separate"]
 
@@ -78,7 +77,7 @@ def separate(options: argparse.Namespace) -> int:
     names = Stems.of(model.sources, options.two_stems, options.residual).names
     targets = {song: batch.target_of(song, output, suffix, names, options.bits) for song in songs}
     _check_inputs_stay(songs, targets)
-    check_shifts(options.shifts, model)
+    check_shifts(options.shifts, model.geometry)
     check_writable(output)
     todo = [song for song in songs if options.overwrite or not _is_done(targets[song])]
     if len(todo) < len(songs):
@@ -86,8 +85,9 @@ def separate(options: argparse.Namespace) -> int:
         print(f"{skipped} are in {output} already; --overwrite separates them anew")
     if not todo:
         return 0
-    seconds = {song: batch.seconds_of(song) for song in todo}
-    with tqdm(total=sum(seconds.values()), unit="s", disable=None) as bar:
+    how = SeparationOptions(options.precision, options.shifts, options.mixture_consistency)
+    sizes = {song: batch.n_bytes(song) for song in todo}
+    with tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, disable=None) as bar:
 
         def work(song: batch.Song, check: Callable[[], None]) -> None:
             separate_file(
@@ -97,10 +97,8 @@ def separate(options: argparse.Namespace) -> int:
                 two_stems=options.two_stems,
                 residual=options.residual,
                 clip=options.clip,
-                progress=advancing(bar, seconds[song], check),
-                precision=options.precision,
-                shifts=options.shifts,
-                mixture_consistency=options.mixture_consistency,
+                options=how,
+                progress=advancing(bar, sizes[song], check),
             )
             paths = targets[song].paths
             bar.write(printable(paths[0] if len(paths) == 1 else paths[0].parent))
@@ -114,16 +112,16 @@ def separate(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def advancing(bar: tqdm, seconds: float, check: Callable[[], None]) -> Progress:
-    """What moves a bar by a song's seconds, as it is separated."""
-    done = 0.0
+def advancing(bar: tqdm, n_bytes: int, check: Callable[[], None]) -> Progress:
+    """Return a progress function that advances the bar by the song's share of its bytes."""
+    advanced = 0.0
 
     def progress(n_done: int, total: int | None) -> None:
-        nonlocal done
+        nonlocal advanced
         check()
-        now = seconds * n_done / total if total else 0.0
-        bar.update(now - done)
-        done = now
+        now = n_bytes * n_done / total if total else 0.0
+        bar.update(now - advanced)
+        advanced = now
 
     return progress
 

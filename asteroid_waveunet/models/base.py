@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +19,15 @@ from asteroid_waveunet.audio.checks import check_floating, check_samples
 from asteroid_waveunet.models import argument_checks, meta
 from asteroid_waveunet.nn.geometry import LengthRule, segment_starts
 from asteroid_waveunet.separation.separate import (
-    dispatch,
+    Progress,
     file_separate,
     numpy_separate,
+    separate,
     torch_separate,
 )
-from asteroid_waveunet.streaming.overlapping_chunks import PieceStream
-from asteroid_waveunet.streaming.wave_unet_stream import BlockStream
+from asteroid_waveunet.streaming.base import BlockStream
+from asteroid_waveunet.streaming.options import SeparationOptions
+from asteroid_waveunet.streaming.overlapping_chunks import ChunkStream
 from asteroid_waveunet.weights import serialization
 
 if TYPE_CHECKING:
@@ -44,7 +48,7 @@ class SourceModel(BaseModel):
         in_channels: channels of mixture and estimates.
         sample_rate: of mixture and estimates, in Hz.
         geometry: valid input and output lengths.
-        reach: samples on either side of an estimate that can influence it, used by `PieceStream`;
+        reach: samples on either side of an estimate that can influence it, used by `ChunkStream`;
             None if all of the input does, or if the model has its own stream.
         replaceable: constructor arguments that do not affect the shapes of the weights.
 
@@ -153,14 +157,14 @@ class SourceModel(BaseModel):
         return self.eval()
 
     def stream(self, batch_size: int = 1, dtype: torch.dtype | None = None) -> BlockStream:
-        """Separate a track block by block in constant memory; see `PieceStream`.
+        """Separate a track block by block in constant memory; see `ChunkStream`.
 
         Estimates equal `model(track)` to rounding if the model has a `reach`, and approximate it
         otherwise.
         """
-        return PieceStream(self, batch_size, dtype)
+        return ChunkStream(self, batch_size, dtype)
 
-    def _evaluated(self, mixture: Tensor) -> Tensor:
+    def evaluate_network(self, mixture: Tensor) -> Tensor:
         """Run `_network` in evaluation mode, without gradients, one item of the batch at a time.
 
         Memory does not grow with the batch. Separation does not update batch statistics and
@@ -209,20 +213,49 @@ class SourceModel(BaseModel):
     # fail on stereo models.
 
     def separate(self, wav: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call `torch_separate`, `numpy_separate` or `file_separate` by the type of `wav`."""
-        return dispatch(self, wav, *args, **kwargs)
+        """Call `file_separate` for a path, `separation.separate.separate` for samples."""
+        if isinstance(wav, (str, os.PathLike)):
+            return self.file_separate(wav, *args, **kwargs)
+        return separate(self, wav, *args, **kwargs)
 
-    def torch_separate(self, wav: Tensor, **kwargs: Any) -> Tensor:
-        """See `separation.separate.torch_separate`."""
-        return torch_separate(self, wav, **kwargs)
+    def torch_separate(
+        self,
+        wav: Tensor,
+        progress: Progress | None = None,
+        precision: str = "fp32",
+        shifts: int = 1,
+        mixture_consistency: bool = False,
+    ) -> Tensor:
+        """See `separation.separate.torch_separate` and `SeparationOptions`."""
+        options = SeparationOptions(precision, shifts, mixture_consistency)
+        return torch_separate(self, wav, options, progress)
 
-    def numpy_separate(self, wav: np.ndarray, **kwargs: Any) -> np.ndarray:
-        """See `separation.separate.numpy_separate`."""
-        return numpy_separate(self, wav, **kwargs)
+    def numpy_separate(
+        self,
+        wav: np.ndarray,
+        progress: Progress | None = None,
+        precision: str = "fp32",
+        shifts: int = 1,
+        mixture_consistency: bool = False,
+    ) -> np.ndarray:
+        """See `separation.separate.numpy_separate` and `SeparationOptions`."""
+        options = SeparationOptions(precision, shifts, mixture_consistency)
+        return numpy_separate(self, wav, options, progress)
 
-    def file_separate(self, filename: Any, *args: Any, **kwargs: Any) -> dict:
-        """See `separation.separate.file_separate`."""
-        return file_separate(self, filename, *args, **kwargs)
+    def file_separate(
+        self,
+        filename: str | os.PathLike,
+        output_dir: str | os.PathLike | None = None,
+        force_overwrite: bool = False,
+        resample: bool = True,
+        progress: Progress | None = None,
+        precision: str = "fp32",
+        shifts: int = 1,
+        mixture_consistency: bool = False,
+    ) -> dict[str, Path]:
+        """See `separation.separate.file_separate` and `SeparationOptions`."""
+        options = SeparationOptions(precision, shifts, mixture_consistency, resample)
+        return file_separate(self, filename, output_dir, force_overwrite, options, progress)
 
     # Saving and loading.
 

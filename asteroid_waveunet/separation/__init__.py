@@ -1,1 +1,6 @@
-"""Songs to stems."""
+"""Songs to stems.
+
+separate  separate a tensor, an array or an audio file
+stems     select stems, fit them to full scale, write them as files
+batch     find songs and separate them in parallel
+"""

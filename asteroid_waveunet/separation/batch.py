@@ -1,4 +1,4 @@
-"""Many songs: which they are, where their stems go, and what became of each."""
+"""Find songs in files, folders and patterns, name their stems, and separate them in parallel."""
 
 from __future__ import annotations
 
@@ -12,16 +12,10 @@ from pathlib import Path
 
 import torch
 
-from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
-from asteroid_waveunet.separation.stems import (
-    StemFile,
-    StemFiles,
-    Target,
-    without_suffix,
-)
+from asteroid_waveunet.separation.stems import StemFile, StemFiles, Target, without_suffix
 
-__all__ = ["SUFFIXES", "Song", "find", "run", "target_of"]
+__all__ = ["SUFFIXES", "Song", "Stopped", "find", "n_bytes", "run", "target_of"]
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".aif", ".aiff")
 KINDS = ", ".join(suffix[1:] for suffix in SUFFIXES)
@@ -36,15 +30,15 @@ class Song:
 
 
 def find(inputs: Sequence[str], output: Path) -> list[Song]:
-    """The songs that files, folders and patterns stand for, each once.
+    """Return the songs that files, folders and patterns refer to, each once.
 
-    Folders are searched with all that is in them, and patterns match audio files and folders;
-    hidden files and the output folder are left out. The structure of folders is kept in the
-    names. Songs that differ only in their suffix keep it in the name.
+    Folders are searched recursively; patterns match audio files and folders. Hidden files and
+    the output folder are skipped. Names keep the folder structure. Songs that differ only in
+    their suffix keep it in the name.
 
     Raises:
-        FileNotFoundError: if an input is or matches nothing, or holds no audio.
-        ValueError: if two songs would get one name.
+        FileNotFoundError: if an input does not exist, matches nothing or holds no audio.
+        ValueError: if two songs would get the same name.
     """
     named: dict[Path, Path] = {}
     for item in inputs:
@@ -58,22 +52,22 @@ def find(inputs: Sequence[str], output: Path) -> list[Song]:
             alike = ", ".join(str(path) for path, other in names.items() if other == name)
             raise ValueError(
                 f"{alike} would all be written to {output / name}. Separate them one by one into "
-                "different folders, or give the folder above them."
+                "different folders, or pass their parent folder."
             )
     if not names:
         raise FileNotFoundError(
-            f"There is no audio file ({KINDS}) outside the output folder {output}; name another."
+            f"Found no audio file ({KINDS}) outside the output folder {output}; pass another."
         )
     return [Song(path, name) for path, name in names.items()]
 
 
 def _songs_of(item: str, output: Path) -> dict[Path, Path]:
-    """The songs of one input, with their names."""
+    """Return the songs of one input and their names."""
     path = Path(item).expanduser()
     if path.is_dir():
         songs = _in_folder(path, output)
         if not songs and not _is_within(path, output):
-            raise FileNotFoundError(f"The folder {path} holds no audio file ({KINDS}).")
+            raise FileNotFoundError(f"Folder {path} holds no audio file ({KINDS}).")
     elif path.exists():
         songs = {path: Path(path.name)}
     else:
@@ -85,13 +79,13 @@ def _songs_of(item: str, output: Path) -> dict[Path, Path]:
                 songs[match] = match.relative_to(_fixed_part(path))
         if not songs:
             raise FileNotFoundError(
-                f"There is no file or folder {item}, and no audio file ({KINDS}) matches it."
+                f"{item} does not exist, and matches no audio file ({KINDS}) as a pattern."
             )
     return songs
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The folders that a pattern begins with.
+    """Return the leading folders of a pattern that hold no wildcard.
 
     >>> _fixed_part(Path("music/19*/**/*.flac"))
     PosixPath('music')
@@ -100,7 +94,7 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _in_folder(folder: Path, output: Path) -> dict[Path, Path]:
-    """The audio files in a folder and all below it, with their names relative to it."""
+    """Return all audio files below a folder, and their paths relative to it."""
     return {
         path: path.relative_to(folder)
         for path in sorted(folder.rglob("*"))
@@ -109,9 +103,9 @@ def _in_folder(folder: Path, output: Path) -> dict[Path, Path]:
 
 
 def _is_song(path: Path, output: Path) -> bool:
-    """Whether it is audio that nobody asked for by its name: no stem of ours, not hidden."""
-    audible = path.suffix.lower() in SUFFIXES and path.is_file()
-    return audible and not _is_hidden(path.name) and not _is_within(path, output)
+    """Return True for a visible audio file outside the output folder."""
+    is_audio = path.suffix.lower() in SUFFIXES and path.is_file()
+    return is_audio and not _is_hidden(path.name) and not _is_within(path, output)
 
 
 def _is_hidden(name: str) -> bool:
@@ -125,23 +119,22 @@ def _is_within(path: Path, folder: Path) -> bool:
 def target_of(
     song: Song, output: Path, suffix: str, names: Iterable[str], bits: str | None
 ) -> Target:
-    """OUTPUT/SONG/STEM.wav and so on, or OUTPUT/SONG.stem.mp4."""
+    """Return the target OUTPUT/SONG/STEM.wav for each stem, or OUTPUT/SONG.stem.mp4."""
     if suffix == STEM_SUFFIX:
         return StemFile(output / song.name.with_name(song.name.name + suffix))
     return StemFiles({name: output / song.name / f"{name}{suffix}" for name in names}, bits)
 
 
-def seconds_of(song: Song) -> float:
-    """The length of a song as its header tells, 0 if it cannot be read."""
+def n_bytes(song: Song) -> int:
+    """Return the size of a song's file, 0 if it cannot be accessed."""
     try:
-        with audio_io.open_reader(song.path) as file:
-            return (file.frames or 0) / file.sample_rate
-    except (OSError, ValueError):
-        return 0.0
+        return song.path.stat().st_size
+    except OSError:
+        return 0
 
 
 class Stopped(Exception):
-    """Raised in the songs at work when the user stops the run."""
+    """Raised in running songs when the user stops the run."""
 
 
 def run(
@@ -149,46 +142,57 @@ def run(
     work: Callable[[Song, Callable[[], None]], None],
     jobs: int = 1,
 ) -> dict[Song, str]:
-    """Does the work for each song; one that fails does not stop the others.
+    """Process each song with `work`; a failure does not stop the other songs.
 
     Args:
-        work: called with a song and a function to call now and then, which ends the work when
-            the run is stopped.
-        jobs: songs at once, which share the processor's cores.
+        work: called with a song and a function that it must call regularly, which raises
+            `Stopped` once the run is stopped.
+        jobs: number of songs in parallel, which share the processor's cores.
     Returns:
-        What went wrong, for each song that failed.
+        The error messages of the songs that failed.
     """
-    stop = threading.Event()
+    stop, idle, n_running = threading.Event(), threading.Condition(), 0
 
     def check() -> None:
         if stop.is_set():
             raise Stopped
 
-    def one(song: Song) -> str | None:
+    def process(song: Song) -> str | None:
+        nonlocal n_running
+        with idle:
+            n_running += 1
         try:
             check()
             work(song, check)
         except Stopped:
             return "stopped"
-        except Exception as reason:  # whatever it is, the other songs are not to blame
-            return _plainly(reason)
+        except Exception as error:  # even a bug must not stop the other songs
+            return _message(error)
+        finally:
+            with idle:
+                n_running -= 1
+                idle.notify_all()
         return None
 
     if jobs == 1:
-        outcomes = [one(song) for song in songs]
+        messages = [process(song) for song in songs]
     else:
         threads = max(1, torch.get_num_threads() // jobs)
         with ThreadPoolExecutor(
             jobs, initializer=torch.set_num_threads, initargs=(threads,)
         ) as pool:
             try:
-                outcomes = list(pool.map(one, songs))
+                messages = list(pool.map(process, songs))
             except BaseException:
                 stop.set()
+                # The pool does not join a thread whose start was interrupted.
+                with idle:
+                    idle.wait_for(lambda: n_running == 0)
                 raise
-    return {song: why for song, why in zip(songs, outcomes, strict=True) if why is not None}
+    return {song: why for song, why in zip(songs, messages, strict=True) if why is not None}
 
 
-def _plainly(reason: Exception) -> str:
-    expected = isinstance(reason, (ValueError, OSError))
-    return str(reason) if expected else f"{type(reason).__name__}: {reason}"
+def _message(error: Exception) -> str:
+    """Return the message of an error, with its type if it is unexpected."""
+    expected = isinstance(error, (ValueError, OSError))
+    return str(error) if expected else f"{type(error).__name__}: {error}"

@@ -1,17 +1,17 @@
-"""A whole track, from a tensor, an array or a file, with its level and channels kept.
+"""Separate a whole track, given as a tensor, an array or a file.
 
-Asteroid's functions of the same names scale the estimates until their sum of magnitudes is
-the mixture's, which changes their level and makes NaN of silence, and keep a file's first
-channel only. Here nothing is rescaled: what the network says is what comes out.
+Level and channels are preserved: nothing is rescaled. Asteroid's functions of the same names
+rescale the estimates so that their sum of magnitudes equals the mixture's, which changes their
+level and turns silence into NaN, and keep only the first channel of a file.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,135 +20,134 @@ from torch import Tensor
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio.checks import check_samples
 from asteroid_waveunet.separation.stems import CLIPS, StemFiles, Stems, Target, without_suffix
+from asteroid_waveunet.streaming.base import MAX_HOP
 from asteroid_waveunet.streaming.ensemble import Queue
-from asteroid_waveunet.streaming.track_stream import TrackStream, stream_of
-from asteroid_waveunet.streaming.wave_unet_stream import MAX_HOP
-
-if TYPE_CHECKING:
-    from asteroid_waveunet.models.base import SourceModel
+from asteroid_waveunet.streaming.interface import BatchStream, StreamableModel
+from asteroid_waveunet.streaming.options import DEFAULT_OPTIONS, SeparationOptions
+from asteroid_waveunet.streaming.track_stream import TrackStream, make_stream
 
 __all__ = [
-    "dispatch",
     "file_separate",
     "numpy_separate",
     "separate",
-    "separate_at",
+    "separate_at_rate",
     "separate_file",
     "torch_separate",
 ]
 
 Progress = Callable[[int, "int | None"], None]
-"""Called now and then with the samples done and those there are, None if that is unknown."""
+"""Called after each block with the samples done and their total (None if unknown)."""
 
 
 def separate(
-    model: SourceModel,
+    model: StreamableModel,
     track: Tensor | np.ndarray | str | os.PathLike,
     resample: bool = True,
     progress: Progress | None = None,
-    **how: Any,
+    precision: str = "fp32",
+    shifts: int = 1,
+    mixture_consistency: bool = False,
 ) -> Any:
-    """The sources of a track.
+    """Separate a track into its sources.
 
     Args:
         track: a tensor or array shaped as `model` takes it, at the model's sample rate; or the
-            path of an audio file, of any rate and channels (see `file_separate`).
-        resample: whether a file of another rate is converted; if not it is an error.
-        progress: called with the samples done so far and the number there are, or None.
-        how: `precision` ("fp32" or "bf16"), `shifts` (passes to average, 1 to the model's
-            step), `mixture_consistency`; see `track.stream_of`.
+            path of an audio file of any sample rate and channel count.
+        resample: convert a file of another sample rate; otherwise refuse it.
+        progress: called after each block; see `Progress`.
+        precision, shifts, mixture_consistency: see `SeparationOptions`.
     Returns:
-        A tensor or array shaped as `model` gives it; of a file a tensor
-        `(n_src, channels, time)` with the file's own channels, rate and length.
+        A tensor or array shaped as `model` returns it; for a file a tensor
+        `(n_src, channels, time)` with the file's channels, sample rate and length.
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the track is unreadable, empty, not finite or of the wrong shape, or an
-            argument out of its range.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the track is unreadable, empty, not finite or of an unsupported shape, or
+            an argument is out of range.
 
     >>> from asteroid_waveunet import presets
     >>> model = presets.make("M4", levels=6)
     >>> separate(model, torch.zeros(2, 22050), shifts=2).shape
     torch.Size([2, 2, 22050])
     """
+    options = SeparationOptions(precision, shifts, mixture_consistency, resample)
     if isinstance(track, (str, os.PathLike)):
         with audio_io.open_reader(track) as file:
-            stream = TrackStream(model, file.sample_rate, file.channels, resample, **how)
-            blocks = _counted(file.blocks(stream.block), file.frames, progress)
-            return _joined(stream, blocks)
+            stream = TrackStream(model, file.sample_rate, file.channels, options)
+            return _joined(stream, _counted(file.blocks(stream.block), file.frames, progress))
     if isinstance(track, np.ndarray):
-        return numpy_separate(model, track, progress=progress, **how)
+        return numpy_separate(model, track, options, progress)
     if isinstance(track, Tensor):
-        return torch_separate(model, track, progress=progress, **how)
-    raise ValueError(f"A {type(track).__name__} is no track; expected a tensor, array or path.")
-
-
-def dispatch(model: SourceModel, wav: Any, *args: Any, **kwargs: Any) -> Any:
-    """`BaseModel.separate`: files are written beside, tensors and arrays returned."""
-    if isinstance(wav, (str, os.PathLike)):
-        return file_separate(model, wav, *args, **kwargs)
-    return separate(model, wav, *args, **kwargs)
+        return torch_separate(model, track, options, progress)
+    raise ValueError(
+        f"Unsupported input type {type(track).__name__}; expected a tensor, an array or a path."
+    )
 
 
 def torch_separate(
-    model: SourceModel, wav: Tensor, progress: Progress | None = None, **how: Any
+    model: StreamableModel,
+    wav: Tensor,
+    options: SeparationOptions = DEFAULT_OPTIONS,
+    progress: Progress | None = None,
 ) -> Tensor:
-    """The estimates of `model(wav)`, in a memory that a long track does not exceed.
+    """Compute the estimates of `model(wav)` in bounded memory.
 
-    As with `model(wav)`, it is `model.eval()` that clips to full scale.
+    As in `model(wav)`, `model.eval()` clips to full scale.
 
     Args:
-        wav: shaped as `model` takes it, on any device; silence around it is assumed.
-        progress, how: see `separate`.
+        wav: shaped as `model` takes it, on any device; padded with silence.
     Returns:
-        Estimates shaped as `model` gives them, on the device of `wav`.
+        Estimates shaped as `model` returns them, on the device of `wav`.
     Raises:
-        ValueError: if `wav` is empty, not finite or of the wrong shape.
+        ValueError: if `wav` is empty, not finite or of an unsupported shape.
     """
     batch = model.to_batch(check_samples(wav))
-    stream = stream_of(model, len(batch), **how)
+    stream = make_stream(model, len(batch), options)
     blocks = _counted(batch.split(MAX_HOP, dim=-1), batch.shape[-1], progress)
-    estimates = _joined(stream, blocks)
-    return estimates if wav.ndim == 3 else estimates[0]
+    return model.from_batch(_joined(stream, blocks), wav)
 
 
-def numpy_separate(model: SourceModel, wav: np.ndarray, **how: Any) -> np.ndarray:
-    """`torch_separate` for an array of floats; the estimates have its dtype."""
+def numpy_separate(
+    model: StreamableModel,
+    wav: np.ndarray,
+    options: SeparationOptions = DEFAULT_OPTIONS,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Apply `torch_separate` to an array of floats; the estimates have its dtype."""
     if wav.dtype.kind != "f":
         raise ValueError(
-            f"The mixture is of {wav.dtype}; expected floats at full scale 1.0, such as "
+            f"The mixture has dtype {wav.dtype}; expected floats at full scale 1.0, such as "
             "pcm / 32768 for 16-bit samples."
         )
-    # Torch takes neither long doubles nor other byte orders, negative strides or read-only memory.
+    # Torch supports no long doubles, other byte orders, negative strides or read-only memory.
     samples = np.array(wav, dtype=np.float32 if wav.dtype.itemsize <= 4 else np.float64, order="C")
-    return torch_separate(model, torch.from_numpy(samples), **how).numpy().astype(wav.dtype)
+    estimates = torch_separate(model, torch.from_numpy(samples), options, progress)
+    return estimates.numpy().astype(wav.dtype)
 
 
 def file_separate(
-    model: SourceModel,
+    model: StreamableModel,
     filename: str | os.PathLike,
     output_dir: str | os.PathLike | None = None,
     force_overwrite: bool = False,
-    resample: bool = True,
+    options: SeparationOptions = DEFAULT_OPTIONS,
     progress: Progress | None = None,
-    **how: Any,
 ) -> dict[str, Path]:
-    """Separates an audio file into one file a source.
+    """Separate an audio file into one file per source.
 
     Args:
         filename: a wav, flac, ogg, mp3 or m4a file.
-        output_dir: where estimates are written; beside the file if None.
-        force_overwrite: whether files of the estimates' names are replaced. If not, and there
-            is one, nothing is done but to warn, as Asteroid does.
-        resample: whether a file of another rate than the model's is converted.
-        progress, how: see `separate`.
+        output_dir: folder of the estimates. Default: the file's folder.
+        force_overwrite: replace existing files. Otherwise, if one exists, only warn and do
+            nothing, as Asteroid does.
+        progress: called after each block; see `Progress`.
     Returns:
-        `{source: path}` of what was written: NAME_SOURCE.wav, 32-bit float, which keeps what is
-        beyond full scale (`model.eval()` clips before), with the rate, channels and length of
-        the input.
+        `{source: path}` of the written files, NAME_SOURCE.wav, with the rate, channels and
+        length of the input. 32-bit floats keep samples beyond full scale (`model.eval()` clips
+        before).
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         OSError: if the estimates cannot be written.
-        ValueError: if the file cannot be separated. In each case nothing is written.
+        ValueError: if the file cannot be separated. No file is written on an error.
     """
     path = Path(filename).expanduser()
     folder = path.parent if output_dir is None else Path(output_dir).expanduser()
@@ -157,89 +156,96 @@ def file_separate(
     existing = [str(path) for path in paths.values() if path.exists()]
     if existing and not force_overwrite:
         warnings.warn(
-            f"{', '.join(existing)} exist already, and nothing is done; pass force_overwrite=True "
-            "to replace them, or another output_dir.",
-            stacklevel=2,
+            f"Nothing was separated: {', '.join(existing)} already exist. Pass "
+            "force_overwrite=True to replace them, or another output_dir.",
+            stacklevel=3,
         )
         return {}
     target = StemFiles(paths, bits="float")
-    separate_file(model, path, target, resample=resample, progress=progress, **how)
+    separate_file(model, path, target, options=options, progress=progress)
     return paths
 
 
 def separate_file(
-    model: SourceModel,
+    model: StreamableModel,
     path: str | os.PathLike,
     target: Target,
     two_stems: str | None = None,
     residual: bool = False,
     clip: str = "clamp",
-    resample: bool = True,
+    options: SeparationOptions = DEFAULT_OPTIONS,
     progress: Progress | None = None,
-    **how: Any,
 ) -> None:
-    """Reads a file, separates and writes it block by block, in a memory that does not grow.
+    """Read, separate and write a file block by block, in constant memory.
 
     Args:
-        target: where the stems go, under the names of `Stems.of`; they replace what is there.
-        two_stems, residual: which stems; see `Stems.of`.
-        clip: what happens to samples beyond full scale in formats that cannot hold them, one
-            of `stems.CLIPS`.
-        resample, progress, how: see `separate`.
+        target: the stems' files, which are replaced if they exist.
+        two_stems, residual: select the stems; see `Stems.of`.
+        clip: treatment of samples beyond full scale in formats that cannot store them, one of
+            `stems.CLIPS`.
+        progress: called after each block; see `Progress`.
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         OSError: if the stems cannot be written.
-        ValueError: if the file cannot be separated. In each case nothing is written.
+        ValueError: if the file cannot be separated. No file is written on an error.
     """
     if clip not in CLIPS:
         raise ValueError(f"clip is {clip!r}; expected {', '.join(CLIPS)}.")
     stems = Stems.of(model.sources, two_stems, residual, mixture=target.with_mixture)
     with audio_io.open_reader(path) as file:
-        stream = TrackStream(model, file.sample_rate, file.channels, resample, **how)
-        _check_places(target.paths)
-        waiting = Queue()
+        stream = TrackStream(model, file.sample_rate, file.channels, options)
+        _check_writable(target.paths)
+        blocks = _counted(file.blocks(stream.block), file.frames, progress)
         with target.writing(stems.names, file, clip) as write:
-
-            def write_stems(estimates: Tensor) -> None:
+            for mixture, estimates in _aligned(stream, blocks):
                 if not estimates.isfinite().all():
                     raise ValueError(
                         f"The model's estimates of {file.name} are not finite: its samples are far "
                         "beyond full scale, or the weights are damaged."
                     )
-                if estimates.shape[-1]:
-                    write(stems(estimates, waiting.take(estimates.shape[-1])))
-
-            for block in _counted(file.blocks(stream.block), file.frames, progress):
-                waiting.put(block)
-                write_stems(stream.feed(block))
-            write_stems(stream.flush())
+                write(stems(estimates, mixture))
 
 
-def separate_at(
-    model: SourceModel, samples: Tensor, sample_rate: float, resample: bool = True, **how: Any
+def separate_at_rate(
+    model: StreamableModel,
+    samples: Tensor,
+    sample_rate: float,
+    options: SeparationOptions = DEFAULT_OPTIONS,
 ) -> Tensor:
-    """The sources of `(channels, time)` samples at any rate and with any number of channels.
+    """Separate `(channels, time)` samples of any sample rate and channel count.
 
-    Args:
-        resample, how: see `separate`.
     Returns:
-        `(n_src, channels, time)`; how rates and channels are converted: see `TrackStream`.
+        `(n_src, channels, time)`; for the conversions see `TrackStream`.
     Raises:
-        ValueError: if the rate differs and `resample` is False, or channels do not convert.
+        ValueError: if the samples are empty or not finite, the rate differs and
+            `options.resample` is False, or the channels cannot be converted.
     """
-    stream = TrackStream(model, sample_rate, len(samples), resample, **how)
+    stream = TrackStream(model, sample_rate, len(samples), options)
     return _joined(stream, check_samples(samples).split(stream.block, dim=-1))
 
 
-def _joined(stream: Any, blocks: Iterable[Tensor]) -> Tensor:
-    """What a stream gives for all of a track."""
-    return torch.cat([*map(stream.feed, blocks), stream.flush()], dim=-1)
+def _joined(stream: BatchStream, blocks: Iterable[Tensor]) -> Tensor:
+    """Return a stream's estimates of a whole track."""
+    return torch.cat([*map(stream.push, blocks), stream.finish()], dim=-1)
+
+
+def _aligned(stream: BatchStream, blocks: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield each part of a track's mixture with its estimates."""
+    mixture = Queue()
+    for block in blocks:
+        mixture.put(block)
+        estimates = stream.push(block)
+        if estimates.shape[-1]:
+            yield mixture.take(estimates.shape[-1]), estimates
+    estimates = stream.finish()
+    if estimates.shape[-1]:
+        yield mixture.take(estimates.shape[-1]), estimates
 
 
 def _counted(
     blocks: Iterable[Tensor], total: int | None, progress: Progress | None
-) -> Iterable[Tensor]:
-    """The blocks, of which `progress` hears when each is done."""
+) -> Iterator[Tensor]:
+    """Yield the blocks; report to `progress` when each is done."""
     done = 0
     for block in blocks:
         yield block
@@ -248,10 +254,14 @@ def _counted(
             progress(done, total)
 
 
-def _check_places(paths: Iterable[Path]) -> None:
-    """Finds out before the work whether its results can be written."""
+def _check_writable(paths: Iterable[Path]) -> None:
+    """Check before the work that no folder is in place of a file, or the other way round.
+
+    Raises:
+        NotADirectoryError, IsADirectoryError: if one is.
+    """
     for path in paths:
         if path.parent.exists() and not path.parent.is_dir():
             raise NotADirectoryError(f"{path.parent} is a file; expected a folder for the stems.")
         if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder, where a stem should be written.")
+            raise IsADirectoryError(f"{path} is a folder; expected a place for a stem's file.")

@@ -1,4 +1,4 @@
-"""What becomes of estimates on their way into files: which stems, how loud, in which format."""
+"""Turn estimates into files: select stems, fit them to full scale, choose the sample format."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Writing = contextlib.AbstractContextManager[Write]
 
 @dataclass(frozen=True)
 class Stems:
-    """The signals that are written, each a weighted sum of estimates and mixture.
+    """The signals to write, each a weighted sum of estimates and mixture.
 
     >>> Stems.of(("bass", "drums", "vocals"), two_stems="vocals").names
     ('vocals', 'no_vocals')
     """
 
     names: tuple[str, ...]
-    weights: Tensor  # (n_stems, n_src + 1), the mixture's last
+    weights: Tensor  # (n_stems, n_src + 1), the mixture last
 
     @classmethod
     def of(
@@ -52,15 +52,16 @@ class Stems:
         residual: bool = False,
         mixture: bool = False,
     ) -> Stems:
-        """A model's sources, or one of them and all the rest.
+        """Select the stems of a model with these sources.
 
         Args:
-            mixture: whether it comes first, under that name.
-            two_stems: the source whose stem is written beside "no_SOURCE", the sum of the others.
-            residual: whether "residual" is added, the mixture less all estimates: what lies
-                above the model's sample rate, and what a direct model leaves out.
+            two_stems: write only this source and "no_SOURCE", the sum of the others.
+            residual: add "residual", the mixture minus all estimates: frequencies above the
+                model's bandwidth, and what a direct model leaves out.
+            mixture: put "mixture" first.
         Raises:
-            ValueError: if there is no such source.
+            ValueError: if the model does not have the source, or has one named like an added
+                signal.
         """
         each = torch.eye(len(sources) + 1)
         sums = dict(zip(sources, each, strict=False))
@@ -77,23 +78,22 @@ class Stems:
         for name in (*added, *rest):
             if name in sums:
                 raise ValueError(
-                    f"The model has a source {name!r} of its own: another signal of that name "
-                    "cannot stand beside it."
+                    f"Cannot add the signal {name!r}: the model has a source of that name."
                 )
         sums = {**added, **sums, **rest}
         return cls(tuple(sums), torch.stack([*sums.values()]))
 
     def __call__(self, estimates: Tensor, mixture: Tensor) -> Tensor:
-        """`(n_src, channels, n)` and `(channels, n)` -> `(n_stems, channels, n)`."""
+        """Mix `(n_src, channels, n)` and `(channels, n)` to `(n_stems, channels, n)`."""
         signals = torch.cat((estimates, mixture[None].to(estimates)))
         return torch.einsum("ks,sct->kct", self.weights.to(estimates), signals)
 
 
 def clamped(stems: Tensor) -> Tensor:
-    """Stems within full scale, whose sum stays what it was.
+    """Limit stems to full scale and preserve their sum.
 
-    What is cut off one stem goes to the others, each as far as it has room: with the sum of
-    k stems within k times full scale, they have enough of it.
+    The excess of one stem is moved to the others, in proportion to their headroom, which
+    suffices if the sum of k stems is within k times full scale.
 
     >>> clamped(torch.tensor([[[1.1]], [[-0.3]]])).flatten()
     tensor([ 1.0000, -0.2000])
@@ -105,18 +105,18 @@ def clamped(stems: Tensor) -> Tensor:
     return (within + share * excess).clamp(-1, 1)
 
 
-# What happens to samples beyond full scale where a format cannot hold them.
+# Treatments of samples beyond full scale in formats that cannot store them, with help texts.
 CLIPS = {
-    "clamp": "limit each stem and give what is cut off to the others, so that their sum stays",
-    "rescale": "turn all stems of the song down by one gain until none exceeds full scale",
-    "none": "leave them: integer formats cut each stem off at full scale",
+    "clamp": "limit each stem and move the excess to the others, which preserves their sum",
+    "rescale": "scale all stems of the song by one gain until none exceeds full scale",
+    "none": "no treatment: integer formats clip each stem at full scale",
 }
 
 FLOAT = "FLOAT"
 MIXTURE, RESIDUAL = "mixture", "residual"
 WAV = {"16": "PCM_16", "24": "PCM_24", "float": FLOAT}
 FLAC = {"16": "PCM_16", "24": "PCM_24"}
-# Suffix: sample formats by their bits. Others than these have none to choose.
+# Suffix -> bits -> sample format; empty if the format offers no choice.
 FORMATS: dict[str, dict[str, str]] = {
     ".wav": WAV,
     ".flac": FLAC,
@@ -128,38 +128,39 @@ BITS = {"PCM_S8": "16", "PCM_U8": "16", "PCM_16": "16", "PCM_24": "24"}
 
 
 def without_suffix(name: str) -> str:
-    """The name of a song, of its file's.
+    """Return the name of a song's file without its suffix.
 
     >>> without_suffix("a.b.stem.mp4"), without_suffix("a.b.wav")
     ('a.b', 'a.b')
     """
-    whole = name.lower().endswith(STEM_SUFFIX)
-    stem = name[: -len(STEM_SUFFIX)] if whole else Path(name).stem
+    is_stem_file = name.lower().endswith(STEM_SUFFIX)
+    stem = name[: -len(STEM_SUFFIX)] if is_stem_file else Path(name).stem
     return stem if stem.strip(".") else name  # ".." would be another folder
 
 
 def subtype_of(suffix: str, bits: str | None, source: str | None) -> str | None:
-    """libsndfile's sample format for a stem.
+    """Return libsndfile's name of the sample format of a stem.
 
     Args:
-        suffix: of `FORMATS`.
+        suffix: one of `FORMATS`.
         bits: "16", "24" or "float"; None follows the input.
-        source: the input's own; with none, or one finer than 24 bits, the finest there is.
+        source: sample format of the input. For None or one above 24 bits, the format's finest
+            is used.
     Raises:
-        ValueError: if the format has no such bits.
+        ValueError: if the file format does not support these bits.
     """
     known = FORMATS[suffix]
     if bits is None:
         finest = list(known.values())[-1] if known else None
         return known.get(BITS.get(source or "", ""), finest)
     if bits not in known:
-        holds = " or ".join(known) or "no choice of bits"
-        raise ValueError(f"{suffix[1:]} files have {holds}, not {bits}.")
+        supported = f"expected {' or '.join(known)}" if known else "omit the bits"
+        raise ValueError(f"{suffix[1:]} files do not support bits {bits}; {supported}.")
     return known[bits]
 
 
 class Target(Protocol):
-    """Where a song's stems go; `song` is the open input, which they follow."""
+    """The files of a song's stems; `song` is the open input, whose format they follow."""
 
     @property
     def paths(self) -> list[Path]: ...
@@ -172,7 +173,7 @@ class Target(Protocol):
 
 @dataclass(frozen=True)
 class StemFiles:
-    """A file a stem, `{name: path}`; they appear when all samples of all stems are written."""
+    """One file per stem, `{name: path}`; they appear once all stems are complete."""
 
     files: Mapping[str, Path]
     bits: str | None = None
@@ -184,7 +185,7 @@ class StemFiles:
 
     @contextlib.contextmanager
     def writing(self, names: Sequence[str], song: Reader, clip: str) -> Iterator[Write]:
-        """A function that takes the next samples of all stems, `(len(names), channels, n)`."""
+        """Yield a function that writes the next `(len(names), channels, n)` samples."""
         files = {name: self.files[name] for name in names}
         subtypes = {
             name: subtype_of(path.suffix.lower(), self.bits, song.subtype)
@@ -211,7 +212,7 @@ class StemFiles:
 
 @dataclass(frozen=True)
 class StemFile:
-    """One `.stem.mp4`: the mixture, then the stems, as MUSDB18 has them."""
+    """One `.stem.mp4` file: the mixture, then the stems, as in MUSDB18."""
 
     path: Path
     with_mixture = True
@@ -222,7 +223,7 @@ class StemFile:
 
     @contextlib.contextmanager
     def writing(self, names: Sequence[str], song: Reader, clip: str) -> Iterator[Write]:
-        """A function that takes the next samples, `(len(names), channels, n)`, mixture first."""
+        """Yield a function that writes the next `(len(names), channels, n)` samples."""
         with (
             mp4.open_stem_writer(self.path, names, song.sample_rate, song.channels) as write,
             FITTING[clip](write, names, song, self.path.parent) as fitted,
@@ -230,12 +231,12 @@ class StemFile:
             yield fitted
 
 
-def _as_they_are(write: Write, names: Sequence[str], song: Reader, folder: Path) -> Writing:
+def _unlimited(write: Write, names: Sequence[str], song: Reader, folder: Path) -> Writing:
     return contextlib.nullcontext(write)
 
 
 def _clamped(write: Write, names: Sequence[str], song: Reader, folder: Path) -> Writing:
-    """Limits the stems together, and a mixture beside them by itself."""
+    """Limit the stems jointly, and the mixture separately."""
     first = 1 if names[0] == MIXTURE else 0
 
     def write_clamped(stems: Tensor) -> None:
@@ -246,25 +247,27 @@ def _clamped(write: Write, names: Sequence[str], song: Reader, folder: Path) -> 
 
 @contextlib.contextmanager
 def _rescaled(write: Write, names: Sequence[str], song: Reader, folder: Path) -> Iterator[Write]:
-    """Keeps all samples in one file of floats until their peak is known."""
+    """Write all samples to a temporary file of floats until their peak is known."""
     channels, peak = len(names) * song.channels, 1.0
     with tempfile.TemporaryDirectory(prefix=".rescale.", dir=folder) as scratch:
         path = Path(scratch) / "stems.wav"
-        with audio_io.open_writer(path, song.sample_rate, channels, FLOAT, song.frames) as keep:
+        with audio_io.open_writer(
+            path, song.sample_rate, channels, FLOAT, song.frames
+        ) as write_block:
 
             def write_later(stems: Tensor) -> None:
                 nonlocal peak
                 peak = max(peak, stems.abs().max().item())
-                keep(stems.flatten(0, 1))
+                write_block(stems.flatten(0, 1))
 
             yield write_later
-        with audio_io.open_reader(path) as kept:
-            for block in kept.blocks(audio_io.BLOCK):
+        with audio_io.open_reader(path) as temporary:
+            for block in temporary.blocks(audio_io.BLOCK):
                 write(block.unflatten(0, (len(names), -1)) / peak)
 
 
 FITTING: dict[str, Callable[[Write, Sequence[str], Reader, Path], Writing]] = {
     "clamp": _clamped,
     "rescale": _rescaled,
-    "none": _as_they_are,
+    "none": _unlimited,
 }

@@ -1,139 +1,121 @@
-"""What can be asked of a stream besides: the mean over shifts, and mixture consistency."""
+"""Streams around a stream: averaging over shifts, and mixture consistency."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from asteroid_waveunet.streaming.interface import BatchStream, StreamableModel
+from asteroid_waveunet.streaming.options import check_shifts
 from asteroid_waveunet.streaming.stateful_wave_unet import Memory
-from asteroid_waveunet.streaming.wave_unet_stream import BlockStream
 
-if TYPE_CHECKING:
-    from asteroid_waveunet.models.base import SourceModel
-
-__all__ = ["Consistent", "Queue", "Shifted", "check_shifts"]
+__all__ = ["Consistent", "Queue", "Shifted"]
 
 
 class Queue:
-    """Samples that wait, `(..., time)`: first in, first out."""
+    """A first-in, first-out buffer of samples, `(..., time)`."""
 
     def __init__(self) -> None:
-        self._waiting: Tensor | None = None
+        self._samples: Tensor | None = None
 
     def put(self, samples: Tensor) -> None:
-        held = self._waiting
-        self._waiting = samples if held is None else torch.cat((held, samples), dim=-1)
+        queued = self._samples
+        self._samples = samples if queued is None else torch.cat((queued, samples), dim=-1)
 
     def take(self, length: int) -> Tensor:
-        """The first `length` of them, which must be there."""
-        assert self._waiting is not None and length <= self._waiting.shape[-1]
-        first, rest = self._waiting.tensor_split((length,), dim=-1)
-        self._waiting = rest.clone()
+        """Remove and return the first `length` samples, which must have been put in before."""
+        assert self._samples is not None and length <= self._samples.shape[-1]
+        first, rest = self._samples.tensor_split((length,), dim=-1)
+        self._samples = rest.clone()
         return first
 
 
-def check_shifts(shifts: int, model: SourceModel) -> int:
-    """The model's step, within which shifts are spread.
-
-    Raises:
-        ValueError: if there are none, or more than the step has samples.
-    """
-    step = model.geometry.step
-    if not 1 <= shifts <= step:
-        raise ValueError(
-            f"shifts is {shifts}; expected 1 to {step}, the model's step, after which shifts "
-            "repeat."
-        )
-    return step
-
-
 class Shifted:
-    """The mean of several streams, each of which hears the track some samples later.
+    """Average predictions over time-shifted inputs (the shift trick).
 
-    The network commutes with shifts by its step only; the mean over others evens out what
-    depends on where in a step a sample falls.
+    The network commutes with shifts by its step only; averaging over shifts within a step
+    evens out what depends on a sample's position in the step.
 
     Args:
-        shifts: how many; they are spread evenly over one step.
-        model, batch_size, dtype: as `model.stream`'s.
+        shifts: number of shifts, spread evenly over one step.
+        model, batch_size, dtype: as in `model.stream`.
     Raises:
         ValueError: if `shifts` is not between 1 and the step.
 
     >>> from asteroid_waveunet import presets
     >>> stream = Shifted(presets.make("M4", levels=4), shifts=4)
-    >>> stream.feed(torch.randn(1, 2, 1000)).shape[-1] + stream.flush().shape[-1]
+    >>> stream.push(torch.randn(1, 2, 1000)).shape[-1] + stream.finish().shape[-1]
     1000
     """
 
     def __init__(
-        self, model: SourceModel, shifts: int, batch_size: int = 1, dtype: torch.dtype | None = None
+        self,
+        model: StreamableModel,
+        shifts: int,
+        batch_size: int = 1,
+        dtype: torch.dtype | None = None,
     ):
-        step = check_shifts(shifts, model)
-        self._shifts = [index * step // shifts for index in range(shifts)]
-        self._last = self._shifts[-1]
+        check_shifts(shifts, model.geometry)
+        self._shifts = [index * model.geometry.step // shifts for index in range(shifts)]
+        self._longest = self._shifts[-1]
         self._stream = model.stream(shifts * batch_size, dtype)
-        self._heard = Memory(self._last, settled=False)
-        self._given = Memory(self._last, settled=False)
-        self._early = self._last  # estimates still to come of before the track
-        self._silence = torch.zeros(batch_size, model.in_channels, self._last)
+        self._inputs = Memory(self._longest, settled=False)
+        self._outputs = Memory(self._longest, settled=False)
+        self._early = self._longest  # estimates still to come for times before the track
+        self._silence = torch.zeros(batch_size, model.in_channels, self._longest)
 
-    def feed(self, block: Tensor) -> Tensor:
-        """`(batch, channels, n)` -> `(batch, n_src, channels, m)`; see `BlockStream.feed`."""
-        self._silence = self._silence.to(block)
-        n = block.shape[-1]
-        heard = self._heard.extend(block.mT).mT
-        late = [heard[..., self._last - shift :][..., :n] for shift in self._shifts]
-        return self._mean(self._stream.feed(torch.cat(late)))
+    def push(self, batch: Tensor) -> Tensor:
+        """See `BlockStream.push`."""
+        self._silence = self._silence.to(batch)
+        n = batch.shape[-1]
+        extended = self._inputs.extend(batch.mT).mT
+        delayed = [extended[..., self._longest - shift :][..., :n] for shift in self._shifts]
+        return self._mean(self._stream.push(torch.cat(delayed)))
 
-    def flush(self) -> Tensor:
-        """The rest; see `BlockStream.flush`."""
-        late = self.feed(self._silence)
-        return torch.cat((late, self._mean(self._stream.flush())), dim=-1)
+    def finish(self) -> Tensor:
+        """See `BlockStream.finish`."""
+        late = self.push(self._silence)
+        return torch.cat((late, self._mean(self._stream.finish())), dim=-1)
 
     def _mean(self, estimates: Tensor) -> Tensor:
-        n, rest = estimates.shape[-1], estimates.shape[1:-1]
-        given = self._given.extend(estimates.flatten(1, -2).mT).mT
-        given = given.unflatten(0, (len(self._shifts), -1))
-        on_time = [
-            part[..., shift:][..., :n] for shift, part in zip(self._shifts, given, strict=True)
+        n, n_src = estimates.shape[-1], estimates.shape[1]
+        extended = self._outputs.extend(estimates.flatten(1, 2).mT).mT
+        passes = extended.unflatten(0, (len(self._shifts), -1))
+        aligned = [
+            part[..., shift:][..., :n] for shift, part in zip(self._shifts, passes, strict=True)
         ]
-        mean = torch.stack(on_time).mean(dim=0).unflatten(1, rest)
+        mean = torch.stack(aligned).mean(dim=0).unflatten(1, (n_src, -1))
         skip = min(self._early, n)
         self._early -= skip
         return mean[..., skip:]
 
 
 class Consistent:
-    """A stream whose estimates sum to the mixture: what is missing goes to all in equal parts.
+    """Make a stream's estimates sum to the mixture by adding equal parts of the difference.
 
-    The nearest such estimates in the least-squares sense; for models of direct output, since
-    those of difference models sum to it already.
-
-    Args:
-        stream: a stream or `Shifted`, fed with `(batch, channels, n)`.
+    The result is the nearest such set of estimates in the least-squares sense. It only
+    changes models with direct output: difference models sum to the mixture already.
 
     [1] Wisdom et al. Differentiable consistency constraints for improved deep speech
         enhancement. ICASSP 2019 (mixture consistency, equally weighted).
     """
 
-    def __init__(self, stream: BlockStream | Shifted):
+    def __init__(self, stream: BatchStream):
         self._stream = stream
         self._mixture = Queue()
 
-    def feed(self, block: Tensor) -> Tensor:
-        """See `BlockStream.feed`."""
-        self._mixture.put(block)
-        return self._corrected(self._stream.feed(block))
+    def push(self, batch: Tensor) -> Tensor:
+        """See `BlockStream.push`."""
+        self._mixture.put(batch)
+        return self._corrected(self._stream.push(batch))
 
-    def flush(self) -> Tensor:
-        """See `BlockStream.flush`."""
-        return self._corrected(self._stream.flush())
+    def finish(self) -> Tensor:
+        """See `BlockStream.finish`."""
+        return self._corrected(self._stream.finish())
 
     def _corrected(self, estimates: Tensor) -> Tensor:
         if estimates.shape[-1] == 0:
             return estimates
         mixture = self._mixture.take(estimates.shape[-1])
-        missing = mixture.reshape_as(estimates[:, 0]) - estimates.sum(dim=1)
+        missing = mixture - estimates.sum(dim=1)
         return estimates + missing[:, None] / estimates.shape[1]

@@ -1,31 +1,29 @@
-"""The network hop by hop: every convolution remembers its last inputs, every skip waits.
+"""A WaveUNet that computes one hop after another, with a memory in each layer.
 
-No sample is computed twice, and nothing grows with the track. Signals lie in memory sample by
-sample, `(batch, time, channels)`, where convolutions on CPUs are fastest: there they come close
-to the speed of a matrix product.
+Each convolution remembers its last inputs, and each skip connection is delayed. No sample is
+computed twice, and memory is constant. Signals have channels last, `(batch, time, channels)`:
+on CPUs convolutions in that layout are fastest, nearly as fast as a matrix product.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from asteroid_waveunet.nn.wave_unet_blocks import LEAKY_SLOPE, LinearUpsampling, Upsampling
+from asteroid_waveunet.streaming.interface import StreamableWaveUNet
 
-if TYPE_CHECKING:
-    from asteroid_waveunet.models.wave_unet import WaveUNet
-
-__all__ = ["Memory", "Step", "polyphase"]
+__all__ = ["Memory", "StatefulWaveUNet", "polyphase"]
 
 
 class Memory:
-    """Puts the last `length` samples of a signal before those that come next.
+    """The last `length` samples of a signal, to prepend to the next block.
 
-    Before the first of them it is silent, or `settled`: as if they had come over and over.
+    Before the first block the signal is zero or, if `settled`, that block repeated.
 
     >>> memory = Memory(3, settled=True)
     >>> [memory.extend(torch.tensor(x)[None, :, None]).flatten().tolist() for x in ([1, 2], [3])]
@@ -49,24 +47,24 @@ class Memory:
                 self.held = new.repeat(1, times, 1)[:, -self.length :]
         extended = torch.cat((self.held, new), dim=1)
         last = extended[:, -self.length :]
-        # A short view would keep all of it alive; a long one saves its copy.
+        # A short view would keep the whole block alive; a long one saves a copy.
         self.held = last if self.length > new.shape[1] else last.clone()
         return extended
 
 
 def polyphase(kernel: Tensor, taps: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Upsampling by two and a convolution of its result, as one convolution before it.
+    """Merge upsampling by two and a convolution into one convolution at the low rate.
 
-    With x[i] at 2i, the upsampled signal at an even position 2i is `own @ x[i]`, at an odd one
-    2i - 1 `before @ x[i - 1] + after @ x[i]`; each tap of the kernel goes where its sample comes
-    from.
+    The upsampled signal is `own @ x[i]` at the even position 2i and
+    `before @ x[i - 1] + after @ x[i]` at the odd position 2i - 1. Each tap of the kernel is
+    added to the taps of the samples that it sees.
 
     Args:
         kernel: `(out, in, k)`, to be applied to the upsampled signal.
         taps: before, own and after, `(in, in)` each; see `wave_unet_blocks.interpolation_taps`.
     Returns:
-        `(2 * out, in, (k + 1) // 2 + 1)`: its outputs for a sample are the two for the
-        positions 2i - 1 and 2i, one after the other.
+        `(2 * out, in, (k + 1) // 2 + 1)`: for each sample the outputs at the positions 2i - 1
+        and 2i.
     """
     before, own, after = taps
     n_out, n_in, n_taps = kernel.shape
@@ -84,9 +82,9 @@ def polyphase(kernel: Tensor, taps: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 
 
 class Convolution:
-    """A valid convolution that remembers its last `kernel - 1` inputs, and `wait` more.
+    """A causal convolution `(batch, n, in)` -> `(batch, n, out)`, delayed by `wait` samples.
 
-    `(batch, n, in)` -> `(batch, n, out)`, `wait` samples late.
+    It remembers its last `kernel - 1 + wait` inputs.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, settled: bool, wait: int = 0):
@@ -106,9 +104,9 @@ class Convolution:
 
 
 class UpsampledConvolution:
-    """Upsampling and the convolution of its result, at the low rate: `polyphase`.
+    """Upsampling and convolution at the low rate, `(batch, n, in)` -> `(batch, 2n, out)`.
 
-    `(batch, n, in)` -> `(batch, 2n, out)`.
+    See `polyphase`.
     """
 
     def __init__(self, upsampling: Upsampling, weight: Tensor, dtype: torch.dtype):
@@ -122,9 +120,9 @@ class UpsampledConvolution:
 
 
 class PaddedUpsampledConvolution:
-    """Upsampling and the convolution of its result, with the zeros of same padding around it.
+    """Upsampling and convolution with same padding, `(batch, n, in)` -> `(batch, 2n, out)`.
 
-    They lie between samples of the low rate, where no kernel at that rate can put them.
+    The padding's zeros lie between samples of the low rate, so `polyphase` does not apply.
     """
 
     def __init__(self, upsampling: Upsampling, weight: Tensor, dtype: torch.dtype):
@@ -135,22 +133,22 @@ class PaddedUpsampledConvolution:
         self.memories = [self.last, self.convolution.memory]
 
     def __call__(self, x: Tensor, start: int, end: int | None) -> Tensor:
-        """`start` and `end`: of the upsampled hop and of the whole upsampled signal."""
+        """`start`: index of the upsampled hop. `end`: length of the upsampled track, if known."""
         extended = self.last.extend(x)
         if end is not None and self.repeats_last:
             beyond = (end - start + 1) // 2
             if 0 < beyond < extended.shape[1]:
                 extended[:, beyond] = extended[:, beyond - 1]
-        # From between the sample that is held and the first, up to the last.
+        # From the midpoint between the remembered sample and the first, up to the last.
         upsampled = self.upsampling(extended.mT)[..., 1 : 2 * x.shape[1] + 1].mT
-        return self.convolution(silenced_outside(upsampled, start, end))
+        return self.convolution(zeroed_outside(upsampled, start, end))
 
 
-def silenced_outside(x: Tensor, start: int, end: int | None) -> Tensor:
-    """The samples of a signal `[0, end)` as they are, zeros for others: what same padding sees.
+def zeroed_outside(x: Tensor, start: int, end: int | None) -> Tensor:
+    """Zero the samples outside `[0, end)`, as same padding does.
 
     Args:
-        x: `(batch, time, channels)`, whose first sample has the index `start`; changed in place.
+        x: `(batch, time, channels)`, its first sample at index `start`; changed in place.
     """
     x[:, : max(0, -start)] = 0
     if end is not None:
@@ -158,22 +156,21 @@ def silenced_outside(x: Tensor, start: int, end: int | None) -> Tensor:
     return x
 
 
-class Step:
-    """A `WaveUNet` for one hop after another; all it knows of the past is in `memories`.
+class StatefulWaveUNet:
+    """A copy of a `WaveUNet` that computes one hop after another; `memories` is its state.
 
     Args:
-        model: whose weights are copied as they are now.
-        dtype: to compute in; the model's if None. The output layer computes in float32 at
-            least, and the mixture is never rounded, so that a difference model's estimates
+        model: its weights are copied.
+        dtype: to compute in. Default: the model's. The output layer computes in float32 or
+            better, and the mixture is never rounded, so that a difference model's estimates
             sum to it.
 
-    Before the first hop there is silence without end. With context that is what the model wants
-    around a track, and one hop of silence settles every layer: what a layer makes of silence is
-    constant or, after transposed convolutions, repeats itself with the step, which is the hop.
-    With same padding the layers begin with zeros of their own.
+    The past before the first hop is silence. With context, a first hop of silence settles every
+    layer: its response to silence is constant or, after transposed convolutions, periodic in the
+    step, the length of that hop. With same padding, every layer starts with zeros.
     """
 
-    def __init__(self, model: WaveUNet, dtype: torch.dtype | None = None):
+    def __init__(self, model: StreamableWaveUNet, dtype: torch.dtype | None = None):
         own = model.bottleneck.weight.dtype
         self.dtype = own if dtype is None else dtype
         self.exact = torch.promote_types(own, torch.float32)
@@ -185,9 +182,9 @@ class Step:
         with torch.no_grad():
             self._copy_weights(model)
 
-    def _copy_weights(self, model: WaveUNet) -> None:
+    def _copy_weights(self, model: StreamableWaveUNet) -> None:
         delays = self.geometry.delays
-        down: Any = model.down  # a ModuleList does not tell the type of its modules
+        down: Any = model.down  # the elements of a ModuleList are untyped
         up: Any = reversed(model.up)
         self.down = [self._convolution(block.conv.weight, block.conv.bias) for block in down]
         self.bottleneck = self._convolution(model.bottleneck.weight, model.bottleneck.bias)
@@ -211,7 +208,7 @@ class Step:
 
     @property
     def memories(self) -> list[Memory]:
-        """All that is known of the past; `held` of each is None before the first hop."""
+        """The complete state; `held` of each memory is None before the first hop."""
         convolutions = [*self.down, self.bottleneck, *self.skips, *self.head_convolutions]
         below = [memory for below in self.below for memory in below.memories]
         return [self.mixture, *(convolution.memory for convolution in convolutions), *below]
@@ -220,12 +217,12 @@ class Step:
         return Convolution(weight.to(self.dtype), bias.to(self.dtype), self.context, wait)
 
     def __call__(self, hop: Tensor, end: int | None = None) -> Tensor:
-        """The estimates for as many samples, `geometry.lookahead` late.
+        """Separate the next hop; the estimates are delayed by `geometry.lookahead`.
 
         Args:
             hop: `(batch, channels, n)`, n a multiple of the step.
-            end: index after the track's last sample, once it is known and a multiple of the
-                step; for same padding, whose zeros begin there.
+            end: length of the track once known, a multiple of the step: same padding begins
+                there.
         Returns:
             `(batch, n_src, channels, n)`.
         """
@@ -233,11 +230,11 @@ class Step:
         start, self.position = self.position, self.position + hop.shape[-1]
 
         def bounds(level: int, delay: int) -> tuple[int, int | None]:
-            """Where a hop begins and the track ends, at the rate of a level."""
+            """Return the start of the hop and the end of the track at a level's rate."""
             return (start >> level) - delay, None if end is None else end >> level
 
         def inside(x: Tensor, level: int, delay: int) -> Tensor:
-            return x if self.context else silenced_outside(x, *bounds(level, delay))
+            return x if self.context else zeroed_outside(x, *bounds(level, delay))
 
         mixture = hop.to(self.exact).mT.contiguous()
         x, skips = mixture.to(self.dtype), []
@@ -255,7 +252,7 @@ class Step:
         return self.head.estimates(delayed.mT, self._outputs(mixture, x))
 
     def _outputs(self, mixture: Tensor, features: Tensor) -> Tensor | None:
-        """The output convolution, `(batch, outputs, n)`, if the head has one."""
+        """Apply the output convolution, `(batch, outputs, n)`, if the head has one."""
         if not self.head_convolutions:
             return None
         of_mixture, of_features = self.head_convolutions

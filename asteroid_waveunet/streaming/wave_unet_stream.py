@@ -1,141 +1,34 @@
-"""A network that is fed block by block, and gives estimates as soon as they are certain."""
+"""A WaveUNet fed block by block, in one seamless pass."""
 
 from __future__ import annotations
-
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from asteroid_waveunet.audio.checks import check_samples
 from asteroid_waveunet.nn.geometry import Geometry
-from asteroid_waveunet.streaming.stateful_wave_unet import Step
+from asteroid_waveunet.streaming.base import MAX_HOP, BlockStream
+from asteroid_waveunet.streaming.interface import StreamableWaveUNet
+from asteroid_waveunet.streaming.stateful_wave_unet import StatefulWaveUNet
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from asteroid_waveunet.models.base import SourceModel
-    from asteroid_waveunet.models.wave_unet import WaveUNet
-
-__all__ = ["MAX_HOP", "BlockStream", "Stream"]
-
-MAX_HOP = 2**17
-"""Samples that go through the network at once, which bounds the memory that long blocks take;
-of a batch, all together.
-Each hop reads all weights once; beyond this length that does not show any more."""
-
-
-class BlockStream:
-    """Takes a track in blocks and gives its estimates: what all streams have in common.
-
-    A kind of stream computes in `_estimates`, what a block makes certain, and `_rest`, what
-    comes after the last one.
-
-    Args:
-        model: whose shapes blocks and estimates have.
-        batch_size: tracks that run side by side.
-    Raises:
-        ValueError: if `batch_size` is below 1.
-    """
-
-    def __init__(self, model: SourceModel, batch_size: int = 1):
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; expected at least 1.")
-        self._model = model
-        self._batch_size = batch_size
-        self._like = torch.zeros(batch_size, model.in_channels, 0)
-        self._end = 0  # of the track so far
-        self._ended = False
-
-    def feed(self, block: Tensor) -> Tensor:
-        """The estimates that the next block of the track makes certain.
-
-        Args:
-            block: shaped as `model` takes it, its batch being `batch_size`; any length, also 0.
-        Returns:
-            Estimates shaped as `model` gives them, on the block's device and in its dtype; of
-            any length, also 0.
-        Raises:
-            ValueError: if the block has another shape, or samples that are not finite floats.
-            RuntimeError: if the stream has ended.
-        """
-        if not isinstance(block, Tensor):
-            raise ValueError(f"A {type(block).__name__} is no block; expected a tensor.")
-        batch = self._model.to_batch(block, may_be_empty=True)
-        if len(batch) != self._batch_size:
-            raise ValueError(
-                f"The block has shape {tuple(block.shape)}, a batch of {len(batch)}; this stream "
-                f"was made with batch_size={self._batch_size}."
-            )
-        if block.shape[-1]:
-            check_samples(block, "the block")
-        self._check_open()
-        self._like = block[..., :0]
-        self._end += batch.shape[-1]
-        return self._shaped(self._estimates(batch))
-
-    def flush(self) -> Tensor:
-        """The rest of the estimates, there being silence after the last block. Ends the stream.
-
-        Raises:
-            RuntimeError: if it has ended already.
-        """
-        self._check_open()
-        estimates = self._shaped(self._rest())
-        self._close()
-        return estimates
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._close()
-
-    def _estimates(self, batch: Tensor) -> Tensor:
-        """`(batch, channels, n)` -> `(batch, n_src, channels, m)`, m of any length."""
-        raise NotImplementedError
-
-    def _rest(self) -> Tensor:
-        """What is left of the estimates, `(batch, n_src, channels, m)`."""
-        raise NotImplementedError
-
-    def _release(self) -> None:
-        """Lets go of what the stream remembers."""
-
-    def _close(self) -> None:
-        if not self._ended:
-            self._ended = True
-            self._release()
-
-    def _check_open(self) -> None:
-        if self._ended:
-            raise RuntimeError("This stream has ended with its flush(); make one for each track.")
-
-    def _shaped(self, estimates: Tensor) -> Tensor:
-        return self._model.from_batch(estimates.to(self._like), self._like)
+__all__ = ["Stream"]
 
 
 class Stream(BlockStream):
-    """The estimates of a track that comes in blocks, in one seamless pass.
+    """Separate a track that arrives in blocks, in one seamless pass.
 
-    What `feed` and `flush` return, joined along time, is `model(track)` to rounding, whatever
-    the blocks: no sample is computed twice, nothing is cross-faded, and memory does not grow.
+    The joined outputs of `feed` and `flush` equal `model(track)` to rounding, for any blocks:
+    no sample is computed twice, nothing is cross-faded, and memory is constant.
 
     Args:
-        model: as it is now: its weights, its device, whether it clips (`model.eval()` does).
-        batch_size: tracks that run side by side.
-        dtype: to compute in, such as `torch.bfloat16`, the faster one where the processor has
-            it; the model's if None. The estimates have the blocks' dtype. On a GPU PyTorch
-            computes float32 convolutions in TF32 unless `torch.backends.cudnn.allow_tf32` is
-            False.
+        model: a `WaveUNet`. The stream copies its weights and keeps its device and clipping
+            (`model.eval()` clips).
+        batch_size: number of parallel tracks.
+        dtype: to compute in, such as `torch.bfloat16`, which is faster on processors that
+            support it. Default: the model's. The estimates have the blocks' dtype. On a GPU
+            PyTorch computes float32 convolutions in TF32 unless
+            `torch.backends.cudnn.allow_tf32` is False.
     Raises:
-        ValueError: if the model is no `WaveUNet`, or `batch_size` is below 1.
+        ValueError: if the model is not a `WaveUNet`, or `batch_size` is below 1.
 
     >>> from asteroid_waveunet import presets
     >>> track = torch.randn(2, 10000)
@@ -146,34 +39,37 @@ class Stream(BlockStream):
     torch.Size([2, 2, 10000])
     """
 
-    def __init__(self, model: WaveUNet, batch_size: int = 1, dtype: torch.dtype | None = None):
+    def __init__(
+        self, model: StreamableWaveUNet, batch_size: int = 1, dtype: torch.dtype | None = None
+    ):
         if not isinstance(model.geometry, Geometry):
             raise ValueError(
-                f"A {type(model).__name__} is not fed hop by hop; its stream is model.stream()."
+                f"Stream does not support {type(model).__name__}; expected a WaveUNet. Use "
+                "model.stream()."
             )
         super().__init__(model, batch_size)
-        step = Step(model, dtype)
-        # With context, hops end where an input that fits does. So there are zeros between the
-        # last such end before the track and the track, and silence without end before these.
+        network = StatefulWaveUNet(model, dtype)
+        # With context, each hop must end where an input of valid length ends. So zeros fill the
+        # gap between the last such end and the track, preceded by endless silence.
         self._geometry = geometry = model.geometry
         ahead = -(geometry.fit(1).input - geometry.left_context) % geometry.step
         silence = torch.zeros(
-            batch_size, model.in_channels, geometry.step, dtype=step.exact, device=step.device
+            batch_size, model.in_channels, geometry.step, dtype=network.exact, device=network.device
         )
         with torch.no_grad():
-            if step.context:
-                step(silence)
-        self._step = step
+            if network.context:
+                network(silence)
+        self._network = network
         self._pending = silence[..., :ahead]
         self._like = silence[..., :0]
-        self._next = -ahead - geometry.lookahead  # index of the estimate that a hop gives next
+        self._next = -ahead - geometry.lookahead  # index of the next hop's first estimate
 
     @property
     def latency(self) -> int:
-        """In samples: of n that were fed, at least the first n - latency estimates were given.
+        """Maximum delay in samples: after n samples, at least n - latency have estimates.
 
-        It is `geometry.latency`: `step` estimates come at a time, when the last sample that
-        they look ahead to is there.
+        Equals `geometry.latency`: each hop yields `step` estimates, once the last sample of
+        their lookahead has arrived.
         """
         return self._geometry.latency
 
@@ -181,31 +77,31 @@ class Stream(BlockStream):
         return self._run(batch.to(self._pending))
 
     def _rest(self) -> Tensor:
-        size = self._step.geometry.step
+        size = self._geometry.step
         n_pending = self._pending.shape[-1]
         missing = -(-(self._end - self._next) // size) * size
         zeros = self._pending.new_zeros(*self._pending.shape[:-1], missing - n_pending)
         return self._run(zeros, end=-(-self._end // size) * size)
 
     def _release(self) -> None:
-        del self._step
+        del self._network
         self._pending = self._pending[..., :0].clone()
 
     @torch.no_grad()
     def _run(self, new: Tensor, end: int | None = None) -> Tensor:
-        """The estimates that all whole hops of what is pending yield."""
-        step, size = self._step, self._step.geometry.step
+        """Run the network on all complete hops of the pending and new samples."""
+        size = self._geometry.step
         pending = torch.cat((self._pending, new), dim=-1)
         whole = pending.shape[-1] // size * size
         self._pending = pending[..., whole:].clone()
         longest = max(1, MAX_HOP // self._batch_size // size) * size
         hops = pending[..., :whole].split(longest, dim=-1)
-        parts = [self._of_track(step(hop, end)) for hop in hops if whole]
+        parts = [self._within_track(self._network(hop, end)) for hop in hops if whole]
         empty = pending.new_zeros(self._batch_size, self._model.n_src, pending.shape[1], 0)
         return torch.cat(parts, dim=-1) if parts else empty
 
-    def _of_track(self, estimates: Tensor) -> Tensor:
-        """Those of the next estimates that are neither of before the track nor of after it."""
+    def _within_track(self, estimates: Tensor) -> Tensor:
+        """Drop the next estimates' samples before and after the track."""
         first = self._next
         self._next += estimates.shape[-1]
         return estimates[..., max(0, -first) : max(0, self._end - first)]

@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 
 from asteroid_waveunet import MRCAE, SpectrogramUNet, TasNet, WaveUNet
-from asteroid_waveunet.streaming.wave_unet_stream import BlockStream
+from asteroid_waveunet.streaming.base import BlockStream
 
 # Arguments of WaveUNet: all that it can be, in sizes that run in milliseconds.
 configurations = st.fixed_dictionaries(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asteroid_waveunet import separate
 from asteroid_waveunet.streaming import overlapping_chunks
-from asteroid_waveunet.streaming.overlapping_chunks import PieceStream
+from asteroid_waveunet.streaming.overlapping_chunks import ChunkStream
 from helpers.models import SYSTEMS, drawn, in_blocks, streamed
 
 
@@ -30,7 +30,7 @@ def short_pieces(monkeypatch):
 def test_joined_pieces_are_one_pass(name, channels, batch_size, length, cuts):
     model = drawn(SYSTEMS[name](in_channels=channels)).double().eval()
     track = torch.randn(batch_size, channels, length, dtype=torch.float64)
-    joined = streamed(PieceStream(model, batch_size), in_blocks(track, cuts))
+    joined = streamed(ChunkStream(model, batch_size), in_blocks(track, cuts))
     assert joined.shape[-1] == length and joined.dtype == track.dtype
     if length:
         torch.testing.assert_close(joined, model(track).detach(), atol=1e-10, rtol=0)
@@ -39,7 +39,7 @@ def test_joined_pieces_are_one_pass(name, channels, batch_size, length, cuts):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_track_of_many_pieces_is_separated_in_a_bounded_memory(name):
     model = drawn(SYSTEMS[name](in_channels=2)).eval()
-    stream = PieceStream(model)
+    stream = ChunkStream(model)
     pending, fed, given = [], 0, 0
     for _ in range(40):
         given += stream.feed(torch.randn(2, 500)).shape[-1]
@@ -52,7 +52,7 @@ def test_a_track_of_many_pieces_is_separated_in_a_bounded_memory(name):
 
 def test_a_track_that_is_differentiated_elsewhere_is_not_held():
     """The graph of what is pending would be that of the whole track."""
-    stream = PieceStream(SYSTEMS["mrcae"]().eval())
+    stream = ChunkStream(SYSTEMS["mrcae"]().eval())
     estimates = stream.feed(torch.randn(1, 500, requires_grad=True))
     assert not stream._pending.requires_grad and not estimates.requires_grad
 
@@ -89,7 +89,7 @@ def test_shifts_and_consistency_work_as_with_the_wave_u_net(how):
 def test_the_last_piece_is_as_long_as_the_others(beyond):
     """Its statistics would be those of a moment else, and its level another."""
     model = drawn(SYSTEMS["tasnet"](norm_type="gLN")).double().eval()
-    stream = PieceStream(model)
+    stream = ChunkStream(model)
     lengths, rule = stream._lengths, model.geometry
     n = 2 * lengths.output - 2 * overlapping_chunks.FADE + beyond
     track = torch.randn(1, n, dtype=torch.float64)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asteroid_waveunet import Stream, WaveUNet, presets
-from asteroid_waveunet.streaming import wave_unet_stream
-from asteroid_waveunet.streaming.stateful_wave_unet import Memory, Step
+from asteroid_waveunet.streaming import base
+from asteroid_waveunet.streaming.stateful_wave_unet import Memory, StatefulWaveUNet
 from helpers.models import SYSTEMS, configurations, drawn, in_blocks, streamed, tiny
 
 
@@ -41,7 +41,7 @@ def test_joined_blocks_are_one_pass(
 def test_the_papers_models_are_seamless_at_full_size(name):
     """All levels and filters, fed in blocks that fit no hop."""
     model = presets.make(name).eval()
-    track = 0.1 * torch.randn(model.in_channels, 5 * wave_unet_stream.MAX_HOP // 8)
+    track = 0.1 * torch.randn(model.in_channels, 5 * base.MAX_HOP // 8)
     with torch.no_grad():
         whole = model(track)
     joined = streamed(Stream(model), list(track.split(30000, dim=-1)))
@@ -101,7 +101,7 @@ def test_memory_does_not_grow():
     sizes = set()
     for _ in range(5):
         stream.feed(torch.randn(2, 1000))
-        held = [memory.held for memory in stream._step.memories]
+        held = [memory.held for memory in stream._network.memories]
         sizes.add(sum(h.untyped_storage().nbytes() for h in held if h is not None))
     assert len(sizes) == 1
 
@@ -176,7 +176,7 @@ def test_a_memory_holds_no_more_than_it_remembers():
 def test_a_step_knows_all_of_its_past_by_its_memories():
     """Put back, they bring back the past; that is what an exported step is given."""
     model = drawn(tiny(in_channels=2))
-    step = Step(model)
+    step = StatefulWaveUNet(model)
     hops = torch.randn(3, 1, 2, 64)
     with torch.no_grad():
         step(hops[0])

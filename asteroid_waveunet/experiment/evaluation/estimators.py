@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,7 +21,8 @@ from asteroid_waveunet.experiment.data.track import MIXTURE, Track, group_stems
 from asteroid_waveunet.experiment.evaluation.bss_eval import Audio
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.separation.batch import SUFFIXES
-from asteroid_waveunet.separation.separate import separate_at
+from asteroid_waveunet.separation.separate import separate_at_rate
+from asteroid_waveunet.streaming.options import DEFAULT_OPTIONS, SeparationOptions
 
 __all__ = ["Estimator", "Folder", "Given", "IdealRatioMask", "Mixture", "Parts", "Separator"]
 
@@ -61,20 +62,20 @@ class Separator:
         return self.separate(parts.mixture, parts.sample_rate)
 
     @classmethod
-    def of(cls, model: SourceModel, **how: Any) -> Separator:
+    def of(cls, model: SourceModel, options: SeparationOptions = DEFAULT_OPTIONS) -> Separator:
         """A model, on the device where it is.
 
         A mono model is given the channels' mean, and its estimates stand for both channels, as
         the paper scores M1 to M3 and M7.
 
         Args:
-            how: `precision`, `shifts`, `mixture_consistency` as in `separate`.
+            options: of the separation.
         """
 
         def separate(mixture: Tensor, sample_rate: int) -> Mapping[str, Audio]:
             if model.in_channels == 1:
                 mixture = to_channels(mixture, 1)
-            estimates = separate_at(model, mixture, sample_rate, **how)
+            estimates = separate_at_rate(model, mixture, sample_rate, options)
             return dict(zip(model.sources, estimates, strict=True))
 
         return cls(separate)

@@ -24,7 +24,8 @@ from asteroid_waveunet.experiment.paper_figures import common
 from asteroid_waveunet.experiment.paper_figures.common import COLOURS, INK
 from asteroid_waveunet.experiment.report.plots import clock, time_ticks
 from asteroid_waveunet.models.base import SourceModel
-from asteroid_waveunet.separation.separate import separate_at
+from asteroid_waveunet.separation.separate import separate_at_rate
+from asteroid_waveunet.streaming.options import SeparationOptions
 
 __all__ = ["SECONDS", "Sums", "draw", "measure", "table"]
 
@@ -93,12 +94,11 @@ def measure(
             there is only silence.
     """
     model.eval()
+    options = SeparationOptions(mixture_consistency=mixture_consistency)
     found = Sums(name)
     for track in tracks:
         mixture, _ = common.heard(track, model, complete=True)
-        estimates = separate_at(
-            model, mixture, model.sample_rate, mixture_consistency=mixture_consistency
-        )
+        estimates = separate_at_rate(model, mixture, model.sample_rate, options)
         found.add(track.name, mixture, estimates, model.sample_rate)
     if not len(found.relative):
         raise ValueError("The mixtures are silent, so that nothing can be missing of them.")

@@ -17,7 +17,8 @@ from asteroid_waveunet.experiment.evaluation.estimators import (
     Separator,
     for_targets,
 )
-from asteroid_waveunet.separation.separate import separate_at
+from asteroid_waveunet.separation.separate import separate_at_rate
+from asteroid_waveunet.streaming.options import SeparationOptions
 from helpers.models import drawn, tiny
 from helpers.scores import RATE, SONGS, STEMS, TWO
 
@@ -91,7 +92,7 @@ def test_a_model_separates_as_it_does_elsewhere(channels):
     mixture = parts().mixture
     given = Separator.of(model)(SONG, parts())
     heard = mixture if channels == 2 else mixture.mean(0, keepdim=True)  # the paper's mono models
-    expected = separate_at(model, heard, RATE)
+    expected = separate_at_rate(model, heard, RATE)
     assert list(given) == list(TWO)
     torch.testing.assert_close(torch.stack([*given.values()]), expected, atol=1e-6, rtol=0)
 
@@ -143,7 +144,7 @@ def test_levels_are_fitted_to_silence_and_not_to_what_is_no_number():
 
 def test_what_is_asked_of_a_model_reaches_it():
     model = drawn(tiny(sources=TWO, in_channels=2, sample_rate=RATE, output="direct"))
-    given = Separator.of(model, mixture_consistency=True)(SONG, parts())
+    given = Separator.of(model, SeparationOptions(mixture_consistency=True))(SONG, parts())
     mixture = parts().mixture
     torch.testing.assert_close(sum(given.values()), mixture, atol=1e-5, rtol=0)
 
