@@ -1,4 +1,4 @@
-"""Large files on a disk: room is asked for before they are written, and one run writes them."""
+"""Disk space: check it before large writes, report a full disk, and lock what is being written."""
 
 from __future__ import annotations
 
@@ -11,52 +11,61 @@ from pathlib import Path
 
 import filelock
 
-__all__ = ["NoSpace", "alone", "check_room", "free", "gigabytes", "room_explained"]
+__all__ = [
+    "NoSpace",
+    "check_free_space",
+    "explain_full_disk",
+    "format_size",
+    "free_space",
+    "locked",
+]
 
-FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # the disk, or one's share of it
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # full disk, exhausted quota
 
 
 class NoSpace(OSError):
-    """There is no room for what is to be written."""
+    """Too little free disk space."""
 
 
-def gigabytes(n_bytes: float) -> str:
-    """
-    >>> gigabytes(22_656_664_047), gigabytes(147_209)
+def format_size(n_bytes: float) -> str:
+    """Format a number of bytes in GB or MB.
+
+    >>> format_size(22_656_664_047), format_size(147_209)
     ('22.7 GB', '0.1 MB')
     """
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"
 
 
-def free(folder: str | os.PathLike) -> int:
-    """Bytes that may still be written to a folder, which need not be there yet."""
+def free_space(folder: str | os.PathLike) -> int:
+    """Return the free bytes on the disk of a folder, which need not exist yet."""
     folder = Path(folder).absolute()
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    return shutil.disk_usage(there).free
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free
 
 
-def check_room(folder: str | os.PathLike, n_bytes: int, what: str) -> None:
-    """
+def check_free_space(folder: str | os.PathLike, n_bytes: int, what: str) -> None:
+    """Require `n_bytes` of free disk space for `what`.
+
     Raises:
-        NoSpace: if a folder's disk has no room for so many bytes more.
+        NoSpace: if less is free.
     """
-    there = free(folder)
-    if there < n_bytes:
+    free = free_space(folder)
+    if free < n_bytes:
         raise NoSpace(
-            f"{what} needs {gigabytes(n_bytes)} in {folder}, where {gigabytes(there)} are free. "
-            f"Make room for {gigabytes(n_bytes - there)} more, or choose another disk, and run "
-            "the same command again."
+            f"{what} needs {format_size(n_bytes)} in {folder}, where {format_size(free)} are free. "
+            f"Free {format_size(n_bytes - free)} more, or choose another disk, and run the same "
+            "command again."
         )
 
 
 @contextlib.contextmanager
-def room_explained(folder: str | os.PathLike, what: str, n_bytes: int) -> Iterator[None]:
-    """A disk that is full becomes a message.
+def explain_full_disk(folder: str | os.PathLike, what: str, n_bytes: int) -> Iterator[None]:
+    """Replace the error of a full disk by one that says how much space is needed.
 
     Args:
-        n_bytes: that `what` needs in all, what is written of it included.
+        n_bytes: that `what` needs in total, including the part already written.
     Raises:
-        NoSpace: if the disk becomes full, or one's quota is used up.
+        NoSpace: if the disk becomes full or a quota is exhausted.
     """
     try:
         yield
@@ -64,21 +73,21 @@ def room_explained(folder: str | os.PathLike, what: str, n_bytes: int) -> Iterat
         if reason.errno not in FULL:
             raise
         raise NoSpace(
-            f"There is no space left for {what} in {folder}, which needs {gigabytes(n_bytes)} in "
-            "all. Make room, and run the same command again."
+            f"No space left in {folder} for {what}, which needs {format_size(n_bytes)} in total. "
+            "Free some, and run the same command again."
         ) from reason
 
 
 @contextlib.contextmanager
-def alone(path: str | os.PathLike) -> Iterator[None]:
-    """No other run makes this file or folder meanwhile; one that is about to is waited for."""
+def locked(path: str | os.PathLike) -> Iterator[None]:
+    """Lock a file or folder while it is written; wait for other processes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        print(f"Another run is about to make {path}; waiting for it.")
+        print(f"Another process is writing {path}; waiting for it.")
         lock.acquire()
     try:
         yield

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asteroid_waveunet.experiment.config import AudioFormat, Configuration
-from asteroid_waveunet.experiment.data.obtain import CORPORA
+from asteroid_waveunet.experiment.data.corpora import CORPORA
 from asteroid_waveunet.experiment.settings import Data
 
 __all__ = ["ExperimentDir"]

@@ -12,6 +12,7 @@ from typing import Any
 from asteroid_waveunet.experiment.config import AudioFormat, Configuration, load
 from asteroid_waveunet.experiment.data import errata, musdb, obtain, splits
 from asteroid_waveunet.experiment.data import prepare as preparation
+from asteroid_waveunet.experiment.data.corpora import CORPORA
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.data.track import group_stems
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
@@ -44,10 +45,10 @@ def check_data(
     """
     data = configuration.data
     names = (data.dataset, *data.extra)
-    corpora = [obtain.CORPORA[name] for name in names if name in obtain.CORPORA]
+    corpora = [CORPORA[name] for name in names if name in CORPORA]
     for corpus in corpora:
         obtain.check_obtainable(corpus, experiment.data_dir, accept_license)
-    if "demo" not in names and all(obtain.is_there(c, experiment.data_dir) for c in corpora):
+    if "demo" not in names and all(obtain.exists(c, experiment.data_dir) for c in corpora):
         _check_layout(configuration, *experiment.roots(data))
 
 
@@ -57,7 +58,7 @@ def _check_layout(configuration: Configuration, root: Path, *extra: Path) -> Non
         FileNotFoundError, ValueError: as `check_data`.
     """
     data, sources = configuration.data, configuration.audio_format.sources
-    corpus = obtain.CORPORA.get(data.dataset)
+    corpus = CORPORA.get(data.dataset)
     subsets = corpus.tracks if corpus else musdb.SUBSETS
     names = {s: [track.name for track in musdb.tracks(root, s)] for s in subsets}
     splits.split(names["train"], data.valid, configuration.training.seed)
@@ -114,8 +115,8 @@ def obtain_data(
                 data.demo_seconds,
                 data.demo_sample_rate,
             )
-        elif name in obtain.CORPORA:
-            corpus = obtain.CORPORA[name]
+        elif name in CORPORA:
+            corpus = CORPORA[name]
             obtain.obtain(corpus, experiment.data_dir, accept_license, data.keep_archive)
     _check_layout(configuration, *roots)
     channels = configuration.audio_format.channels
@@ -128,7 +129,7 @@ def obtain_data(
 def data_notes(configuration: Configuration, experiment: ExperimentDir) -> list[str]:
     """Return remarks on the data set and known errors of its songs."""
     data = configuration.data
-    corpus = obtain.CORPORA.get(data.dataset)
+    corpus = CORPORA.get(data.dataset)
     remarks = [corpus.remark] if corpus and corpus.remark else []
     names = [track.name for root in experiment.roots(data) for track in musdb.tracks(root)]
     return [*remarks, *errata.notes(names)]

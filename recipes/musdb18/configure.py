@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from asteroid_waveunet.experiment.config import load, parse_overrides
-from asteroid_waveunet.experiment.data import obtain
+from asteroid_waveunet.experiment.data.corpora import CORPORA
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.stages import argument_parser, check_data, exit_on_error
 from asteroid_waveunet.experiment.training import loggers
@@ -42,7 +42,7 @@ def load_checked(conf, overrides):
 
 def folder_of(name):
     """Return a folder's absolute path, or the name of a known data set."""
-    is_known = name == "demo" or name in obtain.CORPORA
+    is_known = name == "demo" or name in CORPORA
     return str(Path(name).resolve()) if not is_known and Path(name).is_dir() else name
 
 

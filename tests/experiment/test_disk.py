@@ -1,4 +1,4 @@
-"""Room on a disk."""
+"""Checks and messages about disk space."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import pytest
 from asteroid_waveunet.experiment import disk
 
 
-def test_room_is_looked_for_where_a_folder_will_be(tmp_path):
-    disk.check_room(tmp_path / "not" / "yet", 1, "A byte")
-    with pytest.raises(disk.NoSpace, match="All there is needs .* GB in .* are free. Make room"):
-        disk.check_room(tmp_path / "not" / "yet", 10**18, "All there is")
+def test_free_space_is_checked_for_folders_that_do_not_exist(tmp_path):
+    disk.check_free_space(tmp_path / "not" / "yet", 1, "A byte")
+    with pytest.raises(disk.NoSpace, match="A song needs 1000000000.0 GB .* are free"):
+        disk.check_free_space(tmp_path / "not" / "yet", 10**18, "A song")
 
 
-def test_a_full_disk_is_explained_and_other_failures_stay(tmp_path):
+def test_full_disk_is_explained_and_other_errors_pass(tmp_path):
     with (
-        pytest.raises(disk.NoSpace, match="no space left for songs in .*needs 1.0 GB in all"),
-        disk.room_explained(tmp_path, "songs", 10**9),
+        pytest.raises(disk.NoSpace, match=r"No space .* for songs.* 1.0 GB"),
+        disk.explain_full_disk(tmp_path, "songs", 10**9),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(PermissionError), disk.room_explained(tmp_path, "songs", 1):
+    with pytest.raises(PermissionError), disk.explain_full_disk(tmp_path, "songs", 1):
         raise PermissionError(errno.EACCES, "not here")

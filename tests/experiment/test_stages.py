@@ -45,8 +45,8 @@ def known(tmp_path, monkeypatch):
     with FileServer(archive.read_bytes()) as server:
         hq = corpora.served("musdb18hq", archive, url=server.url)
         cc = corpora.served("ccmixter", corpora.ccmixter(tmp_path / "cc"))
-        monkeypatch.setitem(obtain.CORPORA, "musdb18hq", hq)
-        monkeypatch.setitem(obtain.CORPORA, "ccmixter", cc)
+        monkeypatch.setitem(corpora.CORPORA, "musdb18hq", hq)
+        monkeypatch.setitem(corpora.CORPORA, "ccmixter", cc)
         yield server
 
 
@@ -108,7 +108,7 @@ def test_ccmixter_alone_is_trained_on_and_it_is_said_that_it_has_no_test(known, 
     place_ccmixter(tmp_path, places)
     configuration = settings(dataset="ccmixter")
     assert stages.obtain_data(configuration, places) == [places.data_dir / "ccmixter"]
-    assert "none to test" in stages.data_notes(configuration, places)[0]
+    assert "training songs only" in stages.data_notes(configuration, places)[0]
     train, valid = stages.training_tracks(configuration, places)
     assert (len(train), len(valid)) == (1, 1)
 
@@ -221,7 +221,7 @@ def test_excerpts_of_a_song_are_that_song(tmp_path, places):
 
 
 def test_a_data_set_that_lacks_songs_is_refused_before_any_stage(known, places, tmp_path):
-    obtain.obtain(obtain.CORPORA["musdb18hq"], places.data_dir, True, progress=False)
+    obtain.obtain(corpora.CORPORA["musdb18hq"], places.data_dir, True, progress=False)
     stages.check_data(settings(dataset="musdb18hq"), places)
     shutil.rmtree(places.data_dir / "musdb18hq" / "train" / corpora.TRAIN[1])
     with pytest.raises(ValueError, match="has 4 tracks; musdb18hq has 5|musdb18hq has"):

@@ -7,7 +7,7 @@ import hashlib
 import zipfile
 from pathlib import Path
 
-from asteroid_waveunet.experiment.data.obtain import CORPORA, Corpus
+from asteroid_waveunet.experiment.data.corpora import CORPORA, Corpus
 from helpers.songs import write_song
 
 # One of MUSDB18's own validation tracks, one with dots, one with errata; one to test.

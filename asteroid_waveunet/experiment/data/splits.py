@@ -1,4 +1,4 @@
-"""Which of the training tracks validate."""
+"""Division of training tracks into training and validation sets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 
 __all__ = ["OFFICIAL_VALIDATION", "song_of", "split"]
 
-# The paper validates on 25 of the 100 songs, drawn once. Which ones is not published, and depends
-# on libraries of its day; these are as many, the same ones whatever the experiment's seed is.
+# The paper validates on 25 of the 100 songs, drawn once; the list is not published. This draws as
+# many with a fixed seed, independent of the experiment's.
 PAPER_FRACTION, PAPER_SEED = 0.25, 1337
 
 # `validation_tracks` in the configs/mus.yaml of musdb 0.4.3; all of them lie in train.
@@ -33,7 +33,7 @@ OFFICIAL_VALIDATION = (
 
 
 def song_of(name: str) -> str:
-    """The song that a track is an excerpt of: its name without a trailing position in seconds.
+    """Return the song of an excerpt: its name without a trailing position in seconds.
 
     >>> song_of("Artist - Title 015s"), song_of("Artist - Title 99")
     ('Artist - Title', 'Artist - Title 99')
@@ -44,19 +44,21 @@ def song_of(name: str) -> str:
 def split(
     names: Iterable[str], valid: str | float | Iterable[str], seed: int = 0
 ) -> tuple[list[str], list[str]]:
-    """Training and validation names, each sorted.
+    """Divide names into training and validation names, each sorted.
 
     Args:
-        names: of all the tracks.
-        valid: "auto", official if those tracks are there, else 0.2; or
-            "official", MUSDB18's own validation tracks; or a fraction of the songs, between 0
-            and 1, drawn with the seed (one at least on each side; excerpts of one song stay
-            together, see `song_of`); or "paper", a quarter of the songs, the same for every
-            seed; or names and patterns such as "Artist - *".
+        names: of all tracks.
+        valid: validation tracks, as one of
+            "official": MUSDB18's own validation tracks.
+            "auto": "official" if any of those tracks exist, else 0.2.
+            "paper": a quarter of the songs, the same for every seed.
+            a fraction of the songs, between 0 and 1, drawn with the seed. Each side gets at least
+            one song; excerpts of a song stay together, see `song_of`.
+            names or patterns such as "Artist - *".
         seed: of the draw.
 
     Raises:
-        ValueError: if either side would be empty, or a name or pattern fits no track.
+        ValueError: if either side would be empty, or a name or pattern matches no track.
 
     >>> split(["a 01s", "a 02s", "b 01s"], ["b*"])
     (['a 01s', 'a 02s'], ['b 01s'])
@@ -76,7 +78,8 @@ def split(
     if not training or not chosen:
         empty = "training" if not training else "validation"
         raise ValueError(
-            f"valid={valid!r} leaves no track for {empty}, of {len(names)} in all; both need one"
+            f"valid={valid!r} leaves none of the {len(names)} tracks for {empty}; training and "
+            "validation need at least one each"
         )
     return training, sorted(chosen)
 
@@ -85,18 +88,17 @@ def _official(names: Sequence[str]) -> set[str]:
     chosen = set(names).intersection(OFFICIAL_VALIDATION)
     if not chosen:
         raise ValueError(
-            "valid='official' names MUSDB18's validation tracks, and none of them is among the"
-            f" {len(names)} tracks here. Give a fraction of the songs (0.25 is the paper's), or"
-            " a list of names or patterns"
+            f"valid='official': none of the {len(names)} tracks is a validation track of MUSDB18."
+            " Give a fraction of the songs (0.25 as in the paper), or names or patterns"
         )
     return chosen
 
 
 def _fraction(names: Sequence[str], fraction: float, seed: int) -> set[str]:
     if not 0 < fraction < 1:
-        raise ValueError(f"valid={fraction!r}: a fraction of the songs lies between 0 and 1")
+        raise ValueError(f"valid={fraction!r}: expected a fraction of the songs between 0 and 1")
     songs = sorted({song_of(name) for name in names})
-    # Python promises that random() repeats over its versions, which sample() and shuffle() do not.
+    # random() gives the same numbers in all versions of Python; sample() and shuffle() need not.
     draw = random.Random(seed)
     ranks = {song: draw.random() for song in songs}
     n_valid = min(max(1, round(fraction * len(songs))), len(songs) - 1)
@@ -110,7 +112,7 @@ def _matching(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
         hits = {name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)}
         if not hits:
             raise ValueError(
-                f"valid: {pattern!r} fits none of the {len(names)} tracks, {names[:3]} ..."
+                f"valid: {pattern!r} matches none of the {len(names)} tracks, {names[:3]} ..."
             )
         chosen |= hits
     return chosen

@@ -1,4 +1,4 @@
-"""A zip that may come from anywhere, unpacked so that it can do no harm."""
+"""Safe extraction of untrusted zip files."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pathlib import Path, PureWindowsPath
 
 from tqdm import tqdm
 
-from asteroid_waveunet.experiment.disk import check_room, gigabytes, room_explained
+from asteroid_waveunet.experiment.disk import check_free_space, explain_full_disk, format_size
 
-__all__ = ["unpack"]
+__all__ = ["unzip"]
 
-BLOCK = 2**20
-# Music shrinks to half its size, silence to nothing; a zip that is to fill a disk, a thousandfold.
-MOST_EXPANSION = 50
+BLOCK = 2**20  # bytes
+# Music compresses to about half its size, silence to almost nothing; a zip bomb a thousandfold.
+MAX_EXPANSION = 50
 
-# What zipfile raises of a file that is none, or not as it was; the last two, of unknown compression
-# and of names; and see `_leads_nowhere`.
-DAMAGES = (
+# Raised by zipfile for damaged files; NotImplementedError for unknown compression methods,
+# UnicodeDecodeError for damaged names. See also `_seeks_before_start`.
+DAMAGE_ERRORS = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
     UnicodeDecodeError,
 )  # fmt: skip
 
 
-def _leaves(entry: zipfile.ZipInfo) -> bool:
-    # As Windows reads a path it has more ways out, and all of POSIX's.
+def _leaves_folder(entry: zipfile.ZipInfo) -> bool:
+    # Windows' rules cover POSIX's as well.
     path = PureWindowsPath(entry.filename)
     return bool(path.anchor) or ".." in path.parts
 
@@ -41,22 +41,22 @@ def _is_special(entry: zipfile.ZipInfo) -> bool:
 
 
 FAULTS: dict[str, Callable[[zipfile.ZipInfo], bool]] = {
-    "would be written outside of the folder": _leaves,
+    "would be written outside of the folder": _leaves_folder,
     "is a link or a device": _is_special,
     "is encrypted": lambda entry: bool(entry.flag_bits & 1),
 }
 
 
-def unpack(archive: str | os.PathLike, folder: str | os.PathLike, progress: bool = True) -> None:
-    """Unpacks a zip; everything about it that can be known before is checked before.
+def unzip(archive: str | os.PathLike, folder: str | os.PathLike, progress: bool = True) -> None:
+    """Extract a zip after checking its table of contents.
 
     Args:
-        folder: made if it is not there; files in it of the zip's names are written anew.
-        progress: whether to show a bar.
+        folder: created if missing; files of the same names are overwritten.
+        progress: show a progress bar.
     Raises:
-        NoSpace: if there is no room for what is in it.
-        ValueError: if it is no zip, truncated or damaged; or holds what could be written outside of
-            the folder, links, one name twice, or far more than it could of music.
+        NoSpace: if there is too little disk space for the contents.
+        ValueError: if the file is not a zip, truncated or damaged; or contains paths outside of
+            the folder, links, a name twice, or far more data than its size allows for music.
     """
     archive, folder = Path(archive), Path(folder)
     try:
@@ -64,65 +64,69 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, progress: bool
             entries = opened.infolist()
             _check(archive, entries)
             total = sum(entry.file_size for entry in entries)
-            check_room(folder, total, f"What is in {archive.name}")
+            check_free_space(folder, total, f"Unzipping {archive.name}")
             bar = tqdm(
                 total=total, desc=f"unpacking {archive.name}", unit="B", unit_scale=True,
                 disable=not progress,
             )  # fmt: skip
-            with bar, room_explained(folder, f"what is in {archive.name}", total):
+            with bar, explain_full_disk(folder, f"the contents of {archive.name}", total):
                 for entry in entries:
-                    _write(opened, entry, folder, bar.update)
-    except (*DAMAGES, OSError) as reason:
-        if isinstance(reason, OSError) and not _leads_nowhere(reason):
+                    _extract(opened, entry, folder, bar.update)
+    except (*DAMAGE_ERRORS, OSError) as reason:
+        if isinstance(reason, OSError) and not _seeks_before_start(reason):
             raise
         raise ValueError(
-            f"{archive} cannot be unpacked: it is no zip, truncated or damaged ({reason}). Delete "
-            "it, and get it again."
+            f"{archive} is not a zip file, or truncated or damaged ({reason}). Delete it, and "
+            "download it again."
         ) from reason
 
 
-def _leads_nowhere(reason: OSError) -> bool:
-    """Whether a damaged table of contents pointed before the file's beginning.
+def _seeks_before_start(reason: OSError) -> bool:
+    """Recognise the error of a damaged table of contents that points before the file's start.
 
-    A path that a file system does not take is an invalid argument too, but then it is named.
+    A path that the file system rejects has the same errno, but also a file name.
     """
     return reason.errno == errno.EINVAL and reason.filename is None
 
 
 def _check(archive: Path, entries: Sequence[zipfile.ZipInfo]) -> None:
-    """Refuses a zip for what its table of contents says."""
+    """Check the table of contents.
+
+    Raises:
+        ValueError: for an entry of `FAULTS`, a duplicate name, or an implausible total size.
+    """
     names = set()
     for entry in entries:
-        for fault, found in FAULTS.items():
-            if found(entry):
+        for fault, applies in FAULTS.items():
+            if applies(entry):
                 raise ValueError(
-                    f"{archive} was not unpacked: in it {entry.filename!r} {fault}. Get it again, "
-                    "from where it was published."
+                    f"{archive} was not unpacked: {entry.filename!r} {fault}. Download it again "
+                    "from its original source."
                 )
         if entry.filename in names:
-            raise ValueError(f"{archive} was not unpacked: it holds {entry.filename!r} twice.")
+            raise ValueError(f"{archive} was not unpacked: it contains {entry.filename!r} twice.")
         names.add(entry.filename)
     total = sum(entry.file_size for entry in entries)
-    if total > MOST_EXPANSION * archive.stat().st_size:
+    if total > MAX_EXPANSION * archive.stat().st_size:
         raise ValueError(
-            f"{archive} was not unpacked: its {gigabytes(archive.stat().st_size)} claim to hold "
-            f"{gigabytes(total)}, which no music does."
+            f"{archive} was not unpacked: its {format_size(archive.stat().st_size)} claim to "
+            f"contain {format_size(total)}, which is impossible for music."
         )
 
 
-def _write(
-    opened: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, told: Callable[[int], object]
+def _extract(
+    opened: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path, update: Callable[[int], object]
 ) -> None:
-    """Writes one entry, to the disk itself: the zip may be deleted afterwards."""
+    """Write one entry and sync it to disk, because the zip may be deleted afterwards."""
     path = folder / entry.filename
     if entry.is_dir():
         path.mkdir(parents=True, exist_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # zipfile reads no more than the size that was declared, and compares the checksum at the end.
+    # zipfile reads at most the declared size and checks the CRC at the end.
     with opened.open(entry) as source, path.open("wb") as target:
         while block := source.read(BLOCK):
             target.write(block)
-            told(len(block))
+            update(len(block))
         target.flush()
         os.fsync(target.fileno())

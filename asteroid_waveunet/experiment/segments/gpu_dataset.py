@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
-from asteroid_waveunet.experiment.disk import gigabytes
+from asteroid_waveunet.experiment.disk import format_size
 from asteroid_waveunet.experiment.segments.dataset import BatchedDataset, Lengths, check_segments
 from asteroid_waveunet.experiment.segments.random_plans import Plan, RandomPlans
 
@@ -96,14 +96,15 @@ class DeviceSegments(BatchedDataset):
         advice = "Set store: memory, or train on fewer tracks or at a lower sample rate."
         if free is not None and needed > free:
             raise ValueError(
-                f"the training tracks take {gigabytes(needed)} and {self.device} has "
-                f"{gigabytes(free)} free. {advice}"
+                f"the training tracks take {format_size(needed)} and {self.device} has "
+                f"{format_size(free)} free. {advice}"
             )
         try:
             samples = torch.zeros(shape, dtype=torch.int16, device=self.device)
         except RuntimeError as error:  # each device has its own out-of-memory error
             raise ValueError(
-                f"the training tracks take {gigabytes(needed)} on {self.device}: {error}. {advice}"
+                f"the training tracks take {format_size(needed)} on {self.device}: {error}. "
+                f"{advice}"
             ) from error
         for track, start in zip(self.tracks, self._firsts, strict=False):
             samples[..., start : start + track.length] = torch.from_numpy(track.map().copy())

@@ -1,4 +1,4 @@
-"""Tracks are decoded once, whole or not at all."""
+"""Preparation: every track is decoded once, completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ import os
 import shutil
 import subprocess
 import sys
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.experiment import disk
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.data import prepare as prepare_module
 from asteroid_waveunet.experiment.data.prepare import _decode, prepare
+from helpers.paths import ROOT
 from helpers.songs import RATE, STEMS, noise, write_song
 
 NAMES = ["A - one", "B - two", "M.E.R.C. - Half 1.5"]
 
 
-def test_prepared_tracks_are_the_sources_then_the_rest(data, tmp_path):
+def test_rows_are_the_sources_then_the_rest(data, tmp_path):
     prepared = prepare(data, tmp_path / "out", ["drums", "vocals"], RATE, 2, progress=False)
     assert [p.name for p in prepared] == [t.name for t in musdb.tracks(data, "train")]
+    assert (prepared[0].groups, prepared[0].n_src) == (("drums", "vocals", "rest"), 2)
     first = prepared[0].load()
     assert first.shape == (3, 2, RATE) and first.dtype == np.float32
     assert prepared[0].map().dtype == np.int16
@@ -35,7 +38,7 @@ def test_prepared_tracks_are_the_sources_then_the_rest(data, tmp_path):
         np.testing.assert_allclose(group, samples, atol=0.51 / 32768)
 
 
-def test_prepared_tracks_have_the_rate_and_channels_asked_for(data, tmp_path):
+def test_tracks_are_resampled_and_mixed_down(data, tmp_path):
     sources = ["accompaniment", "vocals"]
     prepared = prepare(data, tmp_path / "out", sources, 6000, 1, progress=False)
     assert [(p.load().shape, p.length) for p in prepared] == [
@@ -45,25 +48,25 @@ def test_prepared_tracks_have_the_rate_and_channels_asked_for(data, tmp_path):
 
 @pytest.fixture
 def run(data, tmp_path, monkeypatch):
-    """Prepares, by default as it did before; gives the names of the tracks it decoded."""
+    """Prepare, with the same settings by default; return the names of the decoded tracks."""
     decode = _decode
 
     def run(sources=STEMS, rate=RATE, channels=2, **options) -> list[str]:
-        decoded = []
+        names = []
 
-        def noting(track, *arguments):
-            decoded.append(track.name)
+        def record(track, *arguments):
+            names.append(track.name)
             return decode(track, *arguments)
 
-        monkeypatch.setattr(prepare_module, "_decode", noting)
+        monkeypatch.setattr(prepare_module, "_decode", record)
         options = {"progress": False, **options}
         prepare(data, tmp_path / "out", sources, rate, channels, **options)
-        return decoded
+        return names
 
     return run
 
 
-def test_a_second_run_decodes_only_what_is_missing_or_changed(run, data, tmp_path):
+def test_only_missing_changed_and_removed_tracks_are_updated(run, data, tmp_path):
     assert run() == NAMES
     assert run() == []
     (tmp_path / "out" / "B - two.npy").unlink()
@@ -76,38 +79,41 @@ def test_a_second_run_decodes_only_what_is_missing_or_changed(run, data, tmp_pat
         *(f"{name}.npy" for name in NAMES),
         "prepared.json",
     ]
+    shutil.rmtree(data / "train" / "B - two")
+    assert run() == []
+    assert not (tmp_path / "out" / "B - two.npy").exists()
+    assert "B - two" not in (tmp_path / "out" / "prepared.json").read_text()
 
 
-def test_a_damaged_array_is_made_again(run, tmp_path):
+def test_damaged_array_is_decoded_again(run, tmp_path):
     run()
     path = tmp_path / "out" / "A - one.npy"
     whole, written = path.read_bytes(), path.stat().st_mtime_ns
-    path.write_bytes(whole[:-2])  # cut off
+    path.write_bytes(whole[:-2])  # truncated
     assert run() == ["A - one"] and path.read_bytes() == whole
-    os.utime(path, ns=(written, written))  # as a copy has it: the same content is believed
+    os.utime(path, ns=(written, written))  # other time, same content
     assert run() == []
     flipped = bytearray(whole)
     flipped[-1] ^= 1
     path.write_bytes(flipped)
+    os.utime(path, ns=(0, 0))
     assert run() == ["A - one"] and path.read_bytes() == whole
     written = path.stat().st_mtime_ns
     path.write_bytes(flipped)
-    os.utime(path, ns=(written, written))  # as a failing disk does it
+    os.utime(path, ns=(written, written))  # same time, other content
     assert run() == []
     assert run(verify=True) == ["A - one"] and path.read_bytes() == whole
 
 
-@pytest.mark.parametrize(
-    "other", [{"rate": 4000}, {"channels": 1}, {"sources": ["vocals", "accompaniment"]}]
-)
-def test_what_was_made_with_other_settings_is_made_again(run, tmp_path, other):
+def test_other_settings_decode_all_tracks_again(run):
     run()
-    assert run(**other) == NAMES
-    assert run(**other) == []
+    for other in ({"rate": 4000}, {"channels": 1}, {"sources": ["vocals", "accompaniment"]}):
+        assert run(**other) == NAMES, other
+        assert run(**other) == [], other
     assert run() == NAMES
 
 
-def test_a_damaged_or_older_index_is_made_again(run, tmp_path):
+def test_damaged_or_older_index_is_replaced(run, tmp_path):
     index = tmp_path / "out" / "prepared.json"
     run()
     whole = json.loads(index.read_text())
@@ -116,35 +122,27 @@ def test_a_damaged_or_older_index_is_made_again(run, tmp_path):
         *(json.dumps({**whole, "tracks": tracks}) for tracks in ([], None, {NAMES[0]: {}})),
     ):
         index.write_text(text)
-        assert run() == NAMES
+        assert run() == NAMES, text
 
 
-def test_songs_that_are_removed_are_removed_here_too(run, data, tmp_path):
-    run()
-    shutil.rmtree(data / "train" / "B - two")
-    assert run() == []
-    assert not (tmp_path / "out" / "B - two.npy").exists()
-    assert "B - two" not in (tmp_path / "out" / "prepared.json").read_text()
+def test_concurrent_runs_decode_each_track_once(data, tmp_path, monkeypatch, capsys):
+    names, decode, waits = [], _decode, threading.Event()
 
-
-def test_of_two_runs_one_decodes_and_the_other_waits(data, tmp_path, monkeypatch):
-    decoded, decode = [], _decode
-
-    def slowly(track, *arguments):
-        decoded.append(track.name)
-        time.sleep(0.05)
+    def record(track, *arguments):
+        names.append(track.name)
+        assert waits.wait(60), "the other run should find the lock held"
         return decode(track, *arguments)
 
-    monkeypatch.setattr(prepare_module, "_decode", slowly)
+    monkeypatch.setattr(prepare_module, "_decode", record)
+    monkeypatch.setattr(disk, "print", lambda *_: waits.set(), raising=False)
     arguments = data, tmp_path / "out", STEMS, RATE, 2
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(prepare, *arguments, progress=False) for _ in range(2)]
     assert runs[0].result() == runs[1].result()
-    assert decoded == NAMES
+    assert names == NAMES
 
 
-def test_other_settings_are_never_taken_for_valid(run, tmp_path, monkeypatch):
-    """A run that dies at once after the settings changed leaves nothing of the old ones."""
+def test_interruption_after_other_settings_leaves_no_old_arrays(run, tmp_path, monkeypatch):
     run()
     monkeypatch.setattr(prepare_module, "_check_space", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -158,33 +156,31 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 from asteroid_waveunet.experiment.data import prepare as preparation
-root, out, moment = sys.argv[1:]
-save, decode = np.save, preparation._decode
-def half(path, samples):
+root, out = sys.argv[1:]
+decode = preparation._decode
+def save_half(path, samples):
     path.write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
-def second(track, *arguments):
+def kill_at_second(track, *arguments):
     if track.name == "B - two":
-        if moment == "decoding":
-            os.kill(os.getpid(), signal.SIGKILL)
-        np.save = half
+        np.save = save_half
     return decode(track, *arguments)
-preparation._decode = second
+preparation._decode = kill_at_second
 preparation.prepare(root, out, ["bass", "vocals"], 8000, 2, progress=False)
 """
 
 
-@pytest.mark.parametrize("moment", ["decoding", "writing"])
-def test_a_killed_run_goes_on_where_it_was(run, data, tmp_path, moment):
+def test_killed_run_is_resumed(run, data, tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(data), str(out), moment]
-    assert subprocess.run(command, check=False).returncode == -9
-    assert len(list(out.glob(".*.partial.*"))) == (moment == "writing")
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, str(data), str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(command, env=environment, check=False).returncode == -9
+    assert len(list(out.glob(".*.partial.*"))) == 1
     assert run(["bass", "vocals"]) == NAMES[1:]
     assert not list(out.glob(".*")) and len(list(out.glob("*.npy"))) == 3
 
 
-def test_no_space_is_said_with_what_is_needed(run, tmp_path, monkeypatch):
+def test_too_little_disk_space_is_reported(run, tmp_path, monkeypatch):
     free = shutil.disk_usage(tmp_path)._replace(free=100_000)
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: free)
@@ -193,29 +189,25 @@ def test_no_space_is_said_with_what_is_needed(run, tmp_path, monkeypatch):
             run()
         assert not list(tmp_path.glob("out/*"))
 
-    def full(path, samples):
+    def fill_disk(path, samples):
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "save", full)
-        with pytest.raises(OSError, match=r"no space left for the decoded A - one .* 0.1 MB"):
+        patch.setattr(np, "save", fill_disk)
+        with pytest.raises(OSError, match=r"the decoded A - one.* 0.1 MB"):
             run()
     assert not list(tmp_path.glob("out/*"))
     assert run() == NAMES
 
 
-def test_a_bad_stem_is_named_and_leaves_nothing(data, tmp_path):
-    bad = noise(2, RATE, 0)
-    bad[1, 123] = float("nan")
-    path = data / "train" / "A - one" / "drums.wav"
-    audio_io.write(path, bad, RATE)
+def test_invalid_track_is_named_and_leaves_nothing(data, tmp_path):
+    stem = noise(2, RATE, 0)
+    stem[1, 123] = float("nan")
+    audio_io.write(data / "train" / "A - one" / "drums.wav", stem, RATE)
     with pytest.raises(ValueError, match=r"A - one.drums.wav.*sample 123 of channel 1"):
         prepare(data, tmp_path / "out", STEMS, RATE, 2, progress=False)
-    assert not list(tmp_path.glob("out/*"))
-
-
-def test_more_channels_than_asked_for_are_refused_with_the_tracks_name(data, tmp_path):
     write_song(data / "train" / "A - one", channels=3)
     with pytest.raises(ValueError, match="A - one.*3 channels"):
         prepare(data, tmp_path / "out", STEMS, RATE, 2, progress=False)
+    assert not list(tmp_path.glob("out/*"))

@@ -65,8 +65,8 @@ class WholeFiles(TorchCheckpointIO):
 def _unwritten(path: Path, size: int, reason: OSError) -> str:
     text = f"{path} cannot be written: {reason.strerror}"
     if reason.errno in disk.FULL:
-        free = disk.gigabytes(disk.free(path.parent))
-        text += f" (it takes {disk.gigabytes(size)}, and {free} are free)"
+        free = disk.format_size(disk.free_space(path.parent))
+        text += f" (it takes {disk.format_size(size)}, and {free} are free)"
     kept = "; the checkpoint before it is kept" if path.is_file() else ""
     return f"{text}{kept}. Make room, then run the same command again to go on."
 
