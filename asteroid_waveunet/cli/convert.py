@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
 
 def convert(options: argparse.Namespace) -> int:
     """`waveunet convert`."""
-    from asteroid_waveunet.experiment.tf_checkpoint import bundle, conversion
+    from asteroid_waveunet.experiment.tf_checkpoint import architecture, bundle, conversion
 
     said = {
         "sources": options.sources,
@@ -52,7 +52,7 @@ def convert(options: argparse.Namespace) -> int:
     serialization.save(model.serialize(converted_from=source), options.output)
     print(options.output)
     for name, value in model.get_model_args().items():
-        told = "" if name not in conversion.UNTOLD else "  (not from the checkpoint)"
+        told = "" if name not in architecture.NOT_STORED else "  (not from the checkpoint)"
         print(f"  {name}: {value}{told}")
     print("from asteroid_waveunet import WaveUNet")
     print(f"model = WaveUNet.from_pretrained({options.output!r})")
