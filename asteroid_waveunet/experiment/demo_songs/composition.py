@@ -1,4 +1,4 @@
-"""A song made up: a sheet of chords, four players who read it, and a mix of what they play."""
+"""Random songs: chords and rhythm, the parts of four players, and their mix."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from asteroid_waveunet.experiment.demo_songs.synthesis import (
     room,
 )
 
-__all__ = ["compose", "total"]
+__all__ = ["compose", "sum_values"]
 
 SCALES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
     "minor": (0, 2, 3, 5, 7, 8, 10),
     "dorian": (0, 2, 3, 5, 7, 9, 10),
 }
-CHORD_ODDS = (0.1, 0.12, 0.1, 0.24, 0.22, 0.22)  # of the degrees I ... VI to follow another
+CHORD_WEIGHTS = (0.1, 0.12, 0.1, 0.24, 0.22, 0.22)  # of the degrees I ... VI as the next chord
 STEPS = 16  # sixteenth notes in a bar
 
-# The odds of a stroke on each sixteenth of a song's bar, by where the beat puts the weight.
-KICK_ODDS = (1.0, 0, 0.1, 0.2, 0.3, 0, 0.4, 0.1, 0.8, 0, 0.5, 0.1, 0.3, 0, 0.3, 0.1)
-SNARE_ODDS = (0, 0, 0, 0.05, 1.0, 0, 0, 0.15, 0, 0.1, 0, 0, 1.0, 0, 0.05, 0.15)
-HAT_ODDS = (1.0, 0.2, 1.0, 0.2) * 4
-BASS_ODDS = (1.0, 0, 0.3, 0) * 4  # besides the kick's strokes
+# The probability of a stroke on each sixteenth of a bar.
+KICK_PROBABILITIES = (1.0, 0, 0.1, 0.2, 0.3, 0, 0.4, 0.1, 0.8, 0, 0.5, 0.1, 0.3, 0, 0.3, 0.1)
+SNARE_PROBABILITIES = (0, 0, 0, 0.05, 1.0, 0, 0, 0.15, 0, 0.1, 0, 0, 1.0, 0, 0.05, 0.15)
+HAT_PROBABILITIES = (1.0, 0.2, 1.0, 0.2) * 4
+BASS_PROBABILITIES = (1.0, 0, 0.3, 0) * 4  # in addition to the kick's strokes
 
-# Bars of melody or of chords, as lengths in sixteenths.
+# Rhythms of a bar of melody or chords: note lengths in sixteenths.
 RHYTHMS = (
     (4, 4, 8),
     (2, 2, 4, 8),
@@ -49,32 +49,32 @@ RHYTHMS = (
     (6, 6, 4),
     (8, 4, 4),
 )
-LEVELS = {"drums": -0.5, "bass": -1.0, "other": 0.5, "vocals": 1.0}  # dB: the singer in front
-WETNESS = {"drums": 0.10, "bass": 0.02, "other": 0.15, "vocals": 0.12}  # echo to direct sound
+LEVELS = {"drums": -0.5, "bass": -1.0, "other": 0.5, "vocals": 1.0}  # dB; vocals in front
+WET_LEVELS = {"drums": 0.10, "bass": 0.02, "other": 0.15, "vocals": 0.12}  # reverb : dry sound
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """What the players of a song agree on."""
+    """Tempo, key, chords and kick pattern of a song, shared by all players."""
 
     beat: float  # seconds
     key: int  # MIDI number of the tonic, in the bass's octave
     scale: tuple[int, ...]
-    chords: tuple[int, ...]  # a degree of the scale for each bar, in a circle
+    chords: tuple[int, ...]  # a degree of the scale for each bar, repeated
     bars: int
-    kick: tuple[bool, ...]  # the bar's sixteenths with a stroke
+    kick: tuple[bool, ...]  # stroke on each sixteenth of the bar
 
     @property
     def step(self) -> float:
-        """A sixteenth in seconds."""
+        """Length of a sixteenth in seconds."""
         return self.beat / 4.0
 
     def chord(self, bar: int) -> int:
-        """The degree of the scale on which a bar's chord is built."""
+        """Return the degree of the root of a bar's chord."""
         return self.chords[bar % len(self.chords)]
 
     def pitch(self, degree: int) -> int:
-        """The MIDI number of a degree of the scale: 0 is the bass's tonic, 7 the one above it.
+        """Return the MIDI number of a degree of the scale: 0 is the bass's tonic, 7 its octave.
 
         >>> sheet = Sheet(0.5, 36, SCALES["major"], (0,), 1, (True,) * 16)
         >>> [sheet.pitch(degree) for degree in (-1, 0, 2, 7)]
@@ -84,7 +84,7 @@ class Sheet:
 
 
 def compose(length: int, sample_rate: int, rng: np.random.Generator) -> dict[str, Signal]:
-    """The stems of a song, `(2, length)`; they and their sum are in [-0.9, 0.9].
+    """Compose a song: its stems, `(2, length)`, which like their sum are in [-0.9, 0.9].
 
     >>> sorted(compose(length=16000, sample_rate=8000, rng=np.random.default_rng(0)))
     ['bass', 'drums', 'other', 'vocals']
@@ -95,43 +95,43 @@ def compose(length: int, sample_rate: int, rng: np.random.Generator) -> dict[str
     return mix(stems, sample_rate, rng)
 
 
-def total(parts: dict[str, np.ndarray]) -> np.ndarray:
-    """The sum of the values, in their own dtype."""
+def sum_values(parts: dict[str, np.ndarray]) -> np.ndarray:
+    """Sum the values without changing their dtype."""
     first, *others = parts.values()
     return sum(others, start=first)
 
 
 def write_sheet(seconds: float, rng: np.random.Generator) -> Sheet:
-    """A sheet for a song that lasts `seconds` or a little more."""
+    """Draw the parameters of a song of at least `seconds`."""
     beat = 60.0 / rng.uniform(84.0, 132.0)
     chords = [0]
     while len(chords) < 4:
-        odds = np.array(CHORD_ODDS)
-        odds[chords[-1]] = 0.0
-        chords.append(int(rng.choice(len(odds), p=odds / odds.sum())))
+        weights = np.array(CHORD_WEIGHTS)
+        weights[chords[-1]] = 0.0
+        chords.append(int(rng.choice(len(weights), p=weights / weights.sum())))
     return Sheet(
         beat=beat,
         key=int(rng.integers(33, 45)),
         scale=SCALES[rng.choice(list(SCALES))],
         chords=tuple(chords),
         bars=int(np.ceil(seconds / (4.0 * beat))),
-        kick=draw(KICK_ODDS, rng),
+        kick=draw_strokes(KICK_PROBABILITIES, rng),
     )
 
 
-def draw(odds: tuple[float, ...], rng: np.random.Generator) -> tuple[bool, ...]:
-    """Heads or tails for each of the odds."""
-    return tuple(bool(stroke) for stroke in rng.random(len(odds)) < odds)
+def draw_strokes(probabilities: tuple[float, ...], rng: np.random.Generator) -> tuple[bool, ...]:
+    """Draw a stroke or none with each of the probabilities."""
+    return tuple(bool(stroke) for stroke in rng.random(len(probabilities)) < probabilities)
 
 
 def play_drums(sheet: Sheet, n: int, rate: int, rng: np.random.Generator) -> Signal:
-    """`(2, n)`: kick, snare, hat; a fill on the toms in every fourth bar, then a crash."""
+    """Play kick, snare and hat, with a fill in every fourth bar and then a crash: `(2, n)`."""
     parts: dict[str, list[tuple[float, float]]] = {piece: [] for piece in DRUM_KIT}
     for start, piece, velocity in strokes(sheet, rng):
-        start = max(0.0, start + rng.normal(0.0, 0.003))  # a drummer is a few milliseconds off
+        start = max(0.0, start + rng.normal(0.0, 0.003))  # timing errors of a few milliseconds
         parts[piece].append((start, velocity * rng.uniform(0.8, 1.0)))
     kit = {piece: drum.varied(rng) for piece, drum in DRUM_KIT.items()}
-    return total(
+    return sum_values(
         {
             piece: pan(kit[piece].play(hits, n, rate, rng), kit[piece].pan)
             for piece, hits in parts.items()
@@ -140,8 +140,8 @@ def play_drums(sheet: Sheet, n: int, rate: int, rng: np.random.Generator) -> Sig
 
 
 def strokes(sheet: Sheet, rng: np.random.Generator) -> Iterator[tuple[float, str, float]]:
-    """`(start in seconds, piece, velocity)` of every stroke in a song."""
-    snare, hat = draw(SNARE_ODDS, rng), draw(HAT_ODDS, rng)
+    """Yield `(start in seconds, piece, velocity)` of every stroke in a song."""
+    snare, hat = draw_strokes(SNARE_PROBABILITIES, rng), draw_strokes(HAT_PROBABILITIES, rng)
     fill = int(rng.choice((4, 6, 8)))  # steps
     toms = rng.choice(("snare", "high tom", "mid tom", "low tom"), size=fill)
     open_hat = int(rng.choice((6, 10, 14)))
@@ -164,11 +164,11 @@ def strokes(sheet: Sheet, rng: np.random.Generator) -> Iterator[tuple[float, str
 
 
 def play_bass(sheet: Sheet, n: int, rate: int, rng: np.random.Generator) -> Signal:
-    """`(2, n)`: the chords' roots on the kick's strokes and a few more, some a fifth higher."""
+    """Play the chords' roots, some a third or fifth higher, mostly with the kick: `(2, n)`."""
     bass = String(
         pluck=rng.uniform(0.12, 0.3), decay=rng.uniform(0.8, 2.0), dullness=rng.uniform(1.2, 1.8)
     )
-    onsets = np.flatnonzero(np.logical_or(sheet.kick, draw(BASS_ODDS, rng)))
+    onsets = np.flatnonzero(np.logical_or(sheet.kick, draw_strokes(BASS_PROBABILITIES, rng)))
     lengths = np.diff(np.append(onsets, STEPS))
     leaps = rng.choice((0, 0, 0, 0, 4, 7), size=len(onsets)) * (onsets > 0)
     notes = [
@@ -185,21 +185,21 @@ def play_bass(sheet: Sheet, n: int, rate: int, rng: np.random.Generator) -> Sign
 
 
 def play_other(sheet: Sheet, n: int, rate: int, rng: np.random.Generator) -> Signal:
-    """`(2, n)`: a wide pad holds the chords; on one side they are strummed, on the other broken."""
+    """Play the chords: a wide pad, strummed on one side, as arpeggios on the other: `(2, n)`."""
     side = rng.choice((-1.0, 1.0)) * rng.uniform(0.5, 0.9)
     cutoff, detune = rng.uniform(700.0, 2000.0), rng.uniform(0.06, 0.15)
     held = chord_notes(sheet)
     pad = np.stack([perform(held, Pad(cutoff, sign * detune), n, rate) for sign in (-1, 1)])
     strummed = perform(strums(sheet, rng), keys_or_guitar(rng), n, rate)
-    broken = perform(arpeggios(sheet, rng), keys_or_guitar(rng), n, rate)
-    parts = {"pad": pad, "strummed": pan(strummed, side), "broken": pan(broken, -side)}
-    return total(
+    arpeggiated = perform(arpeggios(sheet, rng), keys_or_guitar(rng), n, rate)
+    parts = {"pad": pad, "strummed": pan(strummed, side), "arpeggiated": pan(arpeggiated, -side)}
+    return sum_values(
         {player: rng.uniform(0.5, 1.0) * part / np.std(part) for player, part in parts.items()}
     )
 
 
 def keys_or_guitar(rng: np.random.Generator) -> Instrument:
-    """One of the two, made anew for the song."""
+    """Draw a guitar or an electric piano."""
     guitar = String(
         pluck=rng.uniform(0.1, 0.4), decay=rng.uniform(0.3, 0.9), dullness=rng.uniform(0.8, 1.2)
     )
@@ -212,7 +212,7 @@ def keys_or_guitar(rng: np.random.Generator) -> Instrument:
 
 
 def chord_degrees(sheet: Sheet, bar: int) -> list[int]:
-    """Root, third and fifth two octaves above the bass, inverted so that chords lie close.
+    """Return root, third and fifth two octaves above the bass, inverted into one octave.
 
     >>> chord_degrees(Sheet(0.5, 36, SCALES["major"], (0, 5), 2, (True,) * 16), bar=1)
     [14, 16, 19]
@@ -221,7 +221,7 @@ def chord_degrees(sheet: Sheet, bar: int) -> list[int]:
 
 
 def chord_notes(sheet: Sheet) -> list[Note]:
-    """The chords, each held for its bar."""
+    """Return the notes of the chords, each held for its bar."""
     whole = STEPS * sheet.step
     return [
         Note(bar * whole, whole, sheet.pitch(degree), 0.5)
@@ -231,7 +231,7 @@ def chord_notes(sheet: Sheet) -> list[Note]:
 
 
 def strums(sheet: Sheet, rng: np.random.Generator) -> list[Note]:
-    """Whole chords in a rhythm of the song, their notes 12 ms apart as a thumb takes them."""
+    """Return chords in a random rhythm, their notes 12 ms apart as in a guitar strum."""
     rhythm = RHYTHMS[rng.integers(len(RHYTHMS))]
     onsets = np.cumsum((0, *rhythm[:-1]))
     return [
@@ -247,7 +247,7 @@ def strums(sheet: Sheet, rng: np.random.Generator) -> list[Note]:
 
 
 def arpeggios(sheet: Sheet, rng: np.random.Generator) -> list[Note]:
-    """The chord's notes one after another, up to an octave higher, in eighths or sixteenths."""
+    """Return the chords' notes one after another, over two octaves, in eighths or sixteenths."""
     stride = int(rng.choice((1, 2, 2)))
     octave, third = np.divmod(rng.integers(6, size=STEPS), 3)
     return [
@@ -263,8 +263,8 @@ def arpeggios(sheet: Sheet, rng: np.random.Generator) -> list[Note]:
 
 
 def sing_vocals(sheet: Sheet, n: int, rate: int, rng: np.random.Generator) -> Signal:
-    """`(2, n)`: one singer near the middle, phrases of two bars with a breath between them."""
-    height = rng.uniform()  # 0 is a low man, 1 a high woman
+    """Sing phrases of two bars with pauses between them, near the centre: `(2, n)`."""
+    height = rng.uniform()  # 0: low male voice, 1: high female voice
     voice = Voice(
         size=1.0 + 0.2 * height,
         tilt=rng.uniform(0.8, 1.2),
@@ -278,7 +278,7 @@ def sing_vocals(sheet: Sheet, n: int, rate: int, rng: np.random.Generator) -> Si
 
 
 def melody(sheet: Sheet, lowest: int, rng: np.random.Generator) -> list[Note]:
-    """A walk over the scale, an octave and a half wide; each bar starts on a note of its chord."""
+    """Draw a random walk over an octave and a half; each bar starts on a note of its chord."""
     floor = next(degree for degree in range(50) if sheet.pitch(degree) >= lowest)
     degree, notes = floor + 5, []
     for bar in range(sheet.bars):
@@ -302,7 +302,7 @@ def melody(sheet: Sheet, lowest: int, rng: np.random.Generator) -> list[Note]:
 
 
 def nearest_in_chord(sheet: Sheet, bar: int, degree: int) -> int:
-    """The degree itself, or a neighbour: of three in a row at least one is in a triad.
+    """Return the degree or its neighbour that belongs to the bar's triad.
 
     >>> sheet = Sheet(0.5, 36, SCALES["major"], (0,), 1, (True,) * 16)
     >>> [nearest_in_chord(sheet, 0, degree) for degree in range(7)]
@@ -315,12 +315,12 @@ def nearest_in_chord(sheet: Sheet, bar: int, degree: int) -> int:
 
 
 def mix(stems: dict[str, Signal], rate: int, rng: np.random.Generator) -> dict[str, Signal]:
-    """The stems in one room and about equally loud, with one gain: the loudest peak is 0.9."""
+    """Add reverb, balance the stems and scale all by one gain, so that the highest peak is 0.9."""
     echo = room(rng.uniform(0.2, 0.6), rate, rng)
     mixed = {}
-    for stem, wetness in WETNESS.items():
-        wet = reverberate(stems[stem], echo, wetness * rng.uniform(0.5, 1.5))
-        level = LEVELS[stem] + rng.uniform(-1.0, 1.0)
-        mixed[stem] = 10.0 ** (level / 20.0) * wet / np.std(wet)
-    peak = max(np.abs(track).max() for track in (*mixed.values(), total(mixed)))
+    for stem, level in WET_LEVELS.items():
+        wet = reverberate(stems[stem], echo, level * rng.uniform(0.5, 1.5))
+        decibels = LEVELS[stem] + rng.uniform(-1.0, 1.0)
+        mixed[stem] = 10.0 ** (decibels / 20.0) * wet / np.std(wet)
+    peak = max(np.abs(track).max() for track in (*mixed.values(), sum_values(mixed)))
     return {stem: 0.9 / peak * track for stem, track in mixed.items()}

@@ -1,7 +1,7 @@
-"""Instruments as arithmetic: plucked strings, keys, pads, a drum kit, a singing voice, a room.
+"""Synthesis of plucked strings, keys, pads, drums, a singing voice and reverb.
 
 A pitched instrument is a callable `(hz, seconds, rate) -> (time,)`; `perform` plays notes on it.
-Drums and the voice play a whole part at once. Signals are float64; levels are set when mixing.
+Drums and the voice render a whole part at once. Signals are float64; mixing sets the levels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Instrument = Callable[[float, float, int], Signal]
 
 @dataclass(frozen=True)
 class Note:
-    """A tone of a part."""
+    """A note of a part."""
 
     start: float  # seconds
     length: float  # seconds
@@ -28,7 +28,7 @@ class Note:
 
 
 def hertz(pitch: ArrayLike) -> Signal:
-    """The frequency of a MIDI number, or of an array of them.
+    """Return the frequencies of MIDI numbers in Hz.
 
     >>> hertz([69, 57]).tolist()
     [440.0, 220.0]
@@ -37,11 +37,11 @@ def hertz(pitch: ArrayLike) -> Signal:
 
 
 def harmonics(z: NDArray[np.complex128], amplitudes: Iterable) -> Signal:
-    """Sum over k >= 1 of the k-th amplitude times Im(z ** k), by Horner's rule.
+    """Sum the k-th amplitude times Im(z ** k) over k >= 1 by Horner's rule.
 
     With z = exp(i phase) these are the harmonics of a steady tone; with
-    z = exp(i phase - t / decay) harmonic k fades k times as fast, as on a plucked string. One
-    complex product per harmonic, and no sine but the first.
+    z = exp(i phase - t / decay) harmonic k fades k times as fast, as on a plucked string. Each
+    harmonic costs one complex product instead of a sine.
 
     Args:
         z: `(time,)`.
@@ -54,7 +54,7 @@ def harmonics(z: NDArray[np.complex128], amplitudes: Iterable) -> Signal:
 
 
 def harmonic_numbers(hz: float, rate: int, highest: float = np.inf) -> NDArray[np.int64]:
-    """1, 2, ..., k while `k * hz` is at most `highest` and 0.45 `rate`: nothing aliases.
+    """Return all k >= 1 with `k * hz` at most `highest` and 0.45 `rate`, which avoids aliasing.
 
     >>> harmonic_numbers(1000.0, 10000).tolist()
     [1, 2, 3, 4]
@@ -63,13 +63,13 @@ def harmonic_numbers(hz: float, rate: int, highest: float = np.inf) -> NDArray[n
 
 
 def fades(n: int, rate: int, attack: float, release: float) -> Signal:
-    """`(n,)` from 0 to 1 within `attack` seconds, and back within the last `release` seconds."""
+    """Return a fade in of `attack` seconds and a fade out of `release` seconds, `(n,)`."""
     ramp = np.arange(n) / rate
     return np.minimum(1.0, ramp / attack) * np.minimum(1.0, ramp[::-1] / release)
 
 
 def perform(notes: Iterable[Note], instrument: Instrument, n: int, rate: int) -> Signal:
-    """A part of `n` samples; what would sound beyond its end is cut off.
+    """Render a part of `n` samples; notes are cut off at its end.
 
     >>> perform([Note(0.0, 0.5, pitch=40)], String(), n=8000, rate=16000).shape
     (8000,)
@@ -87,7 +87,7 @@ def perform(notes: Iterable[Note], instrument: Instrument, n: int, rate: int) ->
 class String:
     """A plucked string: harmonic k is sin(pi k pluck) / k ** dullness, fading in `decay / k` s."""
 
-    pluck: float = 0.2  # where it is plucked, as a fraction of its length
+    pluck: float = 0.2  # position of the pluck as a fraction of the string
     decay: float = 1.0
     dullness: float = 1.0
 
@@ -102,9 +102,9 @@ class String:
 
 @dataclass(frozen=True)
 class Keys:
-    """An electric piano or a bell: one sine modulates another's phase, by less and less (FM)."""
+    """An electric piano or a bell, by frequency modulation with a decaying index."""
 
-    ratio: float = 2.0  # of the modulator's frequency to the carrier's
+    ratio: float = 2.0  # modulator to carrier frequency
     index: float = 2.0  # radians at the attack
     decay: float = 0.6
 
@@ -117,7 +117,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Pad:
-    """A sustained sawtooth behind a gentle low-pass; one a side, detuned apart, makes it wide."""
+    """A sustained low-pass filtered sawtooth; two, detuned and panned apart, sound wide."""
 
     cutoff: float = 1500.0  # Hz
     detune: float = 0.05  # semitones
@@ -134,19 +134,19 @@ class Pad:
 
 @dataclass(frozen=True)
 class Drum:
-    """A membrane, a sine sweeping from `high` to `low`, and what rattles on it, a noise band."""
+    """A drum: a sine sweeping from `high` to `low` (membrane) and a noise band (rattle)."""
 
     high: float  # Hz
     low: float  # Hz
-    ring: float  # seconds in which the sine fades
-    tone: float  # its level
+    ring: float  # decay of the sine in seconds
+    tone: float  # level of the sine
     band: tuple[float, float]  # Hz
-    rattle: float  # seconds in which the noise fades
-    noise: float  # its level
+    rattle: float  # decay of the noise in seconds
+    noise: float  # level of the noise
     pan: float = 0.0  # -1 left ... 1 right
 
     def varied(self, rng: np.random.Generator) -> Drum:
-        """The same drum by another maker: pitch, damping, rattle and place differ."""
+        """Return a drum with random changes of pitch, damping, rattle and panning."""
         pitch, damping = rng.uniform(0.85, 1.15), rng.uniform(0.75, 1.3)
         return replace(
             self,
@@ -161,7 +161,7 @@ class Drum:
     def play(
         self, hits: Iterable[tuple[float, float]], n: int, rate: int, rng: np.random.Generator
     ) -> Signal:
-        """`(n,)` from `(start in seconds, velocity)` pairs; no two strokes rattle alike."""
+        """Render `(start in seconds, velocity)` pairs, each with different noise: `(n,)`."""
         strokes = impulses(hits, n, rate)
         rattle = fading(strokes, self.rattle, rate) * band_noise(n, self.band, rate, rng)
         return self.noise * rattle + signal.oaconvolve(strokes, self._membrane(rate))[:n]
@@ -189,7 +189,7 @@ DRUM_KIT = {  #        high   low    ring   tone  band                rattle noi
 
 
 def impulses(hits: Iterable[tuple[float, float]], n: int, rate: int) -> Signal:
-    """`(n,)` of silence but for the hits, `(start in seconds, height)`, that fall within it.
+    """Return impulses at the hits, `(start in seconds, height)`, that fall within `(n,)`.
 
     >>> impulses([(0.0, 1.0), (0.5, 0.8), (9.0, 1.0)], n=4, rate=4).tolist()
     [1.0, 0.0, 0.8, 0.0]
@@ -202,19 +202,19 @@ def impulses(hits: Iterable[tuple[float, float]], n: int, rate: int) -> Signal:
 
 
 def fading(train: Signal, seconds: float, rate: int) -> Signal:
-    """Each impulse of `train` `(n,)` as an exponential that falls to 1 / e within `seconds`."""
+    """Replace each impulse of `train` `(n,)` by an exponential of time constant `seconds`."""
     return signal.lfilter([1.0], [1.0, -np.exp(-1.0 / (seconds * rate))], train)
 
 
 def band_noise(n: int, band: tuple[float, float], rate: int, rng: np.random.Generator) -> Signal:
-    """`(n,)` of noise of unit power between two edges in Hz, moved below half the sample rate."""
+    """Return noise of unit power between two edges in Hz, limited to the Nyquist range: `(n,)`."""
     edges = np.minimum(band, (0.30 * rate, 0.45 * rate))
     sections = signal.butter(2, edges, "bandpass", fs=rate, output="sos")
     noise = signal.sosfilt(sections, rng.standard_normal(n))
     return noise / np.std(noise)
 
 
-# Formants of vowels in Hz, for a man: the first three from Peterson and Barney, "Control methods
+# Formants of vowels in Hz, male voice: the first three from Peterson and Barney, "Control methods
 # used in a study of the vowels", JASA 24, 1952.
 VOWELS = np.array(
     [  # F1     F2      F3      F4
@@ -231,23 +231,23 @@ CONSONANTS = {"s": (3500.0, 7000.0), "sh": (2000.0, 5000.0), "k": (1200.0, 3000.
 
 @dataclass(frozen=True)
 class Voice:
-    """A singer: glottal pulses of gliding, vibrating pitch; formants that wander with the words.
+    """A singer: glottal pulses with glides and vibrato through time-varying formants.
 
     >>> song = [Note(0.0, 0.4, pitch=57), Note(0.5, 0.4, pitch=60)]
     >>> Voice().sing(song, n=16000, rate=16000, rng=np.random.default_rng(0)).shape
     (16000,)
     """
 
-    size: float = 1.0  # of the formants against a man's: about 1.17 for a woman
-    tilt: float = 1.0  # harmonic k leaves the glottis at k ** -tilt
-    glide: float = 0.04  # seconds from note to note
+    size: float = 1.0  # formants relative to a male voice; about 1.17 for a female one
+    tilt: float = 1.0  # amplitude of harmonic k at the glottis: k ** -tilt
+    glide: float = 0.04  # seconds between notes
     vibrato: float = 5.5  # Hz
     depth: float = 0.3  # of the vibrato, in semitones
-    breath: float = 0.02  # linear, against the voiced sound
+    breath: float = 0.02  # linear, relative to the voiced sound
 
     def sing(self, notes: list[Note], n: int, rate: int, rng: np.random.Generator) -> Signal:
-        """The part of `n` samples: a syllable a note, some with a consonant before the vowel."""
-        frame = max(1, rate // 200)  # pitch, loudness and formants are drawn every 5 ms
+        """Render a part of `n` samples: one syllable per note, about half with a consonant."""
+        frame = max(1, rate // 200)  # pitch, loudness and formants every 5 ms
         frames, samples = np.arange(0, n + frame, frame), np.arange(n)
         pitch, loudness, formants = self._gestures(notes, frames / rate, rng)
         hz = hertz(pitch)
@@ -261,11 +261,13 @@ class Voice:
     def _gestures(
         self, notes: list[Note], t: Signal, rng: np.random.Generator
     ) -> tuple[Signal, Signal, Signal]:
-        """Pitch `(frames,)`, loudness `(frames,)` and formants `(4, frames)` at the times `t`."""
+        """Return pitch and loudness `(frames,)` and formants `(4, frames)` at times `t`."""
         onset, length, pitch, velocity = np.array(
             [(note.start, note.length, note.pitch, note.velocity) for note in notes]
         ).T
-        now = np.maximum(np.searchsorted(onset, t, side="right") - 1, 0)  # the note being sung
+        now = np.maximum(
+            np.searchsorted(onset, t, side="right") - 1, 0
+        )  # index of the current note
         since = t - onset[now]
         ramp = np.clip(since / 0.4, 0.0, 1.0)  # vibrato sets in late
         swing = ramp * self.depth * np.sin(2 * np.pi * self.vibrato * t)
@@ -280,7 +282,7 @@ class Voice:
 
 
 def tract(hz: Signal, formants: Signal, rate: int) -> Signal:
-    """The vocal tract's gain `(harmonics, frames)` at `hz`, with a resonance at each formant.
+    """Return the vocal tract's gain `(harmonics, frames)` at `hz`: resonances at the formants.
 
     A resonance at F of bandwidth B passes F^2 / |F^2 - f^2 + i B f|; the tract is their product.
     """
@@ -291,24 +293,24 @@ def tract(hz: Signal, formants: Signal, rate: int) -> Signal:
 
 
 def smooth(values: Signal, seconds: float, t: Signal) -> Signal:
-    """`values` `(..., frames)` at equally spaced times `t`, followed with a lag of `seconds`."""
+    """Low-pass `values` `(..., frames)` at evenly spaced times `t`; time constant `seconds`."""
     keep = np.exp(-(t[1] - t[0]) / seconds)
-    start = keep * values[..., :1]  # of the one pole: the first value has always been there
+    start = keep * values[..., :1]  # filter state for a constant past of the first value
     return signal.lfilter([1.0 - keep], [1.0, -keep], values, axis=-1, zi=start)[0]
 
 
 def consonants(notes: list[Note], n: int, rate: int, rng: np.random.Generator) -> Signal:
-    """`(n,)` of hisses, 20 ms long, that start about half of the notes."""
+    """Return noise bursts of 20 ms at the start of about half of the notes: `(n,)`."""
     kinds = rng.integers(2 * len(CONSONANTS), size=len(notes))
     part = np.zeros(n)
     for kind, band in enumerate(CONSONANTS.values()):
-        starts = [(note.start, 0.75) for note, its in zip(notes, kinds, strict=True) if its == kind]
+        starts = [(note.start, 0.75) for note, k in zip(notes, kinds, strict=True) if k == kind]
         part += fading(impulses(starts, n, rate), 0.02, rate) * band_noise(n, band, rate, rng)
     return part
 
 
 def pan(part: Signal, position: float) -> Signal:
-    """`(time,)` to `(2, time)`, from -1 (left) to 1 (right) and equally loud everywhere.
+    """Pan `(time,)` to `(2, time)` at constant power, from -1 (left) to 1 (right).
 
     >>> pan(np.ones(1), -1.0).round(3).tolist()
     [[1.0], [0.0]]
@@ -318,13 +320,13 @@ def pan(part: Signal, position: float) -> Signal:
 
 
 def room(seconds: float, rate: int, rng: np.random.Generator) -> Signal:
-    """A room's echo `(2, time)`, of unit energy: noise that falls by 60 dB within `seconds`."""
+    """Return a reverb of unit energy, noise that decays by 60 dB in `seconds`: `(2, time)`."""
     t = np.arange(round(seconds * rate)) / rate
     tail = rng.standard_normal((2, len(t))) * 10.0 ** (-3.0 * t / seconds)
-    tail = signal.lfilter([0.4], [1.0, -0.6], tail)  # walls swallow the treble
+    tail = signal.lfilter([0.4], [1.0, -0.6], tail)  # walls absorb high frequencies
     return tail / np.sqrt(np.mean(np.sum(tail**2, axis=1)))
 
 
 def reverberate(stem: Signal, echo: Signal, wet: float) -> Signal:
-    """The stem `(2, time)` and `wet` times its echo, as long as the stem."""
+    """Add `wet` times the reverb to a stem `(2, time)`, without making it longer."""
     return stem + wet * signal.oaconvolve(stem, echo, axes=-1)[:, : stem.shape[1]]
