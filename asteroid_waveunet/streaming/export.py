@@ -40,6 +40,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,7 +107,8 @@ def _write_verified(
     model: StreamableWaveUNet, chosen: Format, file: Path, path: Path, hop: int, batch_size: int
 ) -> ExportedStep:
     """Write the step to `file` and verify it; `path` is its final name, for messages."""
-    model = copy.deepcopy(model).float().cpu()
+    copied: Any = copy.deepcopy(model)  # a module, which the protocol does not say
+    model = copied.float().cpu()
     step = FunctionalStep(model, batch_size, chosen.convolution)
     exported = ExportedStep(
         sources=model.sources,
