@@ -269,7 +269,7 @@ def test_a_bad_song_is_reported_at_the_end_and_does_not_stop_the_others(here, ca
         "zero.wav": "cannot be read as audio",
         "none.wav": "is empty",
         "six.wav": "6 channels to 2",
-        "nan.wav": r"first one at 0.375 s (sample 3000 of channel 1)",
+        "nan.wav": r"first at 0.375 s (sample 3000 of channel 1)",
         "cut.wav": "truncated",
     }.items():
         (line,) = (line for line in said.splitlines() if name in line)
@@ -294,14 +294,14 @@ def test_finished_songs_are_skipped_unless_told_otherwise(here, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["nowhere.wav"], "no file or folder nowhere.wav"),
+        (["nowhere.wav"], "nowhere.wav does not exist"),
         (["model"], "model holds no audio file (wav, flac"),
         (["songs", "-m", "songs/plain.wav"], "songs/plain.wav cannot be read"),
         (["songs", "--device", "meta"], "no device 'meta' here"),
         (["songs", "--two-stems", "guitar"], "no source 'guitar'; it has bass, drums, vocals"),
         (["songs", "--shifts", "5"], "shifts is 5; expected 1 to 4"),
         (["songs", "--jobs", "0"], "--jobs is 0; expected at least 1"),
-        (["songs", "--format", "flac", "--bits", "float"], "flac files have 16 or 24, not float"),
+        (["songs", "--format", "flac", "--bits", "float"], "flac files do not support bits float; expected 16 or 24"),
         (["songs", "--device", "abacus"], "no device 'abacus' here"),
         (["songs", "-m", "M99"], "preset 'M99'"),
         (["songs", "-m", "nowhere/model.bin"], "no file or folder 'nowhere/model.bin'"),
