@@ -1,16 +1,15 @@
-"""It is Asteroid's network, with its weights, whatever the channels and the length."""
+"""Tests of `TasNet`: equal to Asteroid's network with the same weights."""
 
 from __future__ import annotations
 
 import asteroid.models
-import pytest
 import torch
 
 from asteroid_waveunet import TasNet
 from helpers.models import SYSTEMS, drawn
 
 
-def test_it_is_asteroids_network_with_asteroids_defaults():
+def test_network_and_defaults_are_asteroids():
     model = TasNet()
     theirs = asteroid.models.ConvTasNet(n_src=2, sample_rate=22050)
     shapes = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
@@ -19,8 +18,7 @@ def test_it_is_asteroids_network_with_asteroids_defaults():
     assert given == theirs.get_model_args()
 
 
-def test_estimates_are_asteroids_amid_the_context():
-    """With the weights of a model of theirs."""
+def test_estimates_equal_asteroids_inside_the_context():
     model = SYSTEMS["tasnet"](in_channels=2, norm_type="gLN").eval()
     sizes = {k: v for k, v in model.get_model_args().items() if k not in ("sources", "in_channels")}
     network = drawn(asteroid.models.ConvTasNet(n_src=2, stride=3, **sizes)).eval()
@@ -34,8 +32,8 @@ def test_estimates_are_asteroids_amid_the_context():
             torch.testing.assert_close(estimates[:, :, channel], theirs, atol=1e-5, rtol=0)
 
 
-def test_without_context_edges_have_one_frame_of_two():
-    """Why the first and last samples of the frames are context: with filters that rebuild it."""
+def test_margins_outside_the_context_have_one_frame_of_two():
+    """The reason why the margins are context; with filters that reconstruct the mixture."""
     model = SYSTEMS["tasnet"](n_filters=6, kernel_size=6)
     model.net.encoder.filterbank._filters.data = torch.eye(6)[:, None]
     model.net.decoder.filterbank._filters.data = 0.5 * torch.eye(6)[:, None]
@@ -48,16 +46,16 @@ def test_without_context_edges_have_one_frame_of_two():
         torch.testing.assert_close(whole[0, source, :3], 0.5 * mixture[0, 0, :3])
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("norm_type", ["gLN", "cLN"])
-def test_silence_is_no_division_by_zero_in_mixed_precision(norm_type, dtype):
-    model = SYSTEMS["tasnet"](norm_type=norm_type)
-    with torch.autocast("cpu", dtype):
-        estimates = model(torch.zeros(1, 1, 200))
-    assert estimates.isfinite().all()
+def test_silence_is_finite_in_mixed_precision():
+    for dtype in (torch.float16, torch.bfloat16):
+        for norm_type in ("gLN", "cLN"):
+            model = SYSTEMS["tasnet"](norm_type=norm_type)
+            with torch.autocast("cpu", dtype):
+                estimates = model(torch.zeros(1, 1, 200))
+            assert estimates.isfinite().all(), (dtype, norm_type)
 
 
-def test_what_leads_nowhere_is_not_trained():
+def test_unused_weights_are_not_trained():
     for model in (TasNet(n_blocks=2), TasNet.from_pretrained(TasNet(n_blocks=2).serialize())):
         frozen = {name for name, x in model.named_parameters() if not x.requires_grad}
         assert frozen == {f"net.masker.TCN.5.res_conv.{part}" for part in ("weight", "bias")}

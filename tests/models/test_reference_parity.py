@@ -1,4 +1,4 @@
-"""Same numbers as the paper's TensorFlow code (recorded in golden/, see golden/README.md)."""
+"""Parity with the paper's TensorFlow code, recorded in golden/ (see golden/README.md)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VARIANTS = {
 
 
 def load(variant):
-    """The recorded arrays of a variant, and our model with its weights."""
+    """Return the recorded arrays of a variant, and a model with its weights."""
     recorded = np.load(GOLDEN / f"{variant}.npz")
     variables = {k.removeprefix("var/"): recorded[k] for k in recorded if k.startswith("var/")}
     model = tiny(**VARIANTS[variant])
@@ -31,15 +31,19 @@ def load(variant):
 
 
 def channels_last(estimates):
-    """Ours `(..., channels, time)` or `(..., time)` -> the reference's `(..., time, channels)`."""
+    """Convert `(..., channels, time)` or `(..., time)` to the reference's `(..., time, channels)`."""
     return estimates.transpose(-1, -2).numpy() if estimates.ndim == 4 else estimates[..., None]
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_estimates_are_the_references(variant, mode):
+def test_estimates_equal_the_reference(variant):
     model, recorded, _ = load(variant)
     mixture = torch.from_numpy(recorded["mix"]).transpose(1, 2)
+    for mode in ("train", "eval"):
+        check_estimates(model, recorded, mixture, mode)
+
+
+def check_estimates(model, recorded, mixture, mode):
     with torch.no_grad():
         estimates = channels_last(model.train(mode == "train").forward_context(mixture))
     for i, source in enumerate(model.sources):
@@ -48,16 +52,18 @@ def test_estimates_are_the_references(variant, mode):
         np.testing.assert_allclose(estimates[:, i], expected, atol=3e-6, rtol=0)
 
 
-@pytest.mark.parametrize("case", ["long_stereo", "exact_multiple", "long_mono"])
 @pytest.mark.parametrize("variant", ["m1", "m4"])
-def test_whole_track_prediction_is_the_references(variant, case):
-    check_track(variant, case)
-
-
-@pytest.mark.parametrize("case", ["shorter_than_input", "shorter_than_output", "just_input"])
-@pytest.mark.parametrize("variant", ["m1", "m4"])
-def test_short_tracks_are_padded_as_the_reference_pads_them(variant, case):
-    check_track(variant, case)
+def test_predict_track_equals_the_reference(variant):
+    """Including tracks shorter than an input or an output, which the reference pads."""
+    for case in (
+        "long_stereo",
+        "exact_multiple",
+        "long_mono",
+        "shorter_than_input",
+        "shorter_than_output",
+        "just_input",
+    ):
+        check_track(variant, case)
 
 
 def check_track(variant, case):
@@ -65,13 +71,15 @@ def check_track(variant, case):
     recorded = np.load(GOLDEN / f"predict_track_{variant}.npz")
     track = torch.from_numpy(recorded[f"audio/{case}"].T)
     estimates = model.train().predict_track(track, output_length=32)
-    assert model.training, "predict_track leaves the model's mode as it was"
+    assert model.training, "predict_track restores the mode"
     for source, estimate in zip(model.sources, estimates, strict=True):
         expected = recorded[f"pred/{case}/{source}"].T
-        np.testing.assert_allclose(torch.atleast_2d(estimate), expected, atol=3e-6, rtol=0)
+        np.testing.assert_allclose(
+            torch.atleast_2d(estimate), expected, atol=3e-6, rtol=0, err_msg=case
+        )
 
 
-def test_variables_of_another_configuration_are_refused_by_name():
+def test_variables_of_another_configuration_are_rejected_by_name():
     _, _, variables = load("m5")
     with pytest.raises(ValueError, match="interp_0 is unexpected"):
         state_dict_from_variables(variables, tiny(in_channels=2))
@@ -83,15 +91,15 @@ def test_variables_of_another_configuration_are_refused_by_name():
         state_dict_from_variables(variables, tiny(in_channels=2, upsampling="learned"))
 
 
-def test_the_optimisers_variables_are_left_out():
+def test_optimizer_variables_are_skipped():
     model, _, variables = load("m4")
     slots = {f"separator_solver/{k}/Adam": v for k, v in variables.items()}
     state = state_dict_from_variables({**variables, **slots, "global_step": np.int64(7)}, model)
     assert state.keys() == model.state_dict().keys()
 
 
-def test_convolutions_are_ordered_by_number_not_by_text():
-    """With more than ten of them, conv1d_10 sorts before conv1d_2 in the file."""
+def test_convolutions_are_ordered_by_number():
+    """With more than ten, conv1d_10 sorts before conv1d_2 in the file."""
     model = tiny(levels=6)
     layers = [*(d.conv for d in model.down), model.bottleneck, *(u.conv for u in model.up)]
     layers.append(model.head.conv)
