@@ -1,4 +1,4 @@
-"""Data sets as they are handed out, small enough to be made and unpacked in a moment."""
+"""Tiny data sets, packed like the published ones."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from asteroid_waveunet.experiment.data.corpora import CORPORA, Corpus
 from helpers.songs import write_song
 
-# One of MUSDB18's own validation tracks, one with dots, one with errata; one to test.
+# Training: an official validation track, a name with dots, a song with errata.
 TRAIN = ("Leaf - Summerghost", "M.E.R.C. Music - Knockout", "BKS - Bulldozer")
 TEST = ("PR - Oh No",)
 CCMIXTER = ("A. B. - Song", "C D - Another")
 
 
 def musdb18hq(folder: Path, seconds: float = 0.1, top: str = "") -> Path:
-    """A zip in MUSDB18-HQ's layout, of the songs named above."""
+    """Make a zip of the songs above in MUSDB18-HQ's layout."""
     songs = folder / "songs"
     for subset, names in {"train": TRAIN, "test": TEST}.items():
         for name in names:
@@ -26,7 +26,7 @@ def musdb18hq(folder: Path, seconds: float = 0.1, top: str = "") -> Path:
 
 
 def ccmixter(folder: Path, seconds: float = 0.1, top: str = "ccmixter_corpus") -> Path:
-    """A zip in CCMixter's layout."""
+    """Make a zip in CCMixter's layout."""
     for name in CCMIXTER:
         song = folder / "songs" / top / name
         write_song(song, ("source-01", "source-02"), seconds)
@@ -36,6 +36,7 @@ def ccmixter(folder: Path, seconds: float = 0.1, top: str = "ccmixter_corpus") -
 
 
 def zipped(folder: Path, path: Path) -> Path:
+    """Zip the contents of a folder."""
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
@@ -44,14 +45,14 @@ def zipped(folder: Path, path: Path) -> Path:
 
 
 def served(name: str, archive: Path, **changed: object) -> Corpus:
-    """The data set of that name, as if this were its zip."""
+    """Return the record of a data set, adapted to the tiny zip."""
     content, known = archive.read_bytes(), CORPORA[name]
-    few = {"train": len(TRAIN), "test": len(TEST)} if known.names else {"train": len(CCMIXTER)}
+    tracks = {"train": len(TRAIN), "test": len(TEST)} if known.names else {"train": len(CCMIXTER)}
     facts = {
         "size": len(content) if known.size else None,
         "md5": hashlib.md5(content).hexdigest(),
         "unpacked": 0,
-        "tracks": few,
+        "tracks": tracks,
         "names": known.names & set(TRAIN),
     }
     return dataclasses.replace(known, **{**facts, **changed})

@@ -1,16 +1,15 @@
-"""A web server of one file that can go wrong as those do that hand out data sets.
+"""A web server of one file that can fail in configurable ways.
 
 with FileServer(b"content") as server:
-    server.faults = [dropped(1000), refused(503)]  # of the next requests, in this order
+    server.faults = [dropped(1000), refused(503)]  # of the next requests, in order
     download(server.url, ...)
-    server.ranges  # what was asked for, request by request: None or "bytes=1000-"
+    server.ranges  # Range header of each request: None or "bytes=1000-"
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -18,21 +17,24 @@ Fault = Callable[["Handler"], object]
 
 
 class FileServer:
+    """Serve `content` at `url`; see the module's docstring."""
+
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self.faults: list[Fault] = []  # of the next requests
-        self.always: Fault | None = None  # of all after them
+        self.faults: list[Fault] = []  # of the next requests, in order
+        self.always: Fault | None = None  # of all later requests
         self.knows_ranges = True
         self.has_etags = True
-        self.claims: int | None = None  # how long it says that the file is
+        self.claims: int | None = None  # false Content-Length
         self.ranges: list[str | None] = []
-        self.conditions: list[str | None] = []  # If-Range
-        self.answered: list[int] = []  # status
+        self.conditions: list[str | None] = []  # If-Range header of each request
+        self.answered: list[int] = []  # status of each response
         self.stalled = threading.Event()
+        self.closed = threading.Event()
         handler = type("Handler", (Handler,), {"server_of": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None  # of clients that go away
+        self.server.handle_error = lambda *_: None  # of clients that disconnect
         self.url = f"http://127.0.0.1:{self.server.server_port}/files/data.zip?download=1"
 
     def __enter__(self) -> FileServer:
@@ -40,6 +42,7 @@ class FileServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.closed.set()
         self.server.shutdown()
         self.server.server_close()
 
@@ -71,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def send(handler: Handler, until: int | None = None, **more: str) -> None:
-    """The file or the range that is asked for; it breaks off at byte `until` of the file."""
+    """Send the file or the requested range; drop the connection at byte `until` of the file."""
     server, start = handler.server_of, 0
     size = len(server.content) if server.claims is None else server.claims
     asked, condition = handler.headers.get("Range"), handler.headers.get("If-Range")
@@ -89,36 +92,37 @@ def send(handler: Handler, until: int | None = None, **more: str) -> None:
 
 
 def dropped(after: int) -> Fault:
-    """The connection breaks once the file has come up to this byte."""
+    """Drop the connection at this byte of the file."""
     return lambda handler: send(handler, until=after)
 
 
 def stalled(after: int) -> Fault:
-    """Nothing more comes, and the connection stays."""
+    """Stop sending at this byte but keep the connection open, until the server exits."""
 
     def fault(handler: Handler) -> None:
         send(handler, until=after)
         handler.wfile.flush()
         handler.server_of.stalled.set()
-        time.sleep(60)  # of a thread that ends with the tests
+        handler.server_of.closed.wait()
 
     return fault
 
 
 def refused(status: int, **headers: str) -> Fault:
-    said = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda handler: handler.answer(status, {"Content-Length": "0", **said})
+    """Answer with a status and headers, without content."""
+    extra = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda handler: handler.answer(status, {"Content-Length": "0", **extra})
 
 
 def without_length(handler: Handler) -> None:
-    """The whole file in chunks, so that nothing says how long it will be."""
+    """Send the whole file in chunks, without Content-Length."""
     handler.answer(200, {"Transfer-Encoding": "chunked"})
     for block in (handler.server_of.content, b""):
         handler.wfile.write(f"{len(block):x}\r\n".encode() + block + b"\r\n")
 
 
 def page(handler: Handler) -> None:
-    """What is answered by those who want a login first."""
+    """Answer with a login page instead of the file."""
     text = b"<html>Please log in"
     handler.answer(200, {"Content-Type": "text/html; charset=utf-8", "Content-Length": "19"})
     handler.wfile.write(text)

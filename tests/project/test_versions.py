@@ -9,16 +9,20 @@ import pytest
 import try_versions as versions
 
 
-def test_ends_and_single_packages():
-    assert versions.wanted(["torch==2.13.0"]) == {"torch": "torch==2.13.0"}
-    oldest = versions.wanted(["oldest", "torch==2.13.0"])
+def test_oldest_newest_and_single_packages():
+    assert versions.pip_arguments(["torch==2.13.0"]) == {"torch": "torch==2.13.0"}
+    oldest = versions.pip_arguments(["oldest", "torch==2.13.0"])
     assert oldest["torch"] == "torch==2.13.0"
     for name in versions.PACKAGES[1:]:
         least = versions.bounds(name).split(",")[0].removeprefix(">=")
         assert oldest[name] == f"{name}=={least}"
-    assert versions.wanted(["newest"])["huggingface_hub"].startswith("huggingface_hub>=")
+    assert versions.pip_arguments(["newest"])["huggingface_hub"].startswith("huggingface_hub>=")
     with pytest.raises(SystemExit, match="numpy: expected oldest, newest or torch"):
-        versions.wanted(["numpy==2"])
+        versions.pip_arguments(["numpy==2"])
+
+
+def test_tests_to_run_exist():
+    assert all((versions.ROOT / path).exists() for path in versions.TESTS)
 
 
 def test_versions_page_matches_the_bounds():

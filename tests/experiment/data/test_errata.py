@@ -1,4 +1,4 @@
-"""Known faults of songs; what follows from the one that matters for scores."""
+"""Known faults of songs, and the scores of the one that they affect."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from asteroid_waveunet.experiment.evaluation.score_store import System
 from helpers.songs import RATE, STEMS, noise
 
 
-def test_songs_are_known_by_name_and_their_excerpts_too():
+def test_songs_and_their_excerpts_have_notes():
     assert errata.notes(["Leaf - Summerghost"]) == []
     assert len(errata.notes([f"{song} 030s" for song in errata.ERRATA])) == len(errata.ERRATA) == 8
-    assert errata.ERRATA.keys().isdisjoint(splits.OFFICIAL_VALIDATION), "none of them validates"
+    assert errata.ERRATA.keys().isdisjoint(splits.OFFICIAL_VALIDATION)
 
 
 @pytest.fixture
 def oh_no(tmp_path):
-    """A test song whose sources do not sum to the mixture in the left channel."""
+    """Write a test song whose sources do not sum to the mixture in the left channel."""
     folder = tmp_path / "test" / "PR - Oh No"
     stems = {name: noise(2, 2 * RATE, seed) for seed, name in enumerate(STEMS)}
     mixture = torch.stack([*stems.values()]).sum(0)
@@ -30,7 +30,7 @@ def oh_no(tmp_path):
     return musdb.tracks(tmp_path)[0], mixture, stems
 
 
-def test_the_mixture_is_the_one_released_and_the_references_are_the_stems(oh_no):
+def test_released_mixture_and_stems_are_used(oh_no):
     track, mixture, stems = oh_no
     given, groups, _ = track.mixture_and_groups(["vocals"])
     torch.testing.assert_close(given, mixture)
@@ -39,8 +39,8 @@ def test_the_mixture_is_the_one_released_and_the_references_are_the_stems(oh_no)
     assert surplus[0].abs().max() > 0.1 and surplus[1].abs().max() < 1e-6
 
 
-def test_scores_are_of_what_is_separated_from_that_mixture(oh_no, tmp_path):
-    """An estimate that is the true source is perfect, though the rest is not."""
+def test_scores_compare_estimates_with_the_released_stems(oh_no, tmp_path):
+    """An estimate close to the source scores well although the rest does not sum up."""
     track, mixture, stems = oh_no
     seen = []
 

