@@ -31,7 +31,7 @@ def load(variant):
 
 
 def channels_last(estimates):
-    """Convert `(..., channels, time)` or `(..., time)` to the reference's `(..., time, channels)`."""
+    """Move the channels of estimates to the last axis, as in the reference."""
     return estimates.transpose(-1, -2).numpy() if estimates.ndim == 4 else estimates[..., None]
 
 

@@ -79,7 +79,7 @@ def batch_norm(x, norm):
     return (x - mean) / (var + 1e-5).sqrt() * scale + shift
 
 
-def doubling_by_tensorflow(x, conv):
+def tensorflow_doubling(x, conv):
     """As in TensorFlow: crop one of the 2n + 3 outputs before and two behind."""
     return F.conv_transpose2d(x, conv.weight, conv.bias, stride=2)[..., 1:-2, 1:-2]
 
@@ -97,10 +97,8 @@ def test_network_equals_the_paper():
         y = torch.maximum(0.2 * y, y)
         skips.append(y)
     for (doubling, norm, _), skip in zip(network.up, skips[-2::-1], strict=True):
-        y = torch.cat(
-            [skip, batch_norm(doubling_by_tensorflow(y, doubling.conv), norm).relu()], dim=1
-        )
-    expected = 1 / (1 + torch.exp(-doubling_by_tensorflow(y, network.mask.conv)))
+        y = torch.cat([skip, batch_norm(tensorflow_doubling(y, doubling.conv), norm).relu()], dim=1)
+    expected = 1 / (1 + torch.exp(-tensorflow_doubling(y, network.mask.conv)))
     torch.testing.assert_close(network(x), expected)
 
 

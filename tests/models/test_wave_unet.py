@@ -167,7 +167,7 @@ def test_numpy_integers_are_accepted():
 
 @pytest.mark.parametrize("upsampling", ["learned", "transposed"])
 def test_torch_export_with_context_supports_any_length(upsampling):
-    model = tiny(in_channels=2, levels=1, upsampling=upsampling)
+    model = tiny(in_channels=2, upsampling=upsampling)
     any_length = {"mixture": {2: torch.export.Dim.AUTO}}
     exported = torch.export.export(model, (torch.randn(1, 2, 101),), dynamic_shapes=any_length)
     for length in (101, 64, 1001):
