@@ -23,8 +23,8 @@ import numpy as np
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.data.track import Extent
 from asteroid_waveunet.experiment.evaluation import bss_eval, scoring
-from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask, Parts
-from asteroid_waveunet.experiment.evaluation.score_store import System
+from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask, TrackAudio
+from asteroid_waveunet.experiment.evaluation.score_store import ScoreStore
 
 CD = 44100
 TARGETS = ("bass", "drums", "other", "vocals")
@@ -58,8 +58,8 @@ def rate(args: argparse.Namespace) -> str:
 
 def scored(songs: list, fast: bool, jobs: int) -> None:
     with tempfile.TemporaryDirectory() as out:
-        systems = {"oracle": System(IdealRatioMask(), Path(out), fast)}
-        scoring.evaluate(songs, systems, songs[0].stems, jobs=jobs, progress=False)
+        systems = {"oracle": ScoreStore(IdealRatioMask(), Path(out), fast)}
+        scoring.score_tracks(songs, systems, songs[0].stems, jobs=jobs, progress=False)
 
 
 def fast(args: argparse.Namespace) -> str:
@@ -68,7 +68,7 @@ def fast(args: argparse.Namespace) -> str:
         kind, songs = measure.songs(args.music, folder, 1)
         targets = songs[0].stems
         mixture, groups, sample_rate = songs[0].mixture_and_groups(targets)
-    estimates = IdealRatioMask()(songs[0], Parts(mixture, groups, sample_rate))
+    estimates = IdealRatioMask()(songs[0], TrackAudio(mixture, groups, sample_rate))
     pair = [
         np.stack([side[target].numpy() for target in targets]).astype(np.float64)
         for side in (groups, estimates)
@@ -105,13 +105,13 @@ SCORE = """
 import sys
 from pathlib import Path
 from asteroid_waveunet.experiment.data import musdb
-from asteroid_waveunet.experiment.evaluation import scoring
+from asteroid_waveunet.experiment.evaluation import track_scoring
 from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask
-from asteroid_waveunet.experiment.evaluation.score_store import System
+from asteroid_waveunet.experiment.evaluation.score_store import ScoreStore
 root, fast, *targets = sys.argv[1:]
 (song,) = musdb.tracks(root, "test")
-oracle = System(IdealRatioMask(), Path(root), fast == "fast")
-scoring._score(song, {"oracle": oracle}, tuple(targets))
+oracle = ScoreStore(IdealRatioMask(), Path(root), fast == "fast")
+track_scoring.score_estimators(song, {"oracle": oracle}, tuple(targets))
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
 """What a scoring process does with a track; prints the KiB in memory at the peak."""
@@ -127,7 +127,7 @@ def memory(args: argparse.Namespace) -> str:
             write_noise(Path(folder), seconds)
             for targets in (TARGETS[:n] for n in args.targets):
                 for way in ("museval", "fast"):
-                    reckoned = scoring.gigabytes(
+                    reckoned = scoring.memory_needed(
                         Extent(2, seconds * CD, CD), len(TARGETS), len(targets), way == "fast"
                     )
                     peak = peak_gigabytes(folder, way, targets)
@@ -141,7 +141,7 @@ def memory(args: argparse.Namespace) -> str:
 
 def write_noise(folder: Path, seconds: int) -> None:
     """A song of four stems in MUSDB18's layout."""
-    noise = measure.noise(2 * len(TARGETS), seconds, CD).chunk(len(TARGETS))
+    noise = measure.white_noise(2 * len(TARGETS), seconds, CD).chunk(len(TARGETS))
     for name, stem in zip((*TARGETS, "mixture"), (*noise, sum(noise)), strict=True):
         audio_io.write(folder / "test" / "noise" / f"{name}.wav", stem, CD)
 

@@ -172,4 +172,4 @@ def peak(name: str, root: str, batch_size: str) -> float:
     batches = WAYS[name][0](Path(root), 10 * int(batch_size), int(batch_size))
     drained(batches)
     workers = [process.pid for process in multiprocessing.active_children()]
-    return sum(measure.held(process=each) for each in ("self", *workers))
+    return sum(measure.process_memory(process=each) for each in ("self", *workers))

@@ -16,17 +16,17 @@ from pathlib import Path
 
 import torch
 
-from asteroid_waveunet.experiment.evaluation.model_cost import held, noise
+from asteroid_waveunet.experiment.evaluation.model_cost import process_memory, white_noise
 
 __all__ = [
-    "held",
     "interleaved",
     "machine",
-    "noise",
     "parser",
+    "process_memory",
     "songs",
     "spread",
     "table",
+    "white_noise",
     "write_parts",
 ]
 

@@ -65,7 +65,7 @@ def speed(args: argparse.Namespace) -> str:
 
 def speed_rows(name: str, args: argparse.Namespace) -> Iterator[list]:
     model = fresh(name, args.device)
-    clip = measure.noise(2, args.seconds, model.sample_rate).to(args.device)
+    clip = measure.white_noise(2, args.seconds, model.sample_rate).to(args.device)
     ways = {
         "reference: `predict_track`, float32": partial(model.predict_track, clip),
         "`model(track)`, float32": partial(model, clip),
@@ -150,7 +150,7 @@ def share(args: argparse.Namespace) -> str:
 def share_rows(dtype: str, args: argparse.Namespace) -> Iterator[list]:
     models = {name: fresh(name, args.device) for name in PRESETS}
     clips = {
-        name: measure.noise(2, args.seconds, model.sample_rate).to(args.device)
+        name: measure.white_noise(2, args.seconds, model.sample_rate).to(args.device)
         for name, model in models.items()
     }
     kernels = {**products(DTYPES[dtype], args.device), **convolutions(DTYPES[dtype], args.device)}
@@ -252,7 +252,7 @@ def peak_memory(minutes: float, rate: int, threads: int) -> float:
 
 
 def write_noise(path: Path, minutes: float, rate: int) -> None:
-    second = measure.noise(2, 1, rate).T.numpy()
+    second = measure.white_noise(2, 1, rate).T.numpy()
     n_samples = round(60 * minutes * rate)
     with soundfile.SoundFile(path, "w", rate, channels=2, subtype="PCM_16") as file:
         for start in range(0, n_samples, rate):
@@ -261,7 +261,7 @@ def write_noise(path: Path, minutes: float, rate: int) -> None:
 
 def others(args: argparse.Namespace) -> str:
     """Speed beside other separators."""
-    clip = measure.noise(2, args.seconds, CD).to(args.device)
+    clip = measure.white_noise(2, args.seconds, CD).to(args.device)
     ways = {
         f"{name}, {dtype}": partial(at_cd_rate, fresh(name, args.device), clip, DTYPES[dtype])
         for dtype in DTYPES
@@ -301,7 +301,7 @@ def album(args: argparse.Namespace) -> str:
     rows = []
     for name in PRESETS:
         model = fresh(name, args.device)
-        track = measure.noise(2, 60 * args.album, model.sample_rate)
+        track = measure.white_noise(2, 60 * args.album, model.sample_rate)
         ways = {dtype: partial(streamed, model, track, t) for dtype, t in DTYPES.items()}
         for dtype, measured in measure.interleaved(ways, args.repeats, args.device).items():
             factor = 60 * args.album / statistics.median(measured)

@@ -109,10 +109,10 @@ import sys
 import measure, train
 train.torch.set_num_threads(int(sys.argv[3]))
 trainer = train.Trainer(train.WAYS[sys.argv[1]], int(sys.argv[2]), "cpu")
-before = measure.held("VmRSS")
+before = measure.process_memory("VmRSS")
 for _ in range(2):
     trainer.step()
-print(measure.held() - before)
+print(measure.process_memory() - before)
 """
 """GB that two steps of a way take at the peak, beyond the model, the batch and the libraries."""
 
@@ -211,7 +211,7 @@ def row_of(name: str, way: Way, store: str, folder: Path, args: argparse.Namespa
     if cards:
         done = counter.get_total_flops() * args.steps / with_data
         share = f"{100 * done / cards[0][way.dtype == torch.bfloat16]:.0f} %"
-    held = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else measure.held()
+    held = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else measure.process_memory()
     return [
         name,
         f"{args.steps / with_data:.3g}",

@@ -35,7 +35,7 @@ def compare(options: argparse.Namespace) -> int:
     first, second = map(paired_comparison.load, folders)
     found = paired_comparison.compare(first, second, options.metric)
     print(printable(paired_comparison.table(found, _names(*folders), options.metric)))
-    for what in paired_comparison.not_compared(first, second):
+    for what in paired_comparison.unmatched(first, second):
         print(printable(f"Not compared, {what}."))
     return 0
 

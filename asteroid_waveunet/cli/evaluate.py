@@ -88,7 +88,7 @@ def evaluate(options: argparse.Namespace) -> int:
     targets = _targets(options.targets, sources, tracks[0].stems)
     estimator = _narrowed(estimator, targets)
     data = f"{options.subset} of {_ending(options.data, 1)}"
-    found = evaluate.assess(
+    found = evaluate.evaluate(
         tracks,
         estimator,
         targets,
@@ -107,7 +107,7 @@ def evaluate(options: argparse.Namespace) -> int:
         page = evaluation_page.write_page(found, tracks, estimator, out / "report", command=command)
         print(printable(page))
     if found.failures:
-        print(printable(found.complaint), file=sys.stderr)
+        print(printable(found.failure_message), file=sys.stderr)
     return 1 if found.failures else 0
 
 
@@ -146,10 +146,11 @@ def _estimator(
     options: argparse.Namespace, tracks: Sequence[Track]
 ) -> tuple[Estimator, tuple[str, ...], str]:
     """What gives the estimates, of which sources, and what tells it from all others."""
-    from asteroid_waveunet.experiment.evaluation.estimators import Folder, Separator
+    from asteroid_waveunet.experiment.evaluation.estimators import Folder
+    from asteroid_waveunet.experiment.evaluation.separator import Separator
 
     if options.estimates:
-        folder = Folder.of(Path(options.estimates).expanduser(), tracks)
+        folder = Folder.find(Path(options.estimates).expanduser(), tracks)
         return folder, folder.sources, str(folder.root.resolve())
     model = load(options.model, options.device).eval()
     check_shifts(options.shifts, model.geometry)
@@ -157,16 +158,16 @@ def _estimator(
     settings = " ".join(
         f"{name}={getattr(how, name)}" for name in ("precision", "shifts", "mixture_consistency")
     )
-    return Separator.of(model, how), model.sources, f"{_digest(model)} {settings}"
+    return Separator.from_model(model, how), model.sources, f"{_digest(model)} {settings}"
 
 
 def _narrowed(estimator: Estimator, targets: Sequence[str]) -> Estimator:
     """Reads of a folder what is needed: a file that one song has too many fails no other."""
-    from asteroid_waveunet.experiment.evaluation.estimators import Folder, parts_of
+    from asteroid_waveunet.experiment.evaluation.estimators import Folder, sources_of_targets
 
     if not isinstance(estimator, Folder):
         return estimator
-    needed = parts_of(targets, estimator.sources).values()
+    needed = sources_of_targets(targets, estimator.sources).values()
     return dataclasses.replace(estimator, sources=tuple(name for names in needed for name in names))
 
 
@@ -187,14 +188,14 @@ def _targets(
         ValueError: if that is ambiguous, the data has no such source, or only that one.
     """
     from asteroid_waveunet.experiment.data.track import group_stems
-    from asteroid_waveunet.experiment.evaluation.estimators import parts_of
-    from asteroid_waveunet.experiment.evaluation.scoring import beside_of
+    from asteroid_waveunet.experiment.evaluation.estimators import sources_of_targets
+    from asteroid_waveunet.experiment.evaluation.track_scoring import complement_of
 
     targets = tuple(asked) if asked else _all_known(sources, stems)
     group_stems(targets, stems)
-    parts_of(targets, sources)
+    sources_of_targets(targets, sources)
     if len(targets) == 1:
-        beside_of(targets, stems)
+        complement_of(targets, stems)
     return targets
 
 

@@ -6,7 +6,7 @@ import torch
 
 from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.data import musdb
-from asteroid_waveunet.experiment.evaluation import estimators, evaluate
+from asteroid_waveunet.experiment.evaluation import evaluate, separator
 from asteroid_waveunet.experiment.report import evaluation_page
 from asteroid_waveunet.models.base import SourceModel
 
@@ -19,13 +19,13 @@ def main(configuration, experiment):
     root = experiment.dataset(configuration.data)
     tracks = musdb.tracks(root, "test")
     settings = configuration.evaluation
-    separator = estimators.Separator.as_scored(
+    estimator = separator.Separator.configured(
         model, configuration.scored_segments, settings.fit_levels
     )
     title = f"{experiment.exp_dir.name} on test of {root.name}"
-    found = evaluate.assess(
+    found = evaluate.evaluate(
         tracks,
-        separator,
+        estimator,
         model.sources,
         experiment.scores,
         title=", ".join([title, *configuration.scoring_notes]),
@@ -37,12 +37,12 @@ def main(configuration, experiment):
     evaluation_page.write_page(
         found,
         tracks,
-        separator,
+        estimator,
         experiment.report,
         **stages.report_details(configuration, experiment),
     )
     if found.failures:
-        raise ValueError(found.complaint)
+        raise ValueError(found.failure_message)
 
 
 if __name__ == "__main__":

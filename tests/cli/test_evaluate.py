@@ -91,7 +91,7 @@ def test_protocols_are_chosen_and_never_mixed(here, capsys):
     assert "two-source (vocals, accompaniment)" in capsys.readouterr().out
     assert main(["compare", "a", "b"]) == 1
     said = capsys.readouterr().err
-    assert "not scored alike" in said and "four-source" in said and "two-source" in said
+    assert "four-source" in said and "two-source" in said
     for song in ("A. B. - one", "C - two"):
         for source in (*STEMS, "accompaniment", "residual"):
             audio_io.write(here / "five" / song / f"{source}.wav", torch.randn(2, 20000) / 9, 8000)

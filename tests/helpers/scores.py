@@ -1,9 +1,9 @@
-"""Music for tests of scores: noise as music is, estimates that are wrong in every way, songs."""
+"""Music for tests of scores: coloured noise, degraded estimates, songs in memory."""
 
 from __future__ import annotations
 
 import os
-import time
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,20 +75,23 @@ SONGS = [Song("A. B. - one", seed=1), Song("C - two", seed=2), Song("D - three",
 
 
 def track_of(sdr: list[float], source="vocals", name="t", protocol=None) -> dict:
-    """Scores of one track, of which only one source's SDRs matter."""
+    """Return scores of one track with the given SDRs of one source."""
     frames = [{"metrics": dict.fromkeys(METRICS, np.nan) | {"SDR": value}} for value in sdr]
     scores = {"track": name, "targets": [{"name": source, "frames": frames}]}
     return scores | ({"protocol": protocol} if protocol else {})
 
 
 @dataclass(frozen=True)
-class Deadly:
-    """Ends its process at some songs, as a system without memory does."""
+class Probe:
+    """Ends its process at some songs, like a system out of memory; checks a worker's imports."""
 
     names: tuple[str, ...]
 
-    def __call__(self, track, parts):
+    def __call__(self, track, audio):
         if track.name in self.names:
             os._exit(9)
-        time.sleep(0.2)  # beside a process that dies
-        return Mixture()(track, parts)
+        heavy = ("asteroid", "lightning", "pytorch_lightning", "matplotlib", "museval", "jinja2")
+        imported = [name for name in heavy if name in sys.modules]
+        if imported:
+            raise ValueError(f"the worker process imported {', '.join(imported)}")
+        return Mixture()(track, audio)

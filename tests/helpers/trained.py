@@ -1,4 +1,4 @@
-"""An experiment as the recipe leaves it, trained on nothing and scored on a song in memory."""
+"""An experiment folder like the recipe's, with random weights, scored on a song in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.evaluation import evaluate
-from asteroid_waveunet.experiment.evaluation.estimators import Separator
+from asteroid_waveunet.experiment.evaluation.separator import Separator
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.settings import Data, Publishing
 from asteroid_waveunet.weights import serialization
@@ -20,7 +20,7 @@ from helpers.scores import RATE, SONGS, TWO
 def experiment(
     folder: Path, sources=TWO, dataset: str = "demo", extra=(), build=tiny, **publishing
 ) -> tuple[Configuration, ExperimentDir]:
-    """Writes `folder/exp/demo`; its pieces of songs are a moment long."""
+    """Write `folder/exp/demo` with excerpts of half a second."""
     model = build(sources=sources, in_channels=2, sample_rate=RATE).eval()
     places = ExperimentDir(folder / "exp" / "demo", folder / "data")
     sizes = {k: v for k, v in model.get_model_args().items() if k != "filter_growth"}
@@ -39,11 +39,11 @@ def experiment(
 
 
 def score(configuration: Configuration, places: ExperimentDir, model, tracks=SONGS[:1]) -> None:
-    """Stage 3, without the page."""
+    """Run stage 3 without the page."""
     fit_levels = configuration.evaluation.fit_levels
-    evaluate.assess(
+    evaluate.evaluate(
         tracks,
-        Separator.as_scored(model, configuration.scored_segments, fit_levels),
+        Separator.configured(model, configuration.scored_segments, fit_levels),
         model.sources,
         places.scores,
         title="demo on songs",

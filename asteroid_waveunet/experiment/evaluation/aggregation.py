@@ -1,26 +1,25 @@
-"""Figures of a data set from the scores of its tracks, and a table of them.
+"""Figures of a data set, aggregated from the scores of its tracks, and their table.
 
-Two aggregations exist, and neither is to be compared with the other: pooled over the windows of
+There are two aggregations, which must not be compared with each other: pooled over the windows of
 all tracks (the paper's), and the median over tracks of each track's median (SiSEC's).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from asteroid_waveunet.experiment.data.errata import AFFECTING_SCORES
+from asteroid_waveunet.experiment.evaluation.formatting import count, markdown, number
 
 __all__ = [
     "METRICS",
     "aggregate",
     "average",
-    "count",
-    "finite",
-    "markdown",
+    "nan_to_none",
     "remarks",
     "summarise",
     "table",
@@ -34,15 +33,15 @@ Summary = Mapping[str, Mapping[str, Figures]]  # source -> metric -> figure
 
 
 def summarise(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """Two aggregations of all tracks: source -> metric -> figure.
+    """Aggregate the scores of all tracks: source -> metric -> figure -> value.
 
     Pooled over the windows of all tracks (the paper's): "median", "mad" (median absolute
     deviation, unscaled), "mean", "sd" (population). "median_of_medians": over the windows of a
-    track, then over tracks (SiSEC's). NaN windows count for neither; "windows" and "nan_windows"
-    say how many had a score and how many had none, "tracks" how many had a score at all.
+    track, then over tracks (SiSEC's). NaN windows are left out. "windows" and "nan_windows" count
+    the windows with and without a score, "tracks" the tracks with at least one score.
 
     Raises:
-        ValueError: if the tracks were not all scored for the same sources, together with the same.
+        ValueError: if the tracks differ in their sources or in the targets scored together.
     """
     protocols = {_protocol(track) for track in scores}
     if len(protocols) != 1:
@@ -60,18 +59,18 @@ def summarise(scores: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[s
 
 
 def _protocol(track: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The sources that have scores, and those that were scored together."""
+    """Return the sources with scores, and the targets that were scored together."""
     sources = tuple(target["name"] for target in track["targets"])
     return sources, tuple(track.get("protocol", sources))
 
 
 def windows(target: Mapping[str, Any], metric: str) -> np.ndarray:
-    """A metric of each window of one target, in dB, NaN where there is none."""
+    """Return a metric of each window of one target in dB, NaN for windows without a score."""
     return np.array([frame["metrics"][metric] for frame in target["frames"]], dtype=np.float64)
 
 
 def aggregate(per_track: Sequence[np.ndarray]) -> dict[str, float]:
-    """`summarise`'s figures of one metric, from each track's windows in dB."""
+    """Return the figures of `summarise` for one metric, from each track's windows in dB."""
     scored = [values[~np.isnan(values)] for values in per_track]
     pooled = np.concatenate(scored)
     medians = [np.median(values) for values in scored if len(values)]
@@ -91,7 +90,7 @@ def aggregate(per_track: Sequence[np.ndarray]) -> dict[str, float]:
     }
 
 
-# Heading -> metric and figure. The counts of windows are those of the SDR.
+# Heading -> metric and figure. Windows are counted for the SDR.
 COLUMNS = {
     "SDR": ("SDR", "median"),
     "MAD": ("SDR", "mad"),
@@ -115,7 +114,7 @@ LEGEND = (
 
 
 def average(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean over sources of each column, without the counts.
+    """Return the mean of each column over the sources, without the counts.
 
     >>> average([{"SDR": 1.0, "NaN": 3}, {"SDR": 2.0, "NaN": 4}])
     {'SDR': 1.5}
@@ -124,7 +123,7 @@ def average(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def figures(summary: Summary) -> dict[str, dict[str, float]]:
-    """Source -> heading of `COLUMNS` -> figure, and "average" where there are several sources."""
+    """Return source -> heading of `COLUMNS` -> figure, with an "average" of several sources."""
     rows = {
         source: {heading: metrics[metric][key] for heading, (metric, key) in COLUMNS.items()}
         for source, metrics in summary.items()
@@ -133,10 +132,10 @@ def figures(summary: Summary) -> dict[str, dict[str, float]]:
 
 
 def table(summaries: Mapping[str, Summary]) -> str:
-    """A Markdown table: for each system a row a source and their average; see `LEGEND`.
+    """Return a Markdown table: for each system a row per source and their average; see `LEGEND`.
 
     Args:
-        summaries: system, such as "model" or "mixture" -> what `summarise` gives.
+        summaries: system, such as "model" or "mixture" -> result of `summarise`.
     """
     rows = [
         [system, source, *(_cell(row.get(heading, math.nan)) for heading in COLUMNS)]
@@ -146,26 +145,12 @@ def table(summaries: Mapping[str, Summary]) -> str:
     return markdown(["estimates", "source", *COLUMNS], rows, names=2)
 
 
-def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]], names: int = 1) -> str:
-    """A table in Markdown: the first columns, which name things, to the left, others to the right.
-
-    >>> print(markdown(["way", "dB"], [["one", "3.0"]]), end="")
-    | way | dB |
-    | --- | ---: |
-    | one | 3.0 |
-    """
-    rule = ["---"] * names + ["---:"] * (len(headings) - names)
-    return "".join(f"| {' | '.join(line)} |\n" for line in (headings, rule, *rows))
-
-
 def _cell(value: float) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return "–" if np.isnan(value) else f"{value:.2f}"
+    return str(value) if isinstance(value, int) else number(value)
 
 
-def finite(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
-    """A summary for JSON, which has no NaN: None where there is no figure."""
+def nan_to_none(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return a summary for JSON, which has no NaN: None for missing figures."""
     return {
         source: {
             metric: {k: None if v != v else v for k, v in figures.items()}
@@ -176,45 +161,37 @@ def finite(summary: Summary) -> dict[str, dict[str, dict[str, float | None]]]:
 
 
 REASONS = {
-    "silent_reference": ("{source} is silent in {n}, which have no score in any source", "window"),
+    "silent_reference": ("{source} is silent in {n}: no score of any source", "window"),
     "silent_estimate": (
-        "the estimate of {source} is silent in {n}, which have no score in any source",
+        "the estimate of {source} is silent in {n}: no score of any source",
         "window",
     ),
     "silent_throughout": (
-        "the estimate of {source} is silent throughout {n}; museval refuses that, and its SDR "
-        "alone is given (0 dB for zeros)",
+        "the estimate of {source} is silent throughout {n}: museval refuses these, so only the SDR "
+        "is given (0 dB for zeros)",
         "track",
     ),
     "perfect": (
-        "the estimate of {source} is the reference itself in {n}, which have no score of it",
+        "the estimate of {source} equals the reference in {n}: no score of this source",
         "window",
     ),
 }
 
 
 def remarks(scores: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a reader of the figures should know: windows without a score, and why; odd tracks."""
+    """Return remarks on the scores: windows without one, with the reason, and faulty tracks."""
     totals: dict[tuple[str, str], int] = {}
     for track in scores:
         for source, counts in track.get("unscored", {}).items():
-            for why, n in counts.items():
-                totals[why, source] = totals.get((why, source), 0) + n
-    said = [
-        form.format(n=count(totals[why, source], thing), source=source)
-        for why, (form, thing) in REASONS.items()
+            for reason, n in counts.items():
+                totals[reason, source] = totals.get((reason, source), 0) + n
+    result = [
+        form.format(n=count(totals[reason, source], thing), source=source)
+        for reason, (form, thing) in REASONS.items()
         for other, source in totals
-        if other == why and totals[why, source]
+        if other == reason and totals[reason, source]
     ]
     names = {track["track"] for track in scores}
-    return said + [
+    return result + [
         f"in {song} {fault}" for song, fault in AFFECTING_SCORES.items() if song in names
     ]
-
-
-def count(n: int, thing: str) -> str:
-    """
-    >>> count(1, "window"), count(2, "window")
-    ('1 window', '2 windows')
-    """
-    return f"{n} {thing}{'' if n == 1 else 's'}"

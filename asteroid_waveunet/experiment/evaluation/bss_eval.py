@@ -1,17 +1,17 @@
-"""Scores of one track: museval's figures (BSS Eval v4), and its SDR alone, which is much faster.
+"""Metrics of one track: museval's (BSS Eval v4), or its SDR only, which is much faster.
 
-museval cuts a track into windows of 1 s and gives each target of each window an SDR, SIR, ISR and
-SAR in dB. What is scored together matters: its projections, and the windows it leaves out, depend
-on all the targets. That set of targets is the protocol, noted with the scores; scores of two
-protocols are never put together.
+museval cuts a track into windows of 1 s and computes SDR, SIR, ISR and SAR in dB for each target
+in each window. Its projections, and the windows it leaves out, depend on all targets that are
+scored together. This set of targets is the protocol. It is stored with the scores, and scores of
+different protocols are never mixed.
 
-NaN is a window without a score. It is NaN for all targets where any reference or any estimate is
-silent, and for one where its estimate is the reference itself (museval's +inf, NaN in its files,
-or some 300 dB by its rounding). Beyond museval, which refuses whole tracks with a silent target:
-- a silent reference: every window of the track is NaN, as each single one would be;
-- an estimate that is silent throughout: its SDR alone, which is 0 dB for zeros, in every window
-  that has a score by the others. The other targets' scores do not depend on it.
-"Silent" is museval's word for channels that sum to zero at every sample.
+A window without a score is NaN: for all targets if any reference or any estimate is silent, and
+for one target if its estimate equals its reference (museval gives +inf, NaN in its files, or some
+300 dB by rounding). museval refuses whole tracks with a silent target. Here:
+- a silent reference makes every window of the track NaN, as it would each single window;
+- an estimate that is silent throughout gets the SDR only, 0 dB for zeros, in every window that
+  the other targets have a score of. The other targets' scores do not depend on it.
+Like museval, "silent" means that the channels sum to zero at every sample.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from asteroid_waveunet.experiment.evaluation.aggregation import METRICS
 __all__ = ["Audio", "Scores", "protocol_name", "score_track", "window_sdr"]
 
 Audio = torch.Tensor | np.ndarray
-Scores = dict[str, Any]  # one track's: museval's json format, and what `score_track` adds
+Scores = dict[str, Any]  # of one track: museval's JSON format with the additions of `score_track`
 
-# museval's own order. Its linear systems are solved in it, and rounding depends on the order.
+# museval's order of the targets, in which it solves its linear systems: rounding depends on it.
 ORDER = ("drums", "bass", "other", "vocals", "accompaniment")
 
 
 def window_sdr(references: Audio, estimates: Audio, sample_rate: int) -> np.ndarray:
-    """museval's SDR, window by window, without the rest, which takes hundreds of times longer.
+    """Return museval's SDR of each window, hundreds of times faster than all of its metrics.
 
         SDR = 10 log10(sum s^2 / sum (s - e)^2)        sums over a window's samples and channels
 
-    Windows are one second long; a last one that is shorter is left out, unless it is the only one.
-    A perfect window is +inf. A window where any reference or any estimate is silent (its channels
-    sum to zero at every sample, which is museval's rule) is NaN for all sources.
+    Windows are one second long; a shorter last window is left out unless it is the only one.
+    A perfect window is +inf. A window in which any reference or any estimate is silent (the
+    channels sum to zero at every sample, museval's rule) is NaN for all sources.
 
     Args:
         references, estimates: `(n_src, channels, time)`.
@@ -50,7 +50,7 @@ def window_sdr(references: Audio, estimates: Audio, sample_rate: int) -> np.ndar
     Returns:
         `(n_src, n_windows)` float64, in dB.
     Raises:
-        ValueError: if the shapes are not the same three-dimensional one, or empty.
+        ValueError: if the shapes differ, are not three-dimensional, or are empty.
 
     >>> s = np.ones((1, 2, 16))
     >>> window_sdr(s, 0.9 * s, sample_rate=8).round(6)
@@ -59,7 +59,7 @@ def window_sdr(references: Audio, estimates: Audio, sample_rate: int) -> np.ndar
     s, e = as_array(references), as_array(estimates)
     if s.shape != e.shape or s.ndim != 3 or not s.size:
         raise ValueError(
-            f"references {s.shape} and estimates {e.shape} should have one shape,"
+            f"references {s.shape} and estimates {e.shape} must have the same shape"
             " (n_src, channels, time)"
         )
     result = np.full((len(s), _n_windows(s, sample_rate)), np.nan)
@@ -77,54 +77,62 @@ def score_track(
     name: str,
     fast: bool = False,
 ) -> Scores:
-    """museval's scores of one track, in its json format (NaN where there is none).
+    """Return museval's scores of one track in its JSON format, NaN for windows without a score.
 
     Args:
         references: target -> `(channels, time)`; two targets or more.
         estimates: of the same targets, with the same length. Mono estimates of a stereo track
-            are copied to both channels, as the paper does.
+            are copied to both channels, as in the paper.
         sample_rate: in Hz.
-        name: the track's, for messages and for "track" in the result.
-        fast: SDR alone, by `window_sdr`; the other metrics are NaN.
+        name: name of the track, for messages and for "track" in the result.
+        fast: compute the SDR only, by `window_sdr`; the other metrics are NaN.
     Returns:
         `{"targets": [{"name", "frames": [{"time", "duration", "metrics": {"SDR", "SIR", "ISR",
-        "SAR"}}]}], "museval_version"}`, targets in the references' order, unrounded; besides,
-        "track", "protocol" (the targets that were scored together) and "unscored", target -> why
-        there is no score -> windows: "silent_reference", "silent_estimate", "perfect"; and
-        "silent_throughout", 1 for an estimate that is.
+        "SAR"}}]}], "museval_version"}`, targets in the order of the references, unrounded. Added
+        are "track", "protocol" (the targets scored together) and "unscored": target -> reason
+        ("silent_reference", "silent_estimate", "perfect") -> number of windows, and
+        "silent_throughout", 1 if the whole estimate is silent.
     Raises:
-        ValueError: if targets are missing or fewer than two, or for other lengths, more channels
-            than the reference's, or samples that are NaN or infinite.
+        ValueError: if targets are missing or fewer than two, lengths differ, an estimate has more
+            channels than its reference, or samples are NaN or infinite.
     """
     ref, est = _checked(references, estimates, name)
-    silent = _silent(est)
-    # museval refuses silent estimates. No target's score depends on another's estimate (but for
-    # the windows left out), so the reference can stand in; what it gets is replaced.
-    stand_in = np.where(silent[:, None, None], ref, est) if silent.any() else est
-    if _silent(ref).any():
-        scores = np.full((len(METRICS), len(ref), _n_windows(ref, sample_rate)), np.nan)
-    else:
-        scores = (_sdr_alone if fast else _by_museval)(ref, stand_in, sample_rate, [*references])
-        alone = _by_window(_sdr_of_window, sample_rate, ref[silent], est[silent])
-        scores[0, silent] = np.where(np.isnan(scores[0, silent]), np.nan, alone)
-        scores[1:, silent] = np.nan
-    perfect = _by_window(lambda r, e: (r == e).all(axis=(1, 2)), sample_rate, ref, est)
-    scores[:, perfect | np.isinf(scores[0])] = np.nan
-    counts = {
-        "silent_reference": _by_window(_silent, sample_rate, ref).sum(axis=1),
-        "silent_estimate": _by_window(_silent, sample_rate, est).sum(axis=1) * ~silent,
-        "silent_throughout": silent,
-        "perfect": perfect.sum(axis=1),
-    }
+    scores, unscored = _score_windows(ref, est, sample_rate, [*references], fast)
     return {
         "track": name,
         "protocol": list(references),
         **_as_json(list(references), scores),
         "unscored": {
-            target: {why: int(count[i]) for why, count in counts.items()}
+            target: {reason: int(windows[i]) for reason, windows in unscored.items()}
             for i, target in enumerate(references)
         },
     }
+
+
+def _score_windows(
+    ref: np.ndarray, est: np.ndarray, sample_rate: int, targets: Sequence[str], fast: bool
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the scores `(4, n_src, n_windows)` and, for each reason, the windows without one."""
+    silent = _silent(est)
+    # museval refuses silent estimates. Except for the windows left out, no target's score depends
+    # on another target's estimate, so the reference replaces a silent one; its score is discarded.
+    audible = np.where(silent[:, None, None], ref, est) if silent.any() else est
+    if _silent(ref).any():
+        scores = np.full((len(METRICS), len(ref), _n_windows(ref, sample_rate)), np.nan)
+    else:
+        scores = (_sdr_only if fast else _by_museval)(ref, audible, sample_rate, targets)
+        sdr = _by_window(_sdr_of_window, sample_rate, ref[silent], est[silent])
+        scores[0, silent] = np.where(np.isnan(scores[0, silent]), np.nan, sdr)
+        scores[1:, silent] = np.nan
+    perfect = _by_window(lambda r, e: (r == e).all(axis=(1, 2)), sample_rate, ref, est)
+    scores[:, perfect | np.isinf(scores[0])] = np.nan
+    unscored = {
+        "silent_reference": _by_window(_silent, sample_rate, ref).sum(axis=1),
+        "silent_estimate": _by_window(_silent, sample_rate, est).sum(axis=1) * ~silent,
+        "silent_throughout": silent,
+        "perfect": perfect.sum(axis=1),
+    }
+    return scores, unscored
 
 
 PROTOCOLS = {
@@ -134,7 +142,7 @@ PROTOCOLS = {
 
 
 def protocol_name(targets: Sequence[str]) -> str:
-    """What a set of targets that are scored together is called.
+    """Return the name of a set of targets that are scored together.
 
     >>> protocol_name(["vocals", "accompaniment"])
     'two-source (vocals, accompaniment)'
@@ -146,7 +154,7 @@ def protocol_name(targets: Sequence[str]) -> str:
 def _by_museval(
     ref: np.ndarray, est: np.ndarray, sample_rate: int, targets: Sequence[str]
 ) -> np.ndarray:
-    """`(4, n_src, n_windows)` in the order of `METRICS`, from `(n_src, channels, time)` twice."""
+    """Score `(n_src, channels, time)`: `(4, n_src, n_windows)` in the order of `METRICS`."""
     rank = {target: i for i, target in enumerate(ORDER)}
     order = sorted(range(len(ref)), key=lambda i: rank.get(targets[i], len(ORDER)))
     sdr, isr, sir, sar = museval().evaluate(
@@ -159,7 +167,7 @@ def _by_museval(
     return scores[:, np.argsort(order)]
 
 
-def _sdr_alone(
+def _sdr_only(
     ref: np.ndarray, est: np.ndarray, sample_rate: int, targets: Sequence[str]
 ) -> np.ndarray:
     sdr = window_sdr(ref, est, sample_rate)
@@ -167,7 +175,7 @@ def _sdr_alone(
 
 
 def _as_json(targets: Sequence[str], scores: np.ndarray) -> Scores:
-    """museval's format; its own writer rounds to 5 decimals."""
+    """Return museval's format, unrounded: its own writer rounds to 5 decimals."""
     return {
         "targets": [
             {
@@ -188,9 +196,9 @@ def _as_json(targets: Sequence[str], scores: np.ndarray) -> Scores:
 
 
 def museval() -> Any:
-    """The module museval, which cannot be imported before ffmpeg is found."""
+    """Import museval, which needs ffmpeg in the PATH."""
     find_ffmpeg()
-    # museval 0.4.1 catches np.linalg.linalg.LinAlgError, a name that numpy 2.4 no longer has.
+    # museval 0.4.1 catches np.linalg.linalg.LinAlgError, which numpy 2.4 has removed.
     vars(np.linalg).setdefault("linalg", np.linalg)
     import museval
 
@@ -198,7 +206,7 @@ def museval() -> Any:
 
 
 def as_array(samples: Audio) -> np.ndarray:
-    """Samples as a numpy array of a type that numpy has."""
+    """Convert samples to a numpy array; bfloat16 and float16 become float32."""
     if isinstance(samples, torch.Tensor):
         samples = samples.detach().cpu()
         samples = samples.float() if samples.dtype in (torch.bfloat16, torch.float16) else samples
@@ -224,27 +232,27 @@ def _sdr_of_window(reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
 
 
 def _silent(sources: np.ndarray) -> np.ndarray:
-    """museval's rule: `(n_src, channels, time)` -> `(n_src,)`, whether channels sum to zero."""
+    """Apply museval's rule of silence, `(n_src, channels, time)` -> bool `(n_src,)`."""
     return (sources.sum(axis=1) == 0).all(axis=-1)
 
 
 def _by_window(
-    of_window: Callable[..., np.ndarray], sample_rate: int, *samples: np.ndarray
+    function: Callable[..., np.ndarray], sample_rate: int, *samples: np.ndarray
 ) -> np.ndarray:
-    """What a function of `(n_src, channels, 1 s)` gives for each window, `(n_src, n_windows)`."""
+    """Apply a function of `(n_src, channels, 1 s)` to each window: `(n_src, n_windows)`."""
     windows = range(_n_windows(samples[0], sample_rate))
-    found = [of_window(*(_window(x, t, sample_rate) for x in samples)) for t in windows]
-    return np.stack(found, axis=1)
+    results = [function(*(_window(x, t, sample_rate) for x in samples)) for t in windows]
+    return np.stack(results, axis=1)
 
 
 def _checked(
     references: Mapping[str, Audio], estimates: Mapping[str, Audio], name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """References and estimates as `(n_src, channels, time)` float64, or a ValueError."""
+    """Check references and estimates and stack them: `(n_src, channels, time)` float64."""
     if len(references) < 2:
         raise ValueError(
             f"{name}: museval needs two targets or more, got {list(references)}; score a single"
-            " source beside the rest of the mixture"
+            " source together with the rest of the mixture"
         )
     if set(references) != set(estimates):
         raise ValueError(
@@ -263,8 +271,8 @@ def _checked(
                 f"{name}: the estimate of {target} has (channels, time) {e.shape} and its reference"
                 f" {r.shape}; expected {ref[0].shape} for both, or 1 channel for the estimate"
             )
-        for what, samples in (("reference", r), ("estimate", e)):
+        for kind, samples in (("reference", r), ("estimate", e)):
             if not np.isfinite(samples).all():
-                raise ValueError(f"{name}: the {what} of {target} has NaN or infinite samples")
+                raise ValueError(f"{name}: the {kind} of {target} has NaN or infinite samples")
     copied = [np.broadcast_to(e, r.shape) for r, e in zip(ref, est, strict=True)]
     return np.stack(ref).astype(np.float64), np.stack(copied).astype(np.float64)

@@ -1,4 +1,4 @@
-"""A model, or a folder of estimates, on a data set: scores, baselines, a table, a page."""
+"""Evaluation of a model or a folder of estimates on a data set, with baselines and a table."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from asteroid_waveunet.experiment.data.track import Track
 from asteroid_waveunet.experiment.evaluation.aggregation import (
     LEGEND,
     Summary,
-    count,
-    finite,
+    nan_to_none,
     remarks,
     summarise,
     table,
@@ -27,32 +26,33 @@ from asteroid_waveunet.experiment.evaluation.estimators import (
     IdealRatioMask,
     Mixture,
 )
+from asteroid_waveunet.experiment.evaluation.formatting import count
 from asteroid_waveunet.experiment.evaluation.paired_comparison import load
-from asteroid_waveunet.experiment.evaluation.score_store import System
-from asteroid_waveunet.experiment.evaluation.scoring import evaluate
+from asteroid_waveunet.experiment.evaluation.score_store import ScoreStore
+from asteroid_waveunet.experiment.evaluation.scoring import score_tracks
 from asteroid_waveunet.file_utils import replacing
 
-__all__ = ["BASELINES", "Assessment", "assess", "read", "scored_at"]
+__all__ = ["BASELINES", "Evaluation", "evaluate", "read", "scored_at"]
 
-# Scored beside a model by their SDR; silence has 0 dB, wherever there is a score.
+# Scored by their SDR only. Silence would have 0 dB in every window with a score.
 BASELINES: dict[str, Estimator] = {"mixture": Mixture(), "ideal ratio mask": IdealRatioMask()}
 
 SUMMARY, TABLE = "summary.json", "scores.md"
 
 
 @dataclass(frozen=True)
-class Assessment:
+class Evaluation:
     """Scores of estimates, and of the baselines on the same tracks.
 
     Attributes:
-        title: what was scored, on what.
-        fingerprint: tells it from all others.
-        name: of the system, in the table.
-        targets: what was scored together.
-        fast: whether there are SDRs only.
-        scores: of each track, as from `score_track`.
+        title: names the estimates and the data.
+        fingerprint: identifies the estimates and the data.
+        name: name of the estimates in the table.
+        targets: scored together.
+        fast: the scores are the SDR only.
+        scores: scores of each track from `score_track`.
         baselines: name -> scores of each track, SDR only.
-        failures: track -> why it has no scores.
+        failures: track without scores -> reason.
     """
 
     title: str
@@ -66,42 +66,42 @@ class Assessment:
 
     @property
     def protocol(self) -> str:
-        """One line that says what the figures are."""
-        together = self.scores[0]["protocol"]
-        how = "SDR of BSS Eval v4" if self.fast else "museval, BSS Eval v4"
+        """Metric, window length, targets and number of tracks in one line."""
+        targets = self.scores[0]["protocol"]
+        metric = "SDR of BSS Eval v4" if self.fast else "museval, BSS Eval v4"
         tracks = count(len(self.scores), "track")
-        return f"{how}, windows of 1 s, {protocol_name(together)}, {tracks}"
+        return f"{metric}, windows of 1 s, {protocol_name(targets)}, {tracks}"
 
     @property
     def summaries(self) -> dict[str, Summary]:
-        """System -> `summarise`d scores."""
+        """Name of the estimates or of a baseline -> result of `summarise`."""
         systems = {self.name: self.scores, **self.baselines}
         return {name: summarise(scores) for name, scores in systems.items()}
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader of the figures should know."""
-        lost = [f"not scored: {name}: {reason}" for name, reason in self.failures.items()]
-        return [*lost, *remarks(self.scores)]
+        """Remarks on the scores: failed tracks, windows without a score, faulty tracks."""
+        failed = [f"not scored: {name}: {reason}" for name, reason in self.failures.items()]
+        return [*failed, *remarks(self.scores)]
 
     @property
-    def complaint(self) -> str:
-        """Which tracks could not be scored, and why; empty if all were."""
+    def failure_message(self) -> str:
+        """The failed tracks with their reasons; empty if there are none."""
         n_tracks = len(self.scores) + len(self.failures)
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in self.failures.items())
         return reasons and (
-            f"{len(self.failures)} of {count(n_tracks, 'track')} could not be scored, and the "
-            f"figures are of the others; the same command does only these again:{reasons}"
+            f"{len(self.failures)} of {count(n_tracks, 'track')} could not be scored; the "
+            f"figures leave them out. Run the same command again to retry them:{reasons}"
         )
 
     def as_text(self) -> str:
-        """The figures for people, in Markdown."""
-        said = "".join(f"- {remark}\n" for remark in self.remarks)
+        """Return the figures and the remarks in Markdown."""
+        remarks = "".join(f"- {remark}\n" for remark in self.remarks)
         figures = f"{table(self.summaries)}\n{LEGEND}\n"
-        return f"{self.title}: {self.protocol}.\n\n{figures}" + (said and f"\n{said}")
+        return f"{self.title}: {self.protocol}.\n\n{figures}" + (remarks and f"\n{remarks}")
 
     def as_json(self) -> str:
-        """The figures for programs."""
+        """Return the figures in JSON."""
         result = {
             "title": self.title,
             "fingerprint": self.fingerprint,
@@ -109,7 +109,7 @@ class Assessment:
             "targets": list(self.targets),
             "fast": self.fast,
             "tracks": len(self.scores),
-            "systems": {name: finite(summary) for name, summary in self.summaries.items()},
+            "systems": {name: nan_to_none(summary) for name, summary in self.summaries.items()},
             "remarks": self.remarks,
             "failures": dict(self.failures),
         }
@@ -117,12 +117,12 @@ class Assessment:
 
     @property
     def digest(self) -> str:
-        """Tells these scores, window by window, from others."""
+        """A digest of the scores of all windows."""
         content = [self.as_json(), self.scores, self.baselines, version("asteroid-waveunet")]
         return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
 
 
-def assess(
+def evaluate(
     tracks: Sequence[Track],
     estimator: Estimator,
     targets: Sequence[str],
@@ -133,33 +133,33 @@ def assess(
     name: str = "model",
     fast: bool = False,
     save: Path | None = None,
-    **how: Any,
-) -> Assessment:
-    """Scores estimates and the baselines; leaves `summary.json` and `scores.md` in `out`.
+    **options: Any,
+) -> Evaluation:
+    """Score estimates and the baselines; write `summary.json` and `scores.md` to `out`.
 
-    Goes on where a run that was killed left off: a json a track in `out/<subset>`, those of the
-    baselines in `out/baselines/<name>/<subset>`. Tracks that fail are in `failures`.
+    An interrupted run resumes: each track has a JSON file in `out/<subset>`, and those of the
+    baselines are in `out/baselines/<name>/<subset>`. Tracks that fail are in `failures`.
 
     Args:
-        tracks, targets: see `scoring.evaluate`.
-        estimator, out, fast, save: see `System`.
-        title, fingerprint, name: see `Assessment`.
-        how: `jobs`, `memory`, `progress` of `scoring.evaluate`.
+        tracks, targets: see `scoring.score_tracks`.
+        estimator, out, fast, save: see `ScoreStore`.
+        title, fingerprint, name: see `Evaluation`.
+        options: `jobs`, `memory`, `progress` of `scoring.score_tracks`.
     Raises:
-        ValueError: as `scoring.evaluate`, or if no track could be scored.
+        ValueError: for the reasons of `scoring.score_tracks`, or if no track could be scored.
     """
     out = Path(out)
-    systems = {name: System(estimator, out, fast, save)} | {
-        baseline: System(its_own, out / "baselines" / baseline, fast=True)
-        for baseline, its_own in BASELINES.items()
+    stores = {name: ScoreStore(estimator, out, fast, save)} | {
+        baseline: ScoreStore(oracle, out / "baselines" / baseline, fast=True)
+        for baseline, oracle in BASELINES.items()
     }
-    found = evaluate(tracks, systems, targets, fingerprint=fingerprint, **how)
-    scores = dict(found.scores)
+    scored = score_tracks(tracks, stores, targets, fingerprint=fingerprint, **options)
+    scores = dict(scored.scores)
     if not scores[name]:
-        reasons = "".join(f"\n  {track}: {reason}" for track, reason in found.failures.items())
+        reasons = "".join(f"\n  {track}: {reason}" for track, reason in scored.failures.items())
         raise ValueError(f"None of {count(len(tracks), 'track')} could be scored:{reasons}")
-    result = Assessment(
-        title, fingerprint, name, tuple(targets), fast, scores.pop(name), scores, found.failures
+    result = Evaluation(
+        title, fingerprint, name, tuple(targets), fast, scores.pop(name), scores, scored.failures
     )
     for file, text in ((SUMMARY, result.as_json()), (TABLE, result.as_text())):
         with replacing(out / file) as partial:
@@ -167,13 +167,12 @@ def assess(
     return result
 
 
-def read(out: str | os.PathLike, fingerprint: str) -> Assessment:
-    """What `assess` left in a folder, of test tracks.
+def read(out: str | os.PathLike, fingerprint: str) -> Evaluation:
+    """Read the evaluation of test tracks in a folder, written by `evaluate`.
 
     Raises:
-        FileNotFoundError: if it left nothing yet.
-        ValueError: if these are the scores of another model or data set, of estimates that were
-            made otherwise, or not of all tracks.
+        FileNotFoundError: if there is none.
+        ValueError: if its fingerprint differs, or scores of some tracks are missing.
     """
     out = Path(out)
     if not (out / SUMMARY).is_file():
@@ -181,21 +180,20 @@ def read(out: str | os.PathLike, fingerprint: str) -> Assessment:
     result = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
     if result["fingerprint"] != fingerprint:
         raise ValueError(
-            f"{out} holds the scores of another model or data set, or of estimates that were made "
-            f"otherwise ({result['fingerprint']}, not {fingerprint}); delete it, and score again "
-            "(stage 3)."
+            f"{out} holds scores of another model, data set or way of separating "
+            f"({result['fingerprint']}, not {fingerprint}); delete it, and score again (stage 3)."
         )
     name, *baselines = result["systems"]
     folders = {name: out} | {title: out / "baselines" / title for title in baselines}
     scores = {title: [*load(folder / "test").values()] for title, folder in folders.items()}
-    lacking = [title for title, tracks in scores.items() if len(tracks) != result["tracks"]]
-    if lacking or result["failures"]:
-        lost = ", ".join([*result["failures"], *lacking])
+    incomplete = [title for title, tracks in scores.items() if len(tracks) != result["tracks"]]
+    if incomplete or result["failures"]:
+        missing = ", ".join([*result["failures"], *incomplete])
         raise ValueError(
-            f"{out} lacks scores of some of its {result['tracks']} tracks ({lost}); run stage 3 "
+            f"{out} lacks scores of some of its {result['tracks']} tracks ({missing}); run stage 3 "
             "(evaluate) again."
         )
-    return Assessment(
+    return Evaluation(
         result["title"],
         fingerprint,
         name,
@@ -208,5 +206,5 @@ def read(out: str | os.PathLike, fingerprint: str) -> Assessment:
 
 
 def scored_at(out: Path) -> float:
-    """When the newest of the tracks' scores in `out` was written, in seconds since 1970."""
+    """Return the time of the newest track's scores in `out`, in seconds since 1970."""
     return max((file.stat().st_mtime for file in out.glob("*/**/*.json")), default=0.0)

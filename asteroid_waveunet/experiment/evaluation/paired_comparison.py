@@ -1,8 +1,8 @@
-"""Two sets of scores, compared track by track.
+"""Paired comparison of two sets of scores, track by track.
 
-Tracks differ by far more than systems do: with 50 of them a median alone is known to about 1 dB.
-So each track is compared with itself, and the interval is that of the difference. What is compared
-was scored on the same window of the same track, for the same target of the same protocol.
+Tracks differ far more than systems do: with 50 tracks, a median alone is known to about 1 dB. So
+each track is compared with itself, and the confidence interval is that of the difference. Pairs
+share the window, the track, the target and the protocol.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ from typing import Any
 import numpy as np
 
 from asteroid_waveunet.experiment.data.musdb import SUBSETS
-from asteroid_waveunet.experiment.evaluation.aggregation import count, markdown, windows
+from asteroid_waveunet.experiment.evaluation.aggregation import windows
 from asteroid_waveunet.experiment.evaluation.bss_eval import protocol_name
+from asteroid_waveunet.experiment.evaluation.formatting import count, markdown, number
 
-__all__ = ["Comparison", "compare", "load", "not_compared", "table"]
+__all__ = ["Comparison", "compare", "load", "table", "unmatched"]
 
 RESAMPLES = 10000
 LEVEL = 0.95
-ROUNDING = 1e-6  # dB: museval's own files have 5 decimals
+ROUNDING = 1e-6  # dB; museval's files have 5 decimals
 
-Target = tuple[tuple[str, ...], str]  # what was scored together, sorted; which of it
+Target = tuple[tuple[str, ...], str]  # (sorted targets scored together, one of them)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two systems' figures of one target, on the tracks and windows that both have scores of.
+    """Two systems' figures of one target, on the tracks and windows scored in both.
 
     Attributes:
         protocol: the targets that were scored together.
-        target: which of them.
-        n_tracks, n_windows: that both have scores of.
-        n_nan: windows, of all tracks that both know, without a score in one or both.
+        target: one of them.
+        n_tracks, n_windows: tracks and windows scored in both.
+        n_nan: windows of the shared tracks without a score in one or both.
         pooled, by_track: each system's median over all windows, and median of the tracks' medians.
-        pooled_difference, by_track_difference: the second less the first in dB, with the ends of
-            its 95 % bootstrap interval.
-        n_better: tracks whose median is higher in the second.
+        pooled_difference, by_track_difference: second minus first in dB, with the ends of the 95 %
+            bootstrap interval.
+        n_better: tracks with a higher median in the second.
     """
 
     protocol: tuple[str, ...]
@@ -57,14 +58,14 @@ class Comparison:
 
 
 def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
-    """Track -> scores, of a folder with a json a track in museval's format.
+    """Read a folder of scores, one JSON file per track in museval's format: track -> scores.
 
-    They lie in `folder/test`, `folder/train` or in the folder itself: what `waveunet evaluate`
-    leaves, what museval writes, a submission to SiSEC 2018.
+    The files are in `folder/test`, `folder/train` or `folder` itself: the output of `waveunet
+    evaluate` or museval, or a submission to SiSEC 2018.
 
     Raises:
-        FileNotFoundError: if there are none.
-        ValueError: if one is not in that format, or there are some of two subsets.
+        FileNotFoundError: if there are no scores.
+        ValueError: if a file has another format, or both subsets have scores.
     """
     root = Path(folder)
     subsets = [files for name in SUBSETS if (files := sorted((root / name).glob("[!.]*.json")))]
@@ -77,14 +78,14 @@ def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
     scores = {name: found for name, found in read.items() if found is not None}
     if not scores:
         raise FileNotFoundError(
-            f"There are no scores in {root}; expected a json a track, in museval's format, in "
-            f"{root}/test or {root} itself."
+            f"There are no scores in {root}; expected a JSON file per track, in museval's format, "
+            f"in {root}/test or {root} itself."
         )
     return scores
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    """The scores in a file; None if it is about something else."""
+    """Read the scores of a file; None if it is a JSON file of another kind."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         if "targets" not in content:
@@ -100,10 +101,10 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 def targets_of(scores: Mapping[str, Any]) -> dict[Target, Mapping[str, Any]]:
-    """The targets of one track with the protocol of each.
+    """Return the targets of one track, keyed by protocol and name.
 
-    museval writes four sources and the accompaniment into one file, where the vocals are those of
-    the two-source run (`museval.eval_mus_track`).
+    `museval.eval_mus_track` writes four sources and the accompaniment to one file; its vocals are
+    those of the two-source protocol.
 
     >>> file = {"targets": [{"name": n} for n in ("drums", "bass", "vocals", "accompaniment")]}
     >>> for protocol, target in targets_of(file): print(target, "of", ", ".join(protocol))
@@ -127,13 +128,13 @@ def compare(
     metric: str = "SDR",
     seed: int = 0,
 ) -> list[Comparison]:
-    """Two systems' scores as from `load`, paired.
+    """Compare two systems' scores from `load`, in pairs.
 
-    The intervals are percentiles of 10 000 bootstrap samples of tracks; both systems' scores of a
-    track stay together.
+    The intervals are percentiles of 10 000 bootstrap samples of tracks, which keep the two
+    systems' scores of a track together.
 
     Raises:
-        ValueError: if they share no track or no target of the same protocol, with what each has.
+        ValueError: if they share no track, or no target of the same protocol.
     """
     names = [name for name in first if name in second]
     if not names:
@@ -142,22 +143,22 @@ def compare(
             f"{_some(second)}."
         )
     pairs = {name: (targets_of(first[name]), targets_of(second[name])) for name in names}
-    shared = _in_all(pairs)
+    shared = _shared_targets(pairs)
     if not shared:
         raise ValueError(
-            "The two were not scored alike: "
+            "The two were scored with different protocols: "
             + "; ".join(_protocols(side, pairs) for side in (0, 1))
             + ". Scores of different protocols cannot be compared."
         )
-    return [_compared(key, pairs, metric, seed) for key in shared]
+    return [_compare_target(key, pairs, metric, seed) for key in shared]
 
 
-def not_compared(
+def unmatched(
     first: Mapping[str, Mapping[str, Any]], second: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
-    """What only one of two systems has, in words.
+    """Describe the tracks and targets that only one of two systems has.
 
-    >>> not_compared({"a": {"targets": []}, "b": {"targets": []}}, {"b": {"targets": []}})
+    >>> unmatched({"a": {"targets": []}, "b": {"targets": []}}, {"b": {"targets": []}})
     ['1 track only in the first: a']
     """
     pairs = {
@@ -165,35 +166,35 @@ def not_compared(
         for name in first
         if name in second
     }
-    shared = _in_all(pairs)
-    said = []
+    shared = _shared_targets(pairs)
+    result = []
     for side, name in enumerate(("first", "second")):
         mine, others = ((first, second), (second, first))[side]
-        alone = {track: None for track in mine if track not in others}
-        if alone:
-            said.append(f"{count(len(alone), 'track')} only in the {name}: {_some(alone)}")
+        only = {track: None for track in mine if track not in others}
+        if only:
+            result.append(f"{count(len(only), 'track')} only in the {name}: {_some(only)}")
         extra = {key: None for pair in pairs.values() for key in pair[side] if key not in shared}
-        said += [f"only in the {name}: {target} of {protocol_name(p)}" for p, target in extra]
-    return said
+        result += [f"only in the {name}: {target} of {protocol_name(p)}" for p, target in extra]
+    return result
 
 
 Pair = tuple[Mapping[Target, Mapping[str, Any]], Mapping[Target, Mapping[str, Any]]]
 
 
-def _in_all(pairs: Mapping[str, Pair]) -> list[Target]:
-    """The targets that both have of every track."""
+def _shared_targets(pairs: Mapping[str, Pair]) -> list[Target]:
+    """Return the targets that both systems have for every track."""
     sides = [side for pair in pairs.values() for side in pair]
     return [key for key in sides[0] if all(key in side for side in sides)] if sides else []
 
 
-def _compared(key: Target, pairs: Mapping[str, Pair], metric: str, seed: int) -> Comparison:
+def _compare_target(key: Target, pairs: Mapping[str, Pair], metric: str, seed: int) -> Comparison:
     tracks, n_nan = [], 0
     for name, (a, b) in pairs.items():
         one, other = _windows(a[key], metric, name), _windows(b[key], metric, name)
         if len(one) != len(other):
             raise ValueError(
-                f"{name} has {len(one)} windows in one and {len(other)} in the other; were they "
-                "scored on the same audio?"
+                f"{name} has {len(one)} windows in the first and {len(other)} in the second; were "
+                "they scored on the same audio?"
             )
         both = np.isfinite(one) & np.isfinite(other)
         n_nan += int((~both).sum())
@@ -201,11 +202,12 @@ def _compared(key: Target, pairs: Mapping[str, Pair], metric: str, seed: int) ->
             tracks.append(np.stack([one[both], other[both]]))
     if not tracks:
         raise ValueError(
-            f"No window has the {metric} of {key[1]} in both; `--fast` scores have the SDR only."
+            f"No window has the {metric} of {key[1]} in both; scores with `--fast` are SDR only."
         )
     medians = np.array([np.median(track, axis=1) for track in tracks])  # (n_tracks, 2)
     pooled, by_track = _pooled(tracks), np.median(medians, axis=0)
-    drawn = np.random.default_rng(seed).integers(len(tracks), size=(RESAMPLES, len(tracks)))
+    resampled = np.random.default_rng(seed).integers(len(tracks), size=(RESAMPLES, len(tracks)))
+    pooled_samples = [_pooled([tracks[i] for i in indices]) for indices in resampled]
     return Comparison(
         protocol=key[0],
         target=key[1],
@@ -214,8 +216,8 @@ def _compared(key: Target, pairs: Mapping[str, Pair], metric: str, seed: int) ->
         n_nan=n_nan,
         pooled=_pair(pooled),
         by_track=_pair(by_track),
-        pooled_difference=_with_interval(pooled, [_pooled([tracks[i] for i in d]) for d in drawn]),
-        by_track_difference=_with_interval(by_track, np.median(medians[drawn], axis=1)),
+        pooled_difference=_with_interval(pooled, pooled_samples),
+        by_track_difference=_with_interval(by_track, np.median(medians[resampled], axis=1)),
         n_better=int((medians[:, 1] - medians[:, 0] > ROUNDING).sum()),
     )
 
@@ -236,7 +238,7 @@ def _pair(values: np.ndarray) -> tuple[float, float]:
 
 
 def _with_interval(found: np.ndarray, drawn: Any) -> tuple[float, float, float]:
-    """The difference of two figures, and the ends of the interval that resampling gives it."""
+    """Return the difference of two figures and the ends of its bootstrap interval."""
     differences = np.diff(np.asarray(drawn), axis=1)
     low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(found[1] - found[0]), float(low), float(high)
@@ -254,7 +256,7 @@ def _protocols(side: int, pairs: Mapping[str, Pair]) -> str:
 
 
 def table(found: Sequence[Comparison], names: tuple[str, str], metric: str = "SDR") -> str:
-    """Markdown: a row a target, and what its columns mean."""
+    """Return a Markdown table with a row per target, and its legend."""
     headings = ["target", "tracks", "windows", "NaN"]
     for kind in ("pooled", "by track"):
         headings += [f"{name}, {kind}" for name in names] + [f"difference, {kind}"]
@@ -267,14 +269,14 @@ def table(found: Sequence[Comparison], names: tuple[str, str], metric: str = "SD
             (one.by_track, one.by_track_difference),
         ):
             middle, low, high = difference
-            cells += [f"{figure:.2f}" for figure in figures]
+            cells += [number(figure) for figure in figures]
             cells.append(f"{middle:+.2f} ({low:+.2f} to {high:+.2f})")
         rows.append([*cells, f"{one.n_better} of {one.n_tracks}"])
     protocols = sorted({protocol_name(one.protocol) for one in found})
     return markdown(headings, rows) + (
         f"\n{metric} in dB, {' and '.join(protocols)}. Pooled: medians over all windows; by track: "
-        "medians of the tracks' medians; on windows that both have a score of. NaN: windows "
-        f"without one in either. Difference: {names[1]} less {names[0]}, with the 95 % interval "
-        f"of {RESAMPLES} bootstrap samples of tracks; where it holds 0, these tracks do not tell "
+        "medians of the tracks' medians; on windows with a score in both. NaN: windows without a "
+        f"score in one or both. Difference: {names[1]} minus {names[0]}, with the 95 % interval of "
+        f"{RESAMPLES} bootstrap samples of tracks; if it contains 0, these tracks do not tell "
         "which is better.\n"
     )

@@ -1,4 +1,4 @@
-"""Work on many items in processes of their own, as many at once as there are cores and memory."""
+"""Worker processes for many items, limited by cores and memory."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from typing import Any, Generic, TypeVar
 
 import psutil
 
-__all__ = ["in_processes"]
+__all__ = ["run_in_processes"]
 
 Item = TypeVar("Item")
 Submit = Callable[..., Future]
 
 
-def in_processes(
+def run_in_processes(
     items: Iterable[Item],
     start: Callable[[Submit, Item], Future],
     need: Callable[[Item], float],
     jobs: int | None = None,
     memory: float | None = None,
 ) -> Generator[tuple[Item, Any], None, None]:
-    """Each item with its result, or with the exception that came of it, as they get ready.
+    """Yield each item with its result or its exception, in order of completion.
 
-    A process that dies, as one does for which there is no memory, takes those beside it along. All
-    items that were lost so are done again, each alone; the one that dies again is the culprit.
+    A process that dies, for example for lack of memory, breaks the whole pool. All items lost in
+    this way are run again one by one; the item whose process dies again is at fault.
 
     Args:
-        start: `(submit, item)` -> `submit(function, *arguments)`, whose result is the item's. What
-            it does besides is done in this process, before the item counts as begun.
-        need: GB (1e9 bytes) that an item takes.
-        jobs: processes, each with one thread; by default as many as there are cores. They import
-            the calling script, which therefore needs its `if __name__ == "__main__":`. 0 works in
-            this process.
-        memory: GB that items may take together; one is begun in any case. By default four
-            fifths of what is free.
+        start: `(submit, item)` -> `submit(function, *arguments)`, whose result is the item's. Its
+            other work runs in this process, before the item is started.
+        need: memory of an item in GB (1e9 bytes).
+        jobs: number of processes, each with one thread; by default the number of cores. They
+            import the calling script, which needs its `if __name__ == "__main__":`. 0 runs in this
+            process.
+        memory: limit of the running items' memory in GB; one item is started in any case. By
+            default four fifths of the free memory.
     """
     n_jobs = (os.cpu_count() or 1) if jobs is None else jobs
     bound = 0.8e-9 * psutil.virtual_memory().available if memory is None else memory
     lost = []
-    for item, outcome in _in_turn(items, start, need, n_jobs, bound):
+    for item, outcome in _run(items, start, need, n_jobs, bound):
         if isinstance(outcome, BrokenProcessPool):
             lost.append(item)
         else:
             yield item, outcome
-    yield from _in_turn(lost, start, need, min(n_jobs, 1), bound)
+    yield from _run(lost, start, need, min(n_jobs, 1), bound)
 
 
-def _in_turn(
+def _run(
     items: Iterable[Item],
     start: Callable[[Submit, Item], Future],
     need: Callable[[Item], float],
@@ -69,7 +69,7 @@ def _in_turn(
                 while pending and (len(pending) >= n_jobs or pending.memory + needed > memory):
                     yield from pending.ready()
                 pending.add(start(submit, item), item, needed)
-            except Exception as reason:  # whatever it is, the others go on
+            except Exception as reason:  # of any kind; the other items continue
                 yield item, reason
         while pending:
             yield from pending.ready()
@@ -77,29 +77,29 @@ def _in_turn(
 
 @dataclass(frozen=True)
 class Pending(Generic[Item]):
-    """Items that are being worked on, and the GB that each needs."""
+    """The running items and the memory in GB of each."""
 
-    _begun: dict[Future, tuple[Item, float]] = field(default_factory=dict)
+    _running: dict[Future, tuple[Item, float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self._begun)
+        return len(self._running)
 
     @property
     def memory(self) -> float:
-        return sum(needed for _, needed in self._begun.values())
+        return sum(needed for _, needed in self._running.values())
 
     def add(self, future: Future, item: Item, needed: float) -> None:
-        self._begun[future] = item, needed
+        self._running[future] = item, needed
 
     def ready(self) -> Iterator[tuple[Item, Any]]:
-        """Waits for one item at least; takes out those that are done."""
-        for future in wait(self._begun, return_when=FIRST_COMPLETED).done:
-            item, _ = self._begun.pop(future)
+        """Wait for at least one item; remove and yield the finished ones."""
+        for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+            item, _ = self._running.pop(future)
             yield item, future.exception() or future.result()
 
 
-# The libraries' warnings on import have been seen once, in the calling process.
-FOR_WORKERS = {
+# Warnings on import have already been shown by the calling process.
+WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -109,29 +109,29 @@ FOR_WORKERS = {
 
 @contextmanager
 def _processes(n_jobs: int) -> Iterator[Callable[..., Future]]:
-    """Gives `submit`, to processes with one thread each; all are replaced when one of them dies."""
+    """Yield the `submit` of a pool of single-threaded processes, replaced when one of them dies."""
 
     def start() -> Executor:
         if n_jobs == 0:
             return _InThisProcess()
         context = get_context("spawn")
-        return ProcessPoolExecutor(n_jobs, mp_context=context, initializer=_end_with_parent)
+        return ProcessPoolExecutor(n_jobs, mp_context=context, initializer=_exit_with_parent)
 
     others, pool = active_children(), start()
 
     def submit(function: Callable, *arguments: object) -> Future:
         nonlocal pool
-        with _deaf_to_interrupts():
+        with _ignoring_interrupts():
             try:
                 return pool.submit(function, *arguments)
             except BrokenProcessPool:
                 pool = start()
                 return pool.submit(function, *arguments)
 
-    with _environment(**FOR_WORKERS):
+    with _environment(**WORKER_ENVIRONMENT):
         try:
             yield submit
-        except BaseException:  # nobody waits for what is being worked on
+        except BaseException:  # the running items' results are not needed
             for process in active_children():
                 if process not in others:
                     process.terminate()
@@ -141,8 +141,8 @@ def _processes(n_jobs: int) -> Iterator[Callable[..., Future]]:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """For processes started meanwhile: Ctrl-C goes to all, and the caller alone answers it."""
+def _ignoring_interrupts() -> Iterator[None]:
+    """Let processes started meanwhile ignore Ctrl-C, which the calling process handles."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -153,8 +153,8 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _end_with_parent() -> None:
-    """In a process of a pool: no orphan, however the calling process ended."""
+def _exit_with_parent() -> None:
+    """End this worker process when the calling process ends, even if it was killed."""
 
     def watch() -> None:
         parent = parent_process()
@@ -166,7 +166,7 @@ def _end_with_parent() -> None:
 
 
 class _InThisProcess(Executor):
-    """Runs at once what is submitted."""
+    """An executor that runs each call at once in this process."""
 
     def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future:
         future: Future = Future()
@@ -179,8 +179,11 @@ class _InThisProcess(Executor):
 
 @contextmanager
 def _environment(**variables: str) -> Iterator[None]:
-    """Environment variables for the processes started meanwhile; numerical libraries read them
-    when they are loaded, so in this process, where they are loaded, nothing changes."""
+    """Set environment variables for processes started meanwhile.
+
+    Numerical libraries read them on import, so this process, which has imported them, keeps its
+    threads.
+    """
     earlier = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

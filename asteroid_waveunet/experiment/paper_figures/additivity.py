@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from asteroid_waveunet.experiment.data.track import Track
-from asteroid_waveunet.experiment.evaluation.aggregation import count, markdown
+from asteroid_waveunet.experiment.evaluation.formatting import count, markdown
 from asteroid_waveunet.experiment.paper_figures import common
 from asteroid_waveunet.experiment.paper_figures.common import COLOURS, INK
 from asteroid_waveunet.experiment.report.plots import clock, time_ticks

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from asteroid_waveunet.experiment.evaluation.aggregation import markdown
+from asteroid_waveunet.experiment.evaluation.formatting import markdown
 from asteroid_waveunet.experiment.paper_figures import common
 from asteroid_waveunet.experiment.paper_figures.common import COLOURS, INK
 from asteroid_waveunet.models import presets

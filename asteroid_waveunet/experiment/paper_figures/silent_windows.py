@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asteroid_waveunet.experiment.data.track import Track, stems_of, sum_groups
-from asteroid_waveunet.experiment.evaluation import aggregation
+from asteroid_waveunet.experiment.evaluation import aggregation, formatting
 from asteroid_waveunet.experiment.paper_figures import common
 from asteroid_waveunet.experiment.paper_figures.common import COLOURS, INK
 
@@ -109,7 +109,7 @@ def table(found: Mapping[str, Windows], below: float = NEARLY_SILENT) -> str:
         rows.append([name, *_cells(everything, "", "d")])
         rows.append([f"{name}, {below:g} dBFS or more", *_cells(loud, "", "d")])
         rows.append([f"{name}, change", *_cells(change, "+", "+d")])
-    return f"{aggregation.markdown(HEADINGS, rows)}\n" + (
+    return f"{formatting.markdown(HEADINGS, rows)}\n" + (
         "SDR in dB over windows of all tracks that have one. SD: standard deviation; MAD: median "
         f"absolute deviation. Change: what leaving out windows whose true source is below "
         f"{below:g} dB of full scale (RMS) does.\n"

@@ -12,9 +12,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.data.licenses import Terms
-from asteroid_waveunet.experiment.evaluation.aggregation import finite
+from asteroid_waveunet.experiment.evaluation.aggregation import nan_to_none
 from asteroid_waveunet.experiment.evaluation.bss_eval import protocol_name
-from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
+from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
 from asteroid_waveunet.experiment.training.objectives import WITHOUT_LEVEL
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.models.wave_unet import WaveUNet
@@ -108,7 +108,7 @@ WORKS = {
 def make(
     model: SourceModel,
     configuration: Configuration,
-    found: Assessment,
+    found: Evaluation,
     terms: Terms,
     examples: Mapping[str, Mapping[str, str]],
     repo_id: str | None = None,
@@ -206,9 +206,9 @@ def _of_waveunet(model: WaveUNet) -> dict[str, str]:
     }
 
 
-def _results(found: Assessment, terms: Terms, unusual: Sequence[str]) -> list[EvalResult]:
+def _results(found: Evaluation, terms: Terms, unusual: Sequence[str]) -> list[EvalResult]:
     """One entry a source and aggregation, for the card's model-index."""
-    summary = finite(found.summaries[found.name])
+    summary = nan_to_none(found.summaries[found.name])
     how = "; ".join([protocol_name(_together(found)), *unusual, "dB"])
     return [
         EvalResult(
@@ -233,7 +233,7 @@ def _results(found: Assessment, terms: Terms, unusual: Sequence[str]) -> list[Ev
     ]
 
 
-def _together(found: Assessment) -> Sequence[str]:
+def _together(found: Evaluation) -> Sequence[str]:
     """What was scored together."""
     protocol: Any = found.scores[0]["protocol"]
     return protocol

@@ -30,8 +30,8 @@ from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.data import licenses, musdb, splits
 from asteroid_waveunet.experiment.data.licenses import Terms
 from asteroid_waveunet.experiment.evaluation import evaluate
-from asteroid_waveunet.experiment.evaluation.aggregation import finite
-from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
+from asteroid_waveunet.experiment.evaluation.aggregation import nan_to_none
+from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.publishing import hub_upload, model_card
 from asteroid_waveunet.experiment.report import evaluation_page, page
@@ -71,7 +71,7 @@ class Trained:
     model: SourceModel
     infos: Mapping[str, Any]
     configuration: Configuration
-    found: Assessment
+    found: Evaluation
     terms: Terms
     page: Mapping[str, Any]
     repo_id: str | None = None
@@ -149,7 +149,7 @@ def _files_at(path: Path) -> Iterator[Path]:
 
 def _write(trained: Trained, folder: Path) -> None:
     found, model, configuration = trained.found, trained.model, trained.configuration
-    summary = finite(found.summaries[found.name])
+    summary = nan_to_none(found.summaries[found.name])
     told = {"training_config": configuration.as_dict(), "final_metrics": summary}
     conf = model.serialize()
     conf["infos"] = {**serialization.plain({**trained.infos, **told}), "task": "separation"}

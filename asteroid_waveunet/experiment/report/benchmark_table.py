@@ -9,8 +9,9 @@ from pathlib import Path
 
 from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.evaluation import evaluate
-from asteroid_waveunet.experiment.evaluation.aggregation import Summary, markdown, summarise
-from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
+from asteroid_waveunet.experiment.evaluation.aggregation import Summary, summarise
+from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
+from asteroid_waveunet.experiment.evaluation.formatting import markdown
 from asteroid_waveunet.experiment.evaluation.model_cost import Costs
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.report import plots
@@ -37,7 +38,7 @@ class Entry:
     sample_rate: float
     channels: int
     minutes: float
-    found: Assessment
+    found: Evaluation
     unusual: Sequence[str] = ()
     costs: Costs | None = None
 
@@ -144,7 +145,7 @@ def check(entries: Sequence[Entry]) -> None:
             )
 
 
-def _scored(found: Assessment) -> tuple[object, ...]:
+def _scored(found: Evaluation) -> tuple[object, ...]:
     tracks = [track["track"] for track in found.scores]
     return tracks, found.protocol, found.targets
 

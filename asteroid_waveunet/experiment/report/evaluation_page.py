@@ -8,15 +8,19 @@ from typing import Any
 
 from asteroid_waveunet.experiment.data.track import Track
 from asteroid_waveunet.experiment.evaluation.bss_eval import as_array
-from asteroid_waveunet.experiment.evaluation.estimators import Estimator, Parts, for_targets
-from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
+from asteroid_waveunet.experiment.evaluation.estimators import (
+    Estimator,
+    TrackAudio,
+    estimates_of_targets,
+)
+from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
 from asteroid_waveunet.experiment.report import page as report_page
 
 __all__ = ["page_of", "write_page"]
 
 
 def write_page(
-    found: Assessment,
+    found: Evaluation,
     tracks: Sequence[Track],
     estimator: Estimator,
     folder: Path,
@@ -41,7 +45,7 @@ def write_page(
     return report_page.write(page_of(found, excerpts=excerpts, **more), folder)
 
 
-def page_of(found: Assessment, **more: Any) -> report_page.Report:
+def page_of(found: Evaluation, **more: Any) -> report_page.Report:
     """Return the contents of the page of an evaluation.
 
     Args:
@@ -60,7 +64,7 @@ def page_of(found: Assessment, **more: Any) -> report_page.Report:
 
 def _excerpt(track: Track, estimator: Estimator, targets: Sequence[str]) -> report_page.Excerpt:
     mixture, groups, rate = track.mixture_and_groups(targets)
-    estimates = for_targets(estimator(track, Parts(mixture, groups, rate)), targets)
+    estimates = estimates_of_targets(estimator(track, TrackAudio(mixture, groups, rate)), targets)
     return report_page.excerpt(
         track.name,
         mixture.numpy(),

@@ -7,8 +7,8 @@ import torch
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.data import errata, musdb, splits
-from asteroid_waveunet.experiment.evaluation import estimators, scoring
-from asteroid_waveunet.experiment.evaluation.score_store import System
+from asteroid_waveunet.experiment.evaluation import scoring, separator
+from asteroid_waveunet.experiment.evaluation.score_store import ScoreStore
 from helpers.songs import RATE, STEMS, noise
 
 
@@ -48,8 +48,8 @@ def test_scores_compare_estimates_with_the_released_stems(oh_no, tmp_path):
         seen.append(given)
         return {"vocals": stems["vocals"] + 0.01 * noise(2, 2 * RATE, 7)}
 
-    system = System(estimators.Separator(separate), tmp_path / "scores", fast=True)
-    found = scoring.evaluate([track], {"it": system}, ["vocals"], fingerprint="f", progress=False)
+    system = ScoreStore(separator.Separator(separate), tmp_path / "scores", fast=True)
+    found = scoring.score_tracks([track], {"it": system}, ["vocals"], jobs=0, progress=False)
     torch.testing.assert_close(seen[0], mixture)
     (scores,) = found.scores["it"]
     sdr = [

@@ -1,4 +1,4 @@
-"""Scores: museval's numbers, where museval gives some, and honest ones where it does not."""
+"""Metrics of one track: equal to museval's where it has any, defined where it refuses."""
 
 import json
 
@@ -9,13 +9,13 @@ import torch
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation import aggregation, bss_eval
 from asteroid_waveunet.experiment.evaluation.bss_eval import score_track, window_sdr
-from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask, Parts
+from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask, TrackAudio
 from helpers.scores import RATE, STEMS, TWO, degraded, music, named, windows
 from helpers.songs import write_stem_file
 
 
 def museval_scores(references, estimates) -> np.ndarray:
-    """museval called directly: `(4, n_src, n_windows)` in the order of METRICS."""
+    """Call museval directly: `(4, n_src, n_windows)` in the order of METRICS."""
     arguments = [x.transpose(0, 2, 1) for x in (references, estimates)]
     museval = bss_eval.museval()
     sdr, isr, sir, sar = museval.evaluate(*arguments, win=RATE, hop=RATE)
@@ -25,9 +25,10 @@ def museval_scores(references, estimates) -> np.ndarray:
 # --- window_sdr ---
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("seconds", [0.6, 1.0, 1.4, 3.0, 3.9])
-def test_window_sdr_is_musevals(channels, seconds):
+@pytest.mark.parametrize(
+    ("seconds", "channels"), [(0.6, 2), (1.0, 1), (1.4, 2), (3.0, 1), (2.9, 2)]
+)
+def test_window_sdr_equals_museval(seconds, channels):
     references = music(2, channels, seconds)
     estimates = degraded(references)
     expected = museval_scores(references, estimates)[0]
@@ -36,33 +37,33 @@ def test_window_sdr_is_musevals(channels, seconds):
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-9)
 
 
-def test_window_sdr_leaves_out_the_windows_that_museval_leaves_out():
+def test_window_sdr_is_nan_where_musevals_is():
     references = music(3, seconds=6.0)
     estimates = degraded(references)
     references[0, :, :RATE] = 0  # a silent reference
     estimates[2, :, RATE : 2 * RATE] = 0  # a silent estimate
-    references[1, 0, 2 * RATE : 3 * RATE] = 0  # one silent channel is no silence
+    references[1, 0, 2 * RATE : 3 * RATE] = 0  # one silent channel: not silent
     references[1, 1, 3 * RATE : 4 * RATE] = -references[1, 0, 3 * RATE : 4 * RATE]  # sums to zero
-    references[0, :, 4 * RATE : 4 * RATE + 999] = 0  # one sample is no silence
+    references[0, :, 4 * RATE : 4 * RATE + 999] = 0  # one sample is not zero: not silent
     expected = museval_scores(references, estimates)[0]
     result = window_sdr(references, estimates, RATE)
     assert np.isnan(result).all(axis=0).tolist() == [True, True, False, True, False, False]
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-9)
 
 
-def test_a_perfect_window_is_infinite_as_in_museval():
+def test_window_sdr_of_a_perfect_window_is_infinite():
     references = music(seconds=2.0)
     estimates = references.copy()
     estimates[1, :, RATE:] *= 0.9
     expected = museval_scores(references, estimates)[0]
     result = window_sdr(references, estimates, RATE)
     assert np.isposinf(result).tolist() == [[True, True], [True, False]]
-    # museval adds and subtracts its projections: perfect is +inf or, to rounding, 300 dB.
+    # museval adds and subtracts projections: +inf, or some 300 dB by rounding.
     assert (expected[np.isinf(result)] > 250).all()
     assert abs(result[1, 1] - 20) < 1e-9
 
 
-def test_window_sdr_takes_float32_tensors_and_computes_in_float64():
+def test_window_sdr_computes_in_float64():
     references = music().astype(np.float32)
     estimates = degraded(references).astype(np.float32)
     result = window_sdr(torch.from_numpy(references), torch.from_numpy(estimates), RATE)
@@ -71,8 +72,8 @@ def test_window_sdr_takes_float32_tensors_and_computes_in_float64():
     assert (result == expected).all()
 
 
-def test_window_sdr_refuses_other_shapes():
-    with pytest.raises(ValueError, match=r"\(2, 2, 4300\).*\(2, 1, 4300\).*one shape"):
+def test_window_sdr_refuses_unequal_or_two_dimensional_shapes():
+    with pytest.raises(ValueError, match=r"\(2, 2, 4300\).*\(2, 1, 4300\)"):
         window_sdr(music(), music(channels=1), RATE)
     with pytest.raises(ValueError, match="n_src, channels, time"):
         window_sdr(music()[0], music()[0], RATE)
@@ -81,7 +82,7 @@ def test_window_sdr_refuses_other_shapes():
 # --- score_track ---
 
 
-def test_scores_are_musevals_in_its_own_format():
+def test_score_track_equals_museval_in_its_format():
     references = music(seconds=3.4)
     references[1, :, :RATE] = 0
     estimates = degraded(references)
@@ -96,7 +97,7 @@ def test_scores_are_musevals_in_its_own_format():
     assert (frame["time"], frame["duration"]) == (2.0, 1.0)
 
 
-def test_museval_reads_what_we_write(tmp_path):
+def test_museval_reads_the_scores(tmp_path):
     references = music(seconds=3.0)
     scores = score_track(named(references), named(degraded(references)), RATE, "A. B. - C")
     (tmp_path / "test").mkdir()
@@ -112,12 +113,11 @@ def test_mono_estimates_are_copied_to_both_channels():
     references = music(seconds=2.0)
     mono = degraded(references)[:, :1]
     copied = np.repeat(mono, 2, axis=1)
-    assert score_track(named(references), named(mono), RATE, "song") == score_track(
-        named(references), named(copied), RATE, "song"
-    )
+    fast = (score_track(named(references), named(e), RATE, "s", True) for e in (mono, copied))
+    assert str(next(fast)) == str(next(fast))
 
 
-def test_a_silent_estimate_has_0_db_and_leaves_the_others_scores_alone():
+def test_silent_estimate_has_0_db_and_does_not_change_other_scores():
     references = music(3, seconds=3.0)
     references[0, :, RATE : 2 * RATE] = 0
     estimates = degraded(references)
@@ -132,8 +132,8 @@ def test_a_silent_estimate_has_0_db_and_leaves_the_others_scores_alone():
     np.testing.assert_allclose(result[:, 2], full[:, 2], atol=1e-9)
 
 
-def test_an_estimate_whose_channels_cancel_out_has_its_own_sdr():
-    """museval calls it silent; a karaoke machine's difference of channels is such a one."""
+def test_estimate_with_cancelling_channels_has_its_own_sdr():
+    """museval calls it silent; for example the channel difference of a karaoke machine."""
     references = music(seconds=3.0)
     estimates = degraded(references)
     side = 0.5 * (references[0, 0] - references[0, 1])
@@ -147,7 +147,7 @@ def test_an_estimate_whose_channels_cancel_out_has_its_own_sdr():
     assert result["unscored"]["accompaniment"]["silent_throughout"] == 1
 
 
-def test_a_silent_reference_leaves_the_track_without_scores_but_counted():
+def test_silent_reference_makes_all_windows_nan_and_counts_them():
     references = music(seconds=3.0)
     references[1] = 0
     scores = score_track(named(references), named(degraded(references)), RATE, "song")
@@ -157,10 +157,10 @@ def test_a_silent_reference_leaves_the_track_without_scores_but_counted():
     assert np.isnan(figures["median"])
 
 
-def test_what_cannot_be_scored_is_refused_with_the_tracks_name():
+def test_score_track_refuses_invalid_input_with_the_tracks_name():
     references = music()
     estimates = degraded(references)
-    with pytest.raises(ValueError, match="song: museval needs two targets.*'vocals'"):
+    with pytest.raises(ValueError, match="song: .*two targets.*'vocals'"):
         score_track({"vocals": references[0]}, {"vocals": estimates[0]}, RATE, "song")
     with pytest.raises(ValueError, match="references are accompaniment, vocals but estimates voc"):
         score_track(named(references), {"vocals": estimates[1]}, RATE, "song")
@@ -173,8 +173,8 @@ def test_what_cannot_be_scored_is_refused_with_the_tracks_name():
         score_track(named(references), named(estimates), RATE, "song")
 
 
-def test_targets_have_musevals_figures_in_any_order():
-    """Its linear systems are solved in its own order, whatever the model's."""
+def test_scores_do_not_depend_on_the_order_of_the_targets():
+    """museval solves its linear systems in its own order of targets."""
     references = music(3, seconds=2.0)
     estimates = degraded(references)
     expected = museval_scores(references, estimates)
@@ -186,8 +186,8 @@ def test_targets_have_musevals_figures_in_any_order():
     np.testing.assert_allclose(windows(result), expected[:, order], rtol=0, atol=1e-9)
 
 
-def test_fast_scores_have_the_same_sdr_and_nothing_else():
-    references = music(3, seconds=5.0)
+def test_fast_scores_have_the_same_sdr_only():
+    references = music(3, seconds=4.0)
     references[0, :, :RATE] = 0
     estimates = degraded(references)
     estimates[1, :, RATE : 2 * RATE] = 0
@@ -204,7 +204,7 @@ def test_fast_scores_have_the_same_sdr_and_nothing_else():
     assert fast["protocol"] == list(names)
 
 
-def test_windows_without_a_score_are_counted_by_reason():
+def test_unscored_windows_are_counted_by_reason():
     references = music(seconds=5.0)
     estimates = degraded(references)
     references[0, :, : 2 * RATE] = 0
@@ -221,41 +221,38 @@ def test_windows_without_a_score_are_counted_by_reason():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("fast", [False, True])
-def test_a_perfect_estimate_has_no_score_and_leaves_the_others_theirs(fast):
-    references = music(seconds=3.0)
+def test_perfect_estimate_is_nan_and_does_not_change_other_scores():
+    references = music(seconds=2.0)
     estimates = degraded(references)
     estimates[0] = references[0]
-    scores = windows(score_track(named(references), named(estimates), RATE, "song", fast))
-    assert np.isnan(scores[:, 0]).all() and not np.isnan(scores[0, 1]).any()
+    for fast in (False, True):
+        scores = windows(score_track(named(references), named(estimates), RATE, "song", fast))
+        assert np.isnan(scores[:, 0]).all() and not np.isnan(scores[0, 1]).any(), fast
 
 
-@pytest.mark.parametrize(
-    ("targets", "name"),
-    [
+def test_protocol_name_lists_the_targets():
+    for targets, name in (
         (("vocals", "accompaniment"), "two-source (vocals, accompaniment)"),
         (("other", "bass", "drums", "vocals"), "four-source (other, bass, drums, vocals)"),
         (("piano", "rest"), "2-source (piano, rest)"),
-    ],
-)
-def test_a_protocol_is_named_by_its_targets(targets, name):
-    assert bss_eval.protocol_name(targets) == name
+    ):
+        assert bss_eval.protocol_name(targets) == name
 
 
 # --- real music ---
 
 
-def test_scores_are_musevals_on_real_music_as_musdb_reads_it(tmp_path):
-    """museval called directly, on the audio that musdb decodes, in the order of its targets."""
+def test_scores_equal_museval_on_audio_read_by_musdb(tmp_path):
+    """museval called directly on the audio that musdb decodes, in its order of targets."""
     write_stem_file(tmp_path / "test")
     ours = musdb.tracks(tmp_path, "test")[0]
     mixture, groups, rate = ours.mixture_and_groups(STEMS)
-    estimates = IdealRatioMask()(ours, Parts(mixture, groups, rate))
+    estimates = IdealRatioMask()(ours, TrackAudio(mixture, groups, rate))
     museval = bss_eval.museval()
     import musdb as musdb_package
 
     (theirs,) = musdb_package.DB(root=str(tmp_path), subsets="test", is_wav=False)
-    piece = np.s_[2 * rate : 5 * rate]
+    piece = np.s_[2 * rate : 3 * rate]
     names = [name for name in theirs.targets if name in STEMS]
     sdr, isr, sir, sar = museval.evaluate(
         [theirs.targets[name].audio[piece] for name in names],
@@ -275,7 +272,7 @@ def test_scores_are_musevals_on_real_music_as_musdb_reads_it(tmp_path):
     np.testing.assert_allclose(windows(scores), expected, rtol=0, atol=1e-6)
 
 
-def test_window_sdr_is_musevals_on_real_music(real_music):
+def test_window_sdr_equals_museval_on_real_music(real_music):
     track = musdb.tracks(real_music, "train")[0]  # its bass is silent
     mixture, groups, rate = track.mixture_and_groups(TWO)
     references = torch.stack([groups[source] for source in TWO])[..., : 4 * rate].double().numpy()

@@ -1,4 +1,4 @@
-"""What a model costs: counted as its layers say, measured where nothing else runs."""
+"""The cost of a model: multiply-adds counted by hand, memory measured in a process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from asteroid_waveunet.weights import serialization
 from helpers.models import SYSTEMS, tiny
 
 
-def drawn(model: WaveUNet, n_samples: int) -> int:
-    """Multiply-adds of a Wave-U-Net as the paper draws it, for a mixture of that length."""
+def count_by_hand(model: WaveUNet, n_samples: int) -> int:
+    """Count the multiply-adds of a Wave-U-Net as the paper draws it."""
     k = {"down": model.down[0].conv.kernel_size[0], "up": model.up[0].conv.kernel_size[0]}
     total, n = 0, n_samples
     for down in model.down:
@@ -29,14 +29,16 @@ def drawn(model: WaveUNet, n_samples: int) -> int:
     return total + n * model.head.conv.weight.numel()
 
 
-def test_the_papers_network_costs_what_its_layers_say():
+def test_multiply_adds_of_m4_equal_the_sum_over_its_layers():
     model = presets.make("M4")
-    assert drawn(model, 147443) == pytest.approx(11.39e9, rel=1e-3)  # the reference's, per 16389
-    marginal = (drawn(model, 147443 + 4096) - drawn(model, 147443)) / 4096
+    assert count_by_hand(model, 147443) == pytest.approx(
+        11.39e9, rel=1e-3
+    )  # the reference's, per 16389
+    marginal = (count_by_hand(model, 147443 + 4096) - count_by_hand(model, 147443)) / 4096
     assert model_cost.multiply_adds(model) == marginal * 22050
 
 
-def test_context_costs_nothing_of_ones_own_and_transposed_taps_count():
+def test_multiply_adds_ignore_context_and_count_transposed_convolutions():
     small = dict(in_channels=2, levels=3)
     counted = [model_cost.multiply_adds(tiny(**small, context=c)) for c in (True, False)]
     assert counted[0] == counted[1]
@@ -45,20 +47,20 @@ def test_context_costs_nothing_of_ones_own_and_transposed_taps_count():
     assert model_cost.multiply_adds(model) - counted[0] == pytest.approx(taps * model.sample_rate)
 
 
-@pytest.mark.parametrize("name", ["spectrogram", "tasnet"])
-def test_a_mono_network_costs_as_often_as_there_are_channels(name):
-    mono, stereo = (model_cost.multiply_adds(SYSTEMS[name](in_channels=n)) for n in (1, 2))
-    assert stereo == 2 * mono > 0
+def test_multiply_adds_of_mono_networks_scale_with_the_channels():
+    for name in ("spectrogram", "tasnet"):
+        mono, stereo = (model_cost.multiply_adds(SYSTEMS[name](in_channels=n)) for n in (1, 2))
+        assert stereo == 2 * mono > 0, name
 
 
-def test_what_decimates_nothing_costs_a_multiply_add_a_weight():
+def test_multiply_adds_of_mrcae_equal_its_taps_per_sample():
     model = SYSTEMS["mrcae"]()
     taps = sum(p.numel() for p in model.parameters() if p.ndim == 3)
     assert model_cost.multiply_adds(model) == taps * model.sample_rate
 
 
-def test_frames_cost_once_a_hop():
-    """Encoder, bottleneck, blocks, masks and decoder: all that is no norm, slope or bias."""
+def test_multiply_adds_of_tasnet_count_weights_once_per_hop():
+    """Encoder, bottleneck, blocks, masks and decoder, without norms, slopes and biases."""
     model = SYSTEMS["tasnet"]()
     per_frame = sum(p.numel() for p in model.parameters() if p.ndim == 3)
     decoder = model.net.decoder.filterbank._filters.numel()  # for each source
@@ -66,8 +68,8 @@ def test_frames_cost_once_a_hop():
     assert model_cost.multiply_adds(model) == per_frame / 3 * model.sample_rate
 
 
-def test_a_mask_costs_the_transforms_and_each_level_once_a_frame():
-    """A U-Net a source: kernels that halve count where they end, others where they begin."""
+def test_multiply_adds_of_spectrogram_unet_count_transforms_and_levels_once_per_frame():
+    """One U-Net per source: strided kernels count per output, the others per input."""
     model = SYSTEMS["spectrogram"]()
     window, hop, levels = 16, 12, 2
     frames = 2**levels
@@ -80,13 +82,13 @@ def test_a_mask_costs_the_transforms_and_each_level_once_a_frame():
     assert model_cost.multiply_adds(model) == total / (frames * hop) * model.sample_rate
 
 
-def test_memory_of_which_the_system_tells_nothing_is_no_number(monkeypatch, tmp_path):
-    assert math.isnan(model_cost.held(process="nobody's"))
+def test_process_memory_is_nan_where_the_system_does_not_report_it(monkeypatch):
+    assert math.isnan(model_cost.process_memory(process="nobody's"))
     monkeypatch.setattr(model_cost.Path, "read_text", lambda path: "Name: python\nThreads: 2\n")
-    assert math.isnan(model_cost.held("VmHWM"))
+    assert math.isnan(model_cost.process_memory("VmHWM"))
 
 
-def test_a_model_is_measured_in_a_process_of_its_own(tmp_path):
+def test_measure_runs_a_model_in_a_new_process(tmp_path):
     model = tiny(in_channels=2, sample_rate=8000)
     serialization.write(model.serialize(), tmp_path / "best_model.pth")
     how = dict(segment_length=100, fit_levels=True, seconds=0.5, sample_rate=8000)
@@ -97,7 +99,7 @@ def test_a_model_is_measured_in_a_process_of_its_own(tmp_path):
     assert math.isnan(found.peak) or torch.cuda.is_available() or found.peak > found.beyond >= 0
 
 
-def test_what_cannot_be_measured_is_said_in_one_line(tmp_path):
+def test_measure_reports_a_failure_in_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"nothing\.pth cannot be measured: .*no file") as caught:
         model_cost.measure(tmp_path / "nothing.pth")
     assert "\n" not in str(caught.value)

@@ -1,7 +1,8 @@
-"""A data set's scores: every track once, in processes, in memory's bounds, killed and resumed."""
+"""Scores of many tracks: worker processes, memory limits, resuming, failures."""
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,16 +18,16 @@ from asteroid_waveunet.experiment.evaluation.estimators import (
     Folder,
     IdealRatioMask,
     Mixture,
-    Separator,
 )
-from asteroid_waveunet.experiment.evaluation.score_store import CLAIM, System
-from helpers.scores import RATE, SONGS, STEMS, TWO, Deadly, Song, windows
+from asteroid_waveunet.experiment.evaluation.score_store import SETTINGS_FILE, ScoreStore
+from asteroid_waveunet.experiment.evaluation.separator import Separator
+from helpers.scores import RATE, SONGS, STEMS, TWO, Probe, Song, windows
 
 
 def evaluate(songs, estimator, targets, out, *, fast=False, save=None, **how):
-    """The scores of one system, as if there were no other."""
-    systems = {"it": System(estimator, out, fast, save)}
-    found = scoring.evaluate(songs, systems, targets, progress=False, **how)
+    """Return the scores of a single estimator."""
+    stores = {"it": ScoreStore(estimator, out, fast, save)}
+    found = scoring.score_tracks(songs, stores, targets, progress=False, **how)
     assert not found.failures, found.failures
     return found.scores["it"]
 
@@ -41,17 +42,17 @@ def half(mixture, rate):
 HALF = Separator(half)
 
 
-def test_every_track_is_scored_once_and_kept(tmp_path):
-    asked = []
+def test_tracks_with_scores_are_skipped(tmp_path):
+    calls = []
 
     def separate(mixture, rate):
-        asked.append(rate)
+        calls.append(rate)
         return half(mixture, rate)
 
     run = partial(here, fingerprint="m", fast=True)
     first = run(SONGS[:2], Separator(separate), TWO, tmp_path)
     again = run(SONGS, Separator(separate), TWO, tmp_path)
-    assert len(asked) == 3
+    assert len(calls) == 3
     assert [s["track"] for s in again] == [song.name for song in SONGS]
     np.testing.assert_array_equal([windows(s) for s in again[:2]], [windows(s) for s in first])
     mixture, groups, rate = SONGS[0].mixture_and_groups(TWO)
@@ -61,31 +62,22 @@ def test_every_track_is_scored_once_and_kept(tmp_path):
     assert kept.pop("made_from") and str(kept) == str(expected)
 
 
-@pytest.mark.parametrize("estimator", [HALF, Mixture()])
-def test_processes_give_the_same_scores(tmp_path, estimator):
-    alone = here(SONGS[:2], estimator, TWO, tmp_path / "a")
-    processes = evaluate(SONGS[:2], estimator, TWO, tmp_path / "b", jobs=2)
-    np.testing.assert_allclose(
-        [windows(s) for s in alone], [windows(s) for s in processes], rtol=0, atol=1e-5
-    )
-
-
-def test_a_folder_of_other_scores_is_refused(tmp_path):
+def test_folder_of_scores_with_other_settings_is_refused(tmp_path):
     here(SONGS[:1], HALF, TWO, tmp_path, fingerprint="old", fast=True)
-    with pytest.raises(ValueError, match="made otherwise .fingerprint: 'old', not 'new'"):
+    with pytest.raises(ValueError, match="other settings .fingerprint: 'old', not 'new'"):
         here(SONGS[:1], HALF, TWO, tmp_path, fingerprint="new", fast=True)
     with pytest.raises(ValueError, match=r"metrics: 'SDR only \(--fast\)', not 'all'"):
         here(SONGS[:1], HALF, TWO, tmp_path, fingerprint="old")
     assert here(SONGS[:1], HALF, TWO[::-1], tmp_path, fingerprint="old", fast=True)
-    (tmp_path / CLAIM).write_text("{")
-    with pytest.raises(ValueError, match="evaluation.json is corrupt .*; delete"):
+    (tmp_path / SETTINGS_FILE).write_text("{")
+    with pytest.raises(ValueError, match="evaluation.json is corrupt .*delete"):
         here(SONGS[:1], HALF, TWO, tmp_path, fast=True)
-    (tmp_path / CLAIM).unlink()
+    (tmp_path / SETTINGS_FILE).unlink()
     with pytest.raises(ValueError, match="fingerprint: None"):
         here(SONGS[:1], HALF, TWO, tmp_path, fast=True)
 
 
-def test_a_track_that_fails_is_named_and_the_others_are_scored(tmp_path):
+def test_failed_tracks_are_named_and_the_others_scored(tmp_path):
     def separate(mixture, rate):
         estimates = half(mixture, rate)
         if mixture.equal(SONGS[1].mixture_and_groups(TWO)[0]):
@@ -94,8 +86,8 @@ def test_a_track_that_fails_is_named_and_the_others_are_scored(tmp_path):
             estimates["vocals"] = estimates["vocals"][:, 1:]
         return estimates
 
-    systems = {"it": System(Separator(separate), tmp_path, fast=True)}
-    found = scoring.evaluate(SONGS, systems, TWO, jobs=0, progress=False)
+    stores = {"it": ScoreStore(Separator(separate), tmp_path, fast=True)}
+    found = scoring.score_tracks(SONGS, stores, TWO, jobs=0, progress=False)
     assert [scores["track"] for scores in found.scores["it"]] == ["A. B. - one"]
     assert list(found.failures) == ["C - two", "D - three"]
     assert found.failures["C - two"] == "no estimate of vocals; there are accompaniment"
@@ -103,24 +95,24 @@ def test_a_track_that_fails_is_named_and_the_others_are_scored(tmp_path):
     assert [p.name for p in (tmp_path / "test").iterdir()] == ["A. B. - one.json"]
 
 
-@pytest.mark.parametrize(("source", "beside"), [("vocals", "accompaniment"), ("bass", "rest")])
-def test_one_source_is_scored_beside_the_rest_of_the_mixture(tmp_path, source, beside):
+@pytest.mark.parametrize(("source", "complement"), [("vocals", "accompaniment"), ("bass", "rest")])
+def test_single_target_is_scored_with_its_complement(tmp_path, source, complement):
     song = SONGS[0]
     mixture, groups, rate = song.mixture_and_groups([source])
     alone = Separator(lambda m, r: {source: 0.3 * m})
     (scores,) = here([song], alone, (source,), tmp_path, fast=True)
     assert [target["name"] for target in scores["targets"]] == [source]
-    assert scores["protocol"] == [source, beside]
-    references = {source: groups[source], beside: groups["rest"]}
-    pair = {source: 0.3 * mixture, beside: mixture - 0.3 * mixture}
+    assert scores["protocol"] == [source, complement]
+    references = {source: groups[source], complement: groups["rest"]}
+    pair = {source: 0.3 * mixture, complement: mixture - 0.3 * mixture}
     expected = score_track(references, pair, rate, song.name, fast=True)
     np.testing.assert_allclose(windows(scores)[:, 0], windows(expected)[:, 0], atol=1e-9)
-    shorter = {"it": System(Separator(lambda m, r: {source: m[:, 1:]}), tmp_path, fast=True)}
-    found = scoring.evaluate([SONGS[1]], shorter, (source,), jobs=0, progress=False)
-    assert "has 4299 samples, the mixture 4300" in found.failures["C - two"]
+    shorter = {"it": ScoreStore(Separator(lambda m, r: {source: m[:, 1:]}), tmp_path, fast=True)}
+    found = scoring.score_tracks([SONGS[1]], shorter, (source,), jobs=0, progress=False)
+    assert re.search("4299 samples .* 4300", found.failures["C - two"])
 
 
-def test_four_sources_are_scored_as_two_where_that_is_asked(tmp_path):
+def test_four_sources_are_summed_to_two_targets(tmp_path):
     song = SONGS[0]
     mixture, groups, rate = song.mixture_and_groups(STEMS)
     four = Separator(lambda m, r: {s: 0.5 * groups[s] + 0.1 * m for s in STEMS})
@@ -134,55 +126,68 @@ def test_four_sources_are_scored_as_two_where_that_is_asked(tmp_path):
     np.testing.assert_allclose(windows(scores)[0], windows(expected)[0], atol=1e-4)
 
 
-def test_estimates_are_written_when_asked_and_score_the_same_again(tmp_path):
+def test_saved_estimates_score_the_same(tmp_path):
     saved = tmp_path / "estimates"
     first = here(SONGS[:1], HALF, TWO, tmp_path / "a", fast=True, save=saved)
     file = saved / "test" / SONGS[0].name / "vocals.wav"
     torch.testing.assert_close(audio_io.read(file)[0], 0.5 * SONGS[0].mixture_and_groups(TWO)[0])
-    again = here(SONGS[:1], Folder.of(saved, SONGS), TWO, tmp_path / "b", fast=True)
+    again = here(SONGS[:1], Folder.find(saved, SONGS), TWO, tmp_path / "b", fast=True)
     np.testing.assert_allclose(windows(again[0])[0], windows(first[0])[0], rtol=0, atol=1e-9)
     file.unlink()
     here(SONGS[:1], HALF, TWO, tmp_path / "a", fast=True, save=saved)
-    assert file.is_file(), "scores alone are not all that was asked for"
+    assert file.is_file(), "scores exist, but the estimate is missing"
     assert not list(tmp_path.glob("b/**/*.wav"))
 
 
-def test_estimates_that_changed_are_scored_again(tmp_path):
+def test_changed_estimates_are_scored_again(tmp_path):
     saved = tmp_path / "estimates"
     here(SONGS[:1], HALF, TWO, tmp_path / "a", fast=True, save=saved)
-    folder = Folder.of(saved, SONGS)
+    folder = Folder.find(saved, SONGS)
     (before,) = here(SONGS[:1], folder, TWO, tmp_path / "b", fast=True)
     mixture, _, _ = SONGS[0].mixture_and_groups(TWO)
     file = saved / "test" / SONGS[0].name / "vocals.wav"
     audio_io.write(file, 0.25 * mixture, RATE)
     os.utime(file, (1.0, 1.0))  # as from an archive: older than the scores
     (after,) = here(SONGS[:1], folder, TWO, tmp_path / "b", fast=True)
-    assert (windows(before)[0, 0] == windows(after)[0, 0]).all(), "the accompaniment's is the same"
+    assert (windows(before)[0, 0] == windows(after)[0, 0]).all(), "accompaniment unchanged"
     assert (windows(before)[0, 1] != windows(after)[0, 1]).all()
 
 
-def test_a_process_that_dies_costs_nobody_else_its_scores(tmp_path):
-    systems = {"it": System(Deadly((SONGS[0].name,)), tmp_path, fast=True)}
-    found = scoring.evaluate(SONGS, systems, TWO, jobs=2, progress=False)
-    assert "its scoring process died" in found.failures["A. B. - one"]
-    assert {p.name for p in (tmp_path / "test").iterdir()} == {"C - two.json", "D - three.json"}
+def test_worker_processes_give_the_same_scores_and_import_no_networks(tmp_path):
+    """Results, a worker that dies and the imports of a worker, all from one pool."""
+    dies, *others = SONGS
+    stores = {
+        "separated": ScoreStore(HALF, tmp_path / "separated", fast=True),
+        "probe": ScoreStore(Probe((dies.name,)), tmp_path / "probe", fast=True),
+    }
+    found = scoring.score_tracks(SONGS, stores, TWO, jobs=2, progress=False)
+    assert "scoring process died" in found.failures[dies.name]
+    names = {path.name for path in (tmp_path / "separated" / "test").iterdir()}
+    assert names == {f"{song.name}.json" for song in others}
+    alone = here(others, HALF, TWO, tmp_path / "alone", fast=True)
+    np.testing.assert_allclose(
+        [windows(s) for s in found.scores["separated"]],
+        [windows(s) for s in alone],
+        rtol=0,
+        atol=1e-5,
+    )
 
 
-def test_a_longer_track_with_more_sources_needs_more_memory():
+def test_memory_needed_grows_with_length_and_sources():
     song = Extent(2, 240 * 44100, 44100)
-    needs = [scoring.gigabytes(song, 4, n) for n in (2, 4)]
+    needs = [scoring.memory_needed(song, 4, n) for n in (2, 4)]
     assert 4 < needs[0] < needs[1] < 10, "some 6 GB were measured with four sources"
-    assert scoring.gigabytes(song._replace(frames=60 * 44100), 4, 4) < needs[1] / 2
-    assert scoring.gigabytes(song, 4, 4, fast=True) < needs[1] / 2
-    assert scoring.gigabytes(song, 12, 4) > needs[1]
+    assert scoring.memory_needed(song._replace(frames=60 * 44100), 4, 4) < needs[1] / 2
+    assert scoring.memory_needed(song, 4, 4, fast=True) < needs[1] / 2
+    assert scoring.memory_needed(song, 12, 4) > needs[1]
 
 
-def test_a_track_that_needs_more_than_was_given_is_said_to(tmp_path):
-    with pytest.warns(UserWarning, match="A. B. - one may take 0.4 GB .* the 0.1 given"):
+def test_track_above_the_memory_limit_warns(tmp_path):
+    with pytest.warns(UserWarning, match=r"A. B. - one .* 0\.4 GB .* 0\.1 GB"):
         here(SONGS[:1], HALF, TWO, tmp_path, fast=True, memory=0.1)
 
 
-def test_scores_of_other_data_of_the_same_name_are_not_taken(tmp_path):
+def test_changed_or_corrupt_files_are_scored_again(tmp_path):
     @dataclass(frozen=True)
     class OnDisk(Song):
         def files(self):
@@ -200,10 +205,10 @@ def test_scores_of_other_data_of_the_same_name_are_not_taken(tmp_path):
     assert file.stat().st_mtime_ns > written
     file.write_text("{")
     (scores,) = here([song], HALF, TWO, tmp_path / "out", fast=True)
-    assert scores["track"] == "song", "what is not legible is scored again"
+    assert scores["track"] == "song", "a corrupt score file is replaced"
 
 
-def test_a_track_is_read_once_for_all_systems(tmp_path):
+def test_track_is_read_once_for_all_estimators(tmp_path):
     reads = []
 
     @dataclass(frozen=True)
@@ -213,18 +218,18 @@ def test_a_track_is_read_once_for_all_systems(tmp_path):
             return super().mixture_and_groups(sources)
 
     song = Counted("song")
-    systems = {
-        "mixture": System(Mixture(), tmp_path / "mixture", fast=True),
-        "oracle": System(IdealRatioMask(), tmp_path / "oracle", fast=True),
+    stores = {
+        "mixture": ScoreStore(Mixture(), tmp_path / "mixture", fast=True),
+        "oracle": ScoreStore(IdealRatioMask(), tmp_path / "oracle", fast=True),
     }
-    found = scoring.evaluate([song], systems, TWO, jobs=0, progress=False)
+    found = scoring.score_tracks([song], stores, TWO, jobs=0, progress=False)
     assert list(found.scores) == ["mixture", "oracle"] and reads == ["song"]
-    for name, system in systems.items():
-        (alone,) = here([Song("song")], system.estimator, TWO, tmp_path / "alone" / name, fast=True)
+    for name, store in stores.items():
+        (alone,) = here([Song("song")], store.estimator, TWO, tmp_path / "alone" / name, fast=True)
         assert str(found.scores[name]) == str([alone])
-    systems["oracle"].file(song).unlink()
-    kept = systems["mixture"].file(song)
+    stores["oracle"].score_file(song).unlink()
+    kept = stores["mixture"].score_file(song)
     written = kept.stat().st_mtime_ns
-    again = scoring.evaluate([song], systems, TWO, jobs=0, progress=False)
+    again = scoring.score_tracks([song], stores, TWO, jobs=0, progress=False)
     assert kept.stat().st_mtime_ns == written
     assert list(again.scores) == list(found.scores)

@@ -1,4 +1,4 @@
-"""Many items in processes: bounds on cores and memory, processes that die."""
+"""Worker processes: limits of cores and memory, results, processes that die."""
 
 import os
 import signal
@@ -12,21 +12,17 @@ import psutil
 import pytest
 
 from asteroid_waveunet.experiment.evaluation import worker_pool
-from asteroid_waveunet.experiment.evaluation.worker_pool import in_processes
+from asteroid_waveunet.experiment.evaluation.worker_pool import run_in_processes
 
 
-def small(item) -> float:
-    return 0.0
-
-
-def test_memory_decides_how_many_items_are_worked_on_at_once(monkeypatch):
-    threads = ThreadPoolExecutor  # as processes are, and quicker to start
+def test_memory_limits_the_number_of_running_items(monkeypatch):
+    threads = ThreadPoolExecutor  # faster to start than processes
     monkeypatch.setattr(worker_pool, "ProcessPoolExecutor", lambda jobs, **how: threads(jobs))
-    for memory, at_once in ((0.5, 1), (4.9, 2), (9, 3)):
-        assert most_at_once(items=4, jobs=3, need=2.0, memory=memory) == at_once, memory
+    for memory, expected in ((0.5, 1), (4.9, 2), (9, 3)):
+        assert most_running(items=4, jobs=3, need=2.0, memory=memory) == expected, memory
 
 
-def most_at_once(items: int, jobs: int, need: float, memory: float) -> int:
+def most_running(items: int, jobs: int, need: float, memory: float) -> int:
     most = started = ended = 0
 
     def start(submit, item):
@@ -35,74 +31,70 @@ def most_at_once(items: int, jobs: int, need: float, memory: float) -> int:
         most = max(most, started - ended)
         return submit(time.sleep, 0.05)
 
-    for _ in in_processes(range(items), start, lambda item: need, jobs, memory):
+    for _ in run_in_processes(range(items), start, lambda item: need, jobs, memory):
         ended += 1
     assert ended == items
     return most
 
 
-@pytest.mark.parametrize("jobs", [0, 2])
-def test_each_item_has_its_result_or_its_exception(jobs):
+def test_each_item_has_its_result_or_exception_without_processes():
     def start(submit, item):
         if item == 2:
-            raise KeyError("here")
+            raise KeyError("raised by start")
         return submit(divmod, 7, item)
 
-    found = dict(in_processes([0, 1, 2, 3], start, small, jobs))
+    found = dict(run_in_processes([0, 1, 2, 3], start, lambda item: 0.0, 0))
     assert isinstance(found[0], ZeroDivisionError) and isinstance(found[2], KeyError)
     assert found[1] == (7, 0) and found[3] == (2, 1)
 
 
-def test_an_item_whose_process_dies_costs_no_other_its_result():
-    def start(submit, item):
-        return submit(os._exit, 9) if item == 1 else submit(pow, item, 2)
-
-    found = dict(in_processes(range(5), start, small, jobs=2))
-    assert isinstance(found.pop(1), BrokenProcessPool)
-    assert found == {0: 0, 2: 4, 3: 9, 4: 16}
-
-
-def test_a_dead_process_is_replaced():
-    with worker_pool._processes(1) as submit:
-        assert isinstance(submit(os._exit, 1).exception(), BrokenProcessPool)
-        assert submit(abs, -2).result() == 2
-
-
-def test_processes_are_started_with_one_thread_and_the_environment_is_put_back(monkeypatch):
+def test_items_survive_the_death_of_another_items_process(monkeypatch):
+    """One pool for all facts about real processes: results, exceptions, threads, environment."""
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with worker_pool._processes(1) as submit:
-        assert submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+    work = {
+        "dies": (os._exit, 9),
+        "fails": (divmod, 7, 0),
+        "square": (pow, 3, 2),
+        "threads": (os.getenv, "OMP_NUM_THREADS"),
+    }
+    found = dict(
+        run_in_processes(work, lambda submit, item: submit(*work[item]), lambda item: 0.0, 2)
+    )
+    assert isinstance(found.pop("dies"), BrokenProcessPool)
+    assert isinstance(found.pop("fails"), ZeroDivisionError)
+    assert found == {"square": 9, "threads": "1"}
     assert os.environ["OMP_NUM_THREADS"] == "7" and "MKL_NUM_THREADS" not in os.environ
 
 
-ENDLESS = """
-import sys, time
-from asteroid_waveunet.experiment.evaluation.worker_pool import in_processes
+SCRIPT = """
+import os, signal, sys, time
+from asteroid_waveunet.experiment.evaluation.worker_pool import run_in_processes
+
+def endless(folder):
+    open(os.path.join(folder, str(os.getpid())), "w").close()
+    time.sleep(600)
+
+def start(submit, item):
+    return submit(endless, sys.argv[1])
+
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
-    print("ready", flush=True)
-    list(in_processes([1, 2], lambda submit, item: submit(endless, sys.argv[1]), lambda i: 0, 2))
+    list(run_in_processes([1, 2], start, lambda item: 0, 2))
 """
 
 
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
-def test_no_process_outlives_the_one_that_called(tmp_path, by):
-    """However that ends: promptly where it can, and in any case without orphans."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import os, signal, time\n"
-        "def endless(folder):\n"
-        "    open(os.path.join(folder, str(os.getpid())), 'w').close()\n"
-        "    time.sleep(600)\n" + ENDLESS
-    )
-    (tmp_path / "pids").mkdir()
-    parent = subprocess.Popen([sys.executable, script, tmp_path / "pids"])
-    assert wait_until(lambda: len(list((tmp_path / "pids").iterdir())) == 2, 60)
-    pids = [int(file.name) for file in (tmp_path / "pids").iterdir()]
-    parent.send_signal(by)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_calling_process(tmp_path, number):
+    script, pids = tmp_path / "script.py", tmp_path / "pids"
+    script.write_text(SCRIPT)
+    pids.mkdir()
+    parent = subprocess.Popen([sys.executable, script, pids])
+    assert wait_until(lambda: len(list(pids.iterdir())) == 2, 60)
+    workers = [int(file.name) for file in pids.iterdir()]
+    parent.send_signal(number)
     assert parent.wait(30) != 0
-    assert wait_until(lambda: not any(map(is_alive, pids)), 30)
+    assert wait_until(lambda: not any(map(is_alive, workers)), 30)
 
 
 def wait_until(condition, seconds):

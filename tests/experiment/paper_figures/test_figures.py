@@ -81,9 +81,9 @@ def laid_out(tmp_path_factory):
     for name, arguments in models.items():
         model = tiny(sources=TWO, in_channels=2, sample_rate=RATE, levels=3, **arguments)
         serialization.write(model.serialize(), root / name / "best_model.pth")
-    mixture = score_store.System(Mixture(), root / "scores", fast=True)
+    mixture = score_store.ScoreStore(Mixture(), root / "scores", fast=True)
     tracks = musdb.tracks(root / "data", "test")
-    scoring.evaluate(tracks, {"mixture": mixture}, TWO, jobs=0, progress=False)
+    scoring.score_tracks(tracks, {"mixture": mixture}, TWO, jobs=0, progress=False)
     return root
 
 

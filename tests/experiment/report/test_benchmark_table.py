@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from asteroid_waveunet.experiment.config import Configuration
-from asteroid_waveunet.experiment.evaluation.evaluate import Assessment
+from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
 from asteroid_waveunet.experiment.evaluation.model_cost import Costs
 from asteroid_waveunet.experiment.report import benchmark_table
 from asteroid_waveunet.experiment.settings import Training
@@ -25,7 +25,7 @@ def scores(vocals, rest, name="song"):
 
 def entry(name, *tracks, costs=None, **changed):
     baselines = {"mixture": [scores([0.0], [1.0])], "ideal ratio mask": [scores([8.0], [9.0])]}
-    found = Assessment(name, "x", "model", TWO, True, list(tracks), baselines, {})
+    found = Evaluation(name, "x", "model", TWO, True, list(tracks), baselines, {})
     return benchmark_table.Entry(
         name, **{"sample_rate": 22050.0, "channels": 2, "minutes": 12.0, **changed},
         found=found, costs=costs,

@@ -11,7 +11,7 @@ from helpers.scores import SONGS, TWO
 
 
 def assess(out, targets, estimator):
-    return evaluate.assess(
+    return evaluate.evaluate(
         SONGS, estimator, targets, out, title="This on that", fingerprint="m", fast=True, jobs=0,
         progress=False,
     )  # fmt: skip
