@@ -96,14 +96,6 @@ def test_download_over_a_bad_connection_leaves_only_the_data_set(corpus, server,
     assert server.ranges == [], "an existing data set needs no request"
 
 
-def test_keep_archive_keeps_the_downloaded_zip(corpus, data):
-    obtain(corpus, data, keep_archive=True)
-    obtain(corpus, data)
-    shutil.rmtree(data / "musdb18hq")
-    obtain(corpus, data)
-    assert visible(data) == ["musdb18hq", "musdb18hq.zip"]
-
-
 def test_terms_must_be_accepted_before_a_download(corpus, server, data):
     with pytest.raises(
         PermissionError, match=r"(?s)--accept_license.*non-commercial.*zenodo"
@@ -117,19 +109,17 @@ def test_terms_must_be_accepted_before_a_download(corpus, server, data):
         check_obtainable(corpus, data, accepted=False)
 
 
-@pytest.mark.parametrize(
-    ("fault", "kind", "facts"),
-    [
+def test_failed_download_explains_placing_by_hand(corpus, server, data):
+    for fault, kind, facts in (
         (refused(401), PermissionError, "401 .*restricted.*zenodo"),
+        (refused(403), PermissionError, "403 .*restricted.*zenodo"),
         (refused(404), FileNotFoundError, "404"),
         (page, OSError, "web page"),
-    ],
-)
-def test_failed_download_explains_placing_by_hand(corpus, server, data, fault, kind, facts):
-    server.always = fault
-    with pytest.raises(kind, match=rf"(?s){facts}.*by hand: get musdb18hq.zip") as info:
-        obtain(corpus, data)
-    assert f"{data / 'musdb18hq.zip'}, or unpack it to {data / 'musdb18hq'}" in str(info.value)
+    ):
+        server.always = fault
+        with pytest.raises(kind, match=rf"(?s){facts}.*by hand: get musdb18hq.zip") as info:
+            obtain(corpus, data)
+        assert f"{data / 'musdb18hq.zip'}, or unpack it to {data / 'musdb18hq'}" in str(info.value)
 
 
 def test_local_errors_do_not_suggest_placing_by_hand(corpus, data, monkeypatch):
@@ -146,9 +136,14 @@ def test_local_errors_do_not_suggest_placing_by_hand(corpus, data, monkeypatch):
         obtain(corpus, data)
 
 
-def test_too_little_space_to_unpack_is_a_warning_before_the_download(corpus, data, capsys):
-    obtain(dataclasses.replace(corpus, unpacked=10**17), data)
+def test_keep_archive_and_a_warning_of_too_little_space(corpus, data, capsys):
+    corpus = dataclasses.replace(corpus, unpacked=10**17)
+    obtain(corpus, data, keep_archive=True)
     assert "(about 100000000.0 GB) may not fit" in capsys.readouterr().out
+    obtain(corpus, data)
+    shutil.rmtree(data / "musdb18hq")
+    obtain(corpus, data)
+    assert visible(data) == ["musdb18hq", "musdb18hq.zip"], "the zip is kept by later runs too"
 
 
 def test_zip_placed_by_hand_is_used_and_kept(corpus, archive, server, data, capsys):
@@ -207,9 +202,9 @@ def rename_subset(songs):
     (songs / "train").rename(songs / "other")
 
 
-@pytest.mark.parametrize(
-    ("spoil", "facts"),
-    [
+def test_incomplete_zip_creates_no_data_set(tmp_path, data):
+    corpora.musdb18hq(tmp_path / "made")
+    for spoil, facts in (
         (remove_track, "has 2 tracks; musdb18hq has 3"),
         (rename_track, r"3 tracks \(without Leaf - Summerghost\)"),
         (remove_stem_of_all, "have the stems bass, other, vocals; those of"),
@@ -217,16 +212,16 @@ def rename_subset(songs):
         (empty_file, "empty files: .*bass.wav"),
         (remove_subset, "no 'test' folder"),
         (rename_subset, "not musdb18hq; expected"),
-    ],
-)
-def test_incomplete_zip_creates_no_data_set(tmp_path, data, spoil, facts):
-    corpora.musdb18hq(tmp_path / "made")
-    spoil(tmp_path / "made" / "songs")
-    archive = corpora.zipped(tmp_path / "made" / "songs", tmp_path / "spoilt.zip")
-    place(archive, data, "musdb18hq.zip")
-    with pytest.raises(ValueError, match=facts):
-        obtain(corpora.served("musdb18hq", archive), data)
-    assert {path.name for path in data.iterdir()} == {"musdb18hq.zip", ".musdb18hq.lock"}
+    ):
+        songs = tmp_path / spoil.__name__
+        shutil.copytree(tmp_path / "made" / "songs", songs)
+        spoil(songs)
+        archive = corpora.zipped(songs, tmp_path / "spoilt.zip")
+        place(archive, data, "musdb18hq.zip")
+        with pytest.raises(ValueError, match=facts):
+            obtain(corpora.served("musdb18hq", archive), data)
+        left = {path.name for path in data.iterdir()}
+        assert left == {"musdb18hq.zip", ".musdb18hq.lock"}, spoil.__name__
 
 
 def test_existing_folder_is_checked_every_time(corpus, data):
