@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# The paper's comparison: trains each system on equally much music, scores it, makes one table.
+# The paper's comparison: train each system on the same amount of music, score all, make a table.
 #
-#   bash recipes/musdb18/compare.sh                              small systems on generated songs
-#   bash recipes/musdb18/compare.sh --data DIR                   on songs of your own
-#   bash recipes/musdb18/compare.sh --data musdb18hq --full      as large as in the paper, for a GPU
+#   bash recipes/musdb18/compare.sh                            small systems on generated songs
+#   bash recipes/musdb18/compare.sh --data DIR                 small systems on your own songs
+#   bash recipes/musdb18/compare.sh --data musdb18hq --full    the paper's sizes, for a GPU
 #
-# Each system is an experiment of run.sh, exp/TAG_SYSTEM; the table is exp/TAG/table.md. What is
-# done is skipped when the command is run again; a training that was killed goes on. A system that
-# fails is named at the end, and the others are done. All systems that have scores are in the
-# table, also those of earlier commands; their costs are measured anew, one after another.
+# Each system is an experiment of run.sh, exp/TAG_SYSTEM. The table is exp/TAG/table.md; it lists
+# all systems that have scores, those of earlier commands included, and measures their costs anew.
+# Running the same command again skips finished work and resumes training. If a system fails, the
+# others are still trained, and the failed ones are listed at the end.
 #
-#   --data NAME|DIR      demo, musdb18, musdb18hq, or a folder in MUSDB18's layout (demo)
-#   --systems "A B"      only these; all are listed below in this file
-#   --minutes M          of music that each system is trained on (20; 6000 with --full)
-#   --full               the configurations' own sizes, segments, batches and step sizes
-#   --tag NAME           the comparison's name, one for each data set and budget (compare)
-#   --storage DIR        where data/ and exp/ are written (beside this script)
+#   --data NAME|DIR      demo, musdb18, musdb18hq, or a folder in MUSDB18's layout (default: demo)
+#   --systems "A B"      only these systems (default: all, see the list below in this file)
+#   --minutes M          minutes of music to train each system on (default: 20; with --full 6000)
+#   --full               full size, segments, batches and learning rates of the configurations
+#   --tag NAME           name of the comparison, one per data set and budget (default: compare)
+#   --storage DIR        folder for data/ and exp/ (default: the folder of this script)
 #   --accept_license, --id N[,N...], --devices N, --python_path FILE     as in run.sh
-#   --SETTING VALUE      any setting of the configuration, for every system
+#   --SETTING VALUE      any setting of the configuration, for all systems
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -35,32 +35,32 @@ while [ $# -gt 0 ]; do
         --full) full=true; shift; continue ;;
         --accept_license) accept=true options+=("$1"); shift; continue ;;
         --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
-        --*) [ $# -gt 1 ] || fail "$1 lacks its value" ;;
-        *) fail "'$1' is no option; --help lists them" ;;
+        --*) [ $# -gt 1 ] || fail "$1 needs a value" ;;
+        *) fail "'$1' is not an option; see --help" ;;
     esac
     case ${1#--} in
         data | storage | python_path | tag | id | minutes) printf -v "${1#--}" %s "$2" ;;
         systems) chosen=${2//,/ } ;;
-        conf | stage | stop_stage) fail "$1 is run.sh's; a comparison has its own" ;;
+        conf | stage | stop_stage) fail "$1 is an option of run.sh only" ;;
         *) settings+=("$1" "$2") ;;
     esac
     shift 2
 done
-[[ $tag =~ ^[^./-][^/]*$ ]] || fail "the tag '$tag' is no name for a folder"
+[[ $tag =~ ^[^./-][^/]*$ ]] || fail "--tag '$tag' cannot name a folder"
 use_gpus
 
-# What all have in common. The learning rate's schedule has an end, so that nothing stops early.
+# Settings of all systems. Early stopping is off: the schedule needs all of its epochs.
 if [ "$full" = true ]; then
     epochs=20 minutes=${minutes:-6000}
     small= stereo= mono= wave= spectrogram= tasnet= mrcae=
 else
     epochs=3 minutes=${minutes:-20}
     small="--gradient_clip 5 --num_workers 0 --logger csv --listen_every 0"
-    # A length that fits all systems: 2.2 s at 22050 Hz, 6 s at 8192 Hz (half of the paper's excerpts
-    # of U7 and M7, for twice as many steps).
+    # A length that all systems can output: 2.2 s at 22050 Hz, 6 s at 8192 Hz (half of the paper's
+    # excerpts for U7 and M7, for twice as many steps).
     stereo="--segment_length 48896 --batch_size 2"
     mono="--segment_length 48896 --batch_size 1"
-    # About half a million weights each, and the step size that did best of some (see RESULTS.md).
+    # About half a million weights each, and the best learning rate found (see RESULTS.md).
     wave="--levels 8 --initial_filters 16 --filter_growth 8 --lr 7.0e-4"
     spectrogram="--initial_filters 3 --lr 5.0e-3"
     tasnet="--n_filters 128 --kernel_size 32 --bn_chan 64 --hid_chan 128 --skip_chan 64 --n_repeats 2"
@@ -69,8 +69,8 @@ fi
 common="--schedule one_cycle --fine_tuning false --max_epochs $epochs --patience 1000 --remix 0.5"
 common+=" --augmentation [wide_gains,swap_channels,flip_signs] --fast true $small"
 
-# Name, configuration, and what else than `common`. NAME_seamless is not trained: it is NAME's
-# weights, scored in one pass over each track instead of segments one beside the other.
+# Name, configuration, options. NAME_seamless is not trained: it has the weights of NAME, scored in
+# one pass over each track instead of consecutive segments.
 systems=(
     "m4               m4            $common $stereo $wave"
     "m5               m5            $common $stereo $wave"
@@ -88,7 +88,7 @@ systems=(
 
 names=$(printf '%s\n' "${systems[@]}" | cut -d ' ' -f 1)
 for name in $chosen; do
-    grep -qxF -e "$name" <<< "$names" || fail "there is no system '$name'; known are" $names
+    grep -qxF -e "$name" <<< "$names" || fail "unknown system '$name'; known are" $names
 done
 is_chosen() { [ -z "$chosen" ] || [[ " $chosen " == *" $1 "* ]]; }
 
@@ -97,9 +97,9 @@ if [ -z "$python_path" ]; then
     python_path=$root/.venv/bin/python
 fi
 
-# An experiment of the same weights, and of the same settings to begin with.
-share() {
-    [ -f "$storage/exp/$1/best_model.pth" ] || fail "it needs the weights of $1, which has none yet"
+# share_weights FROM TO: make an experiment with the weights and settings of another.
+share_weights() {
+    [ -f "$storage/exp/$1/best_model.pth" ] || fail "there are no weights of $1 yet"
     mkdir -p "$storage/exp/$2" || exit
     for part in conf.yml best_model.pth logs; do
         ln -sfn "../$1/$part" "$storage/exp/$2/$part" || exit
@@ -111,15 +111,15 @@ run_system() {
     shift 2
     if [[ $name == *_seamless ]]; then
         first=3
-        (share "${tag}_${name%_seamless}" "${tag}_$name") || return
+        (share_weights "${tag}_${name%_seamless}" "${tag}_$name") || return
     fi
-    relay bash "$here/run.sh" --conf "$conf" --data "$data" --tag "${tag}_$name" --storage "$storage" \
+    forward_signals bash "$here/run.sh" --conf "$conf" --data "$data" --tag "${tag}_$name" --storage "$storage" \
         --python_path "$python_path" --stage "$first" --stop_stage 3 \
         ${options[@]+"${options[@]}"} "$@" ${settings[@]+"${settings[@]}"}
 }
 
 rows=$(for row in "${systems[@]}"; do ! is_chosen "${row%% *}" || echo "$row"; done)
-[ -n "$rows" ] || fail "--systems names none; known are" $names
+[ -n "$rows" ] || fail "--systems is empty; known are" $names
 planned=$(ACCEPT_LICENSE=$accept "$python_path" "$here/compare.py" plan --minutes "$minutes" \
     --data "$data" --storage "$storage" --tag "$tag" \
     ${settings[@]+"${settings[@]}"} <<< "$rows")
@@ -129,7 +129,7 @@ while read -r -a row <&3; do
     echo "=== ${row[0]}"
     status=0
     run_system "${row[@]}" || status=$?
-    ! was_asked "$status" || exit "$status"  # and it said how to go on
+    ! was_interrupted "$status" || exit "$status"  # it has printed how to resume
     [ "$status" -eq 0 ] || failed+=" ${row[0]}"
 done 3<<< "$planned"
 
@@ -139,8 +139,8 @@ for name in $names; do
         scored+=("$name")
 done
 status=0
-relay "$python_path" "$here/compare.py" table --storage "$storage" --tag "$tag" \
+forward_signals "$python_path" "$here/compare.py" table --storage "$storage" --tag "$tag" \
     ${scored[@]+"${scored[@]}"} || status=$?
-[ -z "$failed" ] || fail "these systems failed, see above, and are not in the table:$failed;" \
-    "once that is mended, the same command goes on there"
+[ -z "$failed" ] || fail "these systems failed and are not in the table:$failed;" \
+    "fix the errors above and run the same command to resume"
 exit "$status"

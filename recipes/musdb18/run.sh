@@ -1,31 +1,31 @@
 #!/usr/bin/env bash
-# Trains, scores and packs a Wave-U-Net.
+# Train, score and publish a music source separation model.
 #
-#   bash recipes/musdb18/run.sh                                  a small one on generated songs
-#   bash recipes/musdb18/run.sh --data DIR                       a small one on songs of your own
-#   bash recipes/musdb18/run.sh --conf m4 --data musdb18hq       the paper's M4 on MUSDB18-HQ
+#   bash recipes/musdb18/run.sh                              a small model on generated songs
+#   bash recipes/musdb18/run.sh --data DIR                   a small model on your own songs
+#   bash recipes/musdb18/run.sh --conf m4 --data musdb18hq   the paper's M4 on MUSDB18-HQ
 #
-# Stages: 0 data, 1 prepare, 2 train, 3 evaluate, 4 publish (a folder ready for the Hub; with
-# --repo_id user/name, on the Hub). What is done is skipped when the command is run again; a training
-# that was killed goes on. SIGTERM and Ctrl-C save it first.
+# Stages: 0 data, 1 prepare, 2 train, 3 evaluate, 4 publish. Stage 4 packs a folder for the Hugging
+# Face Hub and uploads it if --repo_id user/name is given. Running the same command again skips
+# finished work and resumes training. SIGTERM and Ctrl-C save a checkpoint first. Option names may be
+# written with dashes or underscores.
 #
-#   --conf NAME|FILE     a file of conf/ (demo, small, fast, m1 ... m7, m5_highsr; m4_same,
-#                        m4_transposed, u7, u7a, tasnet, tasnet_mse, mrcae) or other
-#                        (demo; small with --data; an experiment's own if it has begun and
-#                        only its --tag is given)
-#   --data NAME|DIR      demo, musdb18, musdb18hq, ccmixter, or a folder in MUSDB18's layout, stems
-#                        or wav; musdb18 and musdb18hq are downloaded if they are not there
-#   --accept_license     accept the terms of what is downloaded; without it, they are shown
-#   --stage N            the first stage to run (0)
-#   --stop_stage N       the last one (4)
-#   --tag NAME           the experiment's name (the configuration's and the data's)
-#   --storage DIR        where data/ and exp/ are written (beside this script)
-#   --id N[,N...]        the GPUs to use (the first; -1: the CPU); several train together
-#   --devices N          so many GPUs at once, each with batches of batch_size (as many as --id
-#                        names, or 1)
-#   --resume             insist on going on from a checkpoint
-#   --python_path FILE   a Python with asteroid-waveunet[experiment] (a .venv is made if not given)
-#   --SETTING VALUE      any setting of the configuration, such as --levels 8 --batch_size 4
+#   --conf NAME|FILE     configuration: a name from conf/ (demo, small, fast, m1 ... m7, m5_highsr,
+#                        m4_same, m4_transposed, u7, u7a, tasnet, tasnet_mse, mrcae) or a YAML file
+#                        (default: demo; small with --data; the experiment's own configuration
+#                        if only --tag of an existing experiment is given)
+#   --data NAME|DIR      demo, musdb18, musdb18hq, ccmixter, or a folder in MUSDB18's layout with
+#                        .stem.mp4 or wav files; musdb18 and musdb18hq are downloaded if missing
+#   --accept_license     accept the licences of downloaded data (without it, they are shown)
+#   --stage N            first stage to run (default: 0)
+#   --stop_stage N       last stage to run (default: 4)
+#   --tag NAME           name of the experiment (default: names of configuration and data)
+#   --storage DIR        folder for data/ and exp/ (default: the folder of this script)
+#   --id N[,N...]        GPUs to use (default: the first; -1: CPU); several train together
+#   --devices N          number of GPUs, each with batches of batch_size (default: as in --id, or 1)
+#   --resume             fail unless there is a checkpoint to resume from
+#   --python_path FILE   Python with asteroid-waveunet[experiment] (default: creates .venv)
+#   --SETTING VALUE      any setting of the configuration, for example --levels 8 --batch_size 4
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -43,8 +43,8 @@ while [ $# -gt 0 ]; do
         --resume) resume=true; shift; continue ;;
         --accept_license) accept=true; shift; continue ;;
         --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
-        --*) [ $# -gt 1 ] || fail "$1 lacks its value" ;;
-        *) fail "'$1' is no option; --help lists them" ;;
+        --*) [ $# -gt 1 ] || fail "$1 needs a value" ;;
+        *) fail "'$1' is not an option; see --help" ;;
     esac
     case ${1#--} in
         conf | data | stage | stop_stage | tag | storage | id | python_path)
@@ -55,9 +55,9 @@ while [ $# -gt 0 ]; do
 done
 
 for number in "$stage" "$stop_stage"; do
-    [[ $number =~ ^[0-4]$ ]] || fail "stage '$number' is none of 0, 1, 2, 3, 4"
+    [[ $number =~ ^[0-4]$ ]] || fail "stage is '$number'; expected 0, 1, 2, 3 or 4"
 done
-[ "$stage" -le "$stop_stage" ] || fail "stage $stage comes after --stop_stage $stop_stage"
+[ "$stage" -le "$stop_stage" ] || fail "--stage $stage is after --stop_stage $stop_stage"
 if [ -z "$conf$data" ] && [ -n "$tag" ] && [ -f "$storage/exp/$tag/conf.yml" ]; then
     conf=$storage/exp/$tag/conf.yml
 fi
@@ -68,7 +68,7 @@ if [ -n "$data" ]; then
     data_name=$(basename "$(cd "$data" 2>/dev/null && pwd || echo "$data")")
 fi
 tag=${tag:-$(basename "$conf" .yml)${data:+_$data_name}}
-[[ $tag =~ ^[^./-][^/]*$ ]] || fail "the tag '$tag' is no name for a folder"
+[[ $tag =~ ^[^./-][^/]*$ ]] || fail "--tag '$tag' cannot name a folder"
 if [ -z "$python_path" ]; then
     bash "$root/tools/make_env.sh" "$root/.venv" experiment
     python_path=$root/.venv/bin/python
@@ -77,16 +77,16 @@ use_gpus
 export RESUME=$resume ACCEPT_LICENSE=$accept PYTHONUNBUFFERED=1
 
 exp_dir=$storage/exp/$tag
-places=(--exp_dir "$exp_dir" --data_dir "$storage/data")
-"$python_path" "$here/configure.py" "${places[@]}" --conf "$conf" ${settings[@]+"${settings[@]}"}
+folders=(--exp_dir "$exp_dir" --data_dir "$storage/data")
+"$python_path" "$here/configure.py" "${folders[@]}" --conf "$conf" ${settings[@]+"${settings[@]}"}
 
 names=(data prepare train evaluate publish)
 for ((n = stage; n <= stop_stage; n++)); do
     echo "== stage $n: ${names[n]}"
-    relay "$python_path" "$here/${names[n]}.py" "${places[@]}" || {
+    forward_signals "$python_path" "$here/${names[n]}.py" "${folders[@]}" || {
         status=$?
-        ! was_asked "$status" || exit "$status"  # and it said how to go on
-        fail "stage $n (${names[n]}) stopped; once that is mended, the same command goes on there"
+        ! was_interrupted "$status" || exit "$status"  # it has printed how to resume
+        fail "stage $n (${names[n]}) failed; fix the error above and run the same command to resume"
     }
 done
 
@@ -98,8 +98,8 @@ echo
 echo "Experiment        $exp_dir"
 [ "$stop_stage" -lt 2 ] ||
     echo "Training curves   $(dirname "$python_path")/tensorboard --logdir '$exp_dir/logs'"
-[ "$stop_stage" -lt 3 ] || echo "Scores            $exp_dir/scores/scores.md, and a json for each track"
-[ "$stop_stage" -lt 3 ] || echo "To see and hear   $exp_dir/report/index.html"
+[ "$stop_stage" -lt 3 ] || echo "Scores            $exp_dir/scores/scores.md, and a JSON file per track"
+[ "$stop_stage" -lt 3 ] || echo "Report            $exp_dir/report/index.html"
 [ "$stop_stage" -lt 4 ] || echo "For the Hub       $exp_dir/published"
 if [ -z "$data" ]; then
     echo "On MUSDB18        bash $here/run.sh --conf m4 --data musdb18hq"

@@ -1,6 +1,6 @@
-# What the recipe's shell scripts share; sourced by them.
+# Functions of run.sh and compare.sh, which source this file.
 
-# Of a loss and a library that no stage uses, and of Lightning's to itself.
+# Warnings about a loss and a library that no stage uses, and Lightning's about its own code.
 export PYTHONWARNINGS="ignore:Asteroid's STOI loss is off,ignore:pkg_resources is deprecated"
 PYTHONWARNINGS+=',ignore:`isinstance(treespec'
 
@@ -15,7 +15,7 @@ underscored() {
     esac
 }
 
-# Makes the GPUs of --id those that there are; several train together.
+# Restrict CUDA to the GPUs of --id; train on all of them unless --devices is given.
 use_gpus() {
     local commas=${id//[!,]/}
     [ -z "$id" ] || export CUDA_VISIBLE_DEVICES=$id
@@ -24,24 +24,24 @@ use_gpus() {
     fi
 }
 
-# Whether a command that ended so was asked to, by SIGHUP, SIGINT, SIGUSR1 or SIGTERM. What others
-# end, such as a kernel without memory, has failed.
-was_asked() { [[ $1 =~ ^(129|130|138|143)$ ]]; }
+# True for the exit status of SIGHUP, SIGINT, SIGUSR1 and SIGTERM, which ask a command to stop. Other
+# signals, such as SIGKILL when memory runs out, are failures.
+was_interrupted() { [[ $1 =~ ^(129|130|138|143)$ ]]; }
 
-# Runs a command in the background, so that a signal to this shell alone reaches it at once: bash
-# would keep it until a command in the foreground is over. Ctrl-C reaches both.
-relay() {
-    local child= asked= status=0
-    trap 'asked=TERM; [ -z "$child" ] || kill -TERM "$child"' TERM
-    trap 'asked=USR1; [ -z "$child" ] || kill -USR1 "$child"' USR1
+# Run a command in the background and forward signals to it. Bash would delay a signal sent to this
+# shell alone until a command in the foreground ends. Ctrl-C reaches both.
+forward_signals() {
+    local child= received= status=0
+    trap 'received=TERM; [ -z "$child" ] || kill -TERM "$child"' TERM
+    trap 'received=USR1; [ -z "$child" ] || kill -USR1 "$child"' USR1
     trap : INT
     (trap - INT && exec "$@") &
     child=$!
-    [ -z "$asked" ] || kill -"$asked" "$child"  # asked before there was a child to tell
+    [ -z "$received" ] || kill -"$received" "$child"  # received before the child was started
     while true; do
         status=0
         wait "$child" || status=$?
-        kill -0 "$child" 2>/dev/null || break  # or else it was a signal that ended the wait
+        kill -0 "$child" 2>/dev/null || break  # otherwise a signal ended the wait
     done
     trap - TERM USR1 INT
     return "$status"
