@@ -1,8 +1,9 @@
-"""Stages 0 and 1 as the recipe runs them: data sets brought, checked, decoded, divided."""
+"""Stages 0 and 1 as the recipe runs them: obtain, check, decode and split data sets."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 
 import pytest
@@ -22,7 +23,7 @@ from helpers.songs import RATE, write_song
 MODEL = {"sources": ["accompaniment", "vocals"], "sample_rate": RATE, "levels": 2}
 
 
-def script(name):
+def load_script(name):
     spec = importlib.util.spec_from_file_location(f"recipe_{name}", RECIPE / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
@@ -32,13 +33,13 @@ def script(name):
 
 
 @pytest.fixture
-def places(tmp_path):
+def experiment(tmp_path):
     return ExperimentDir(tmp_path / "exp" / "x", tmp_path / "data")
 
 
 @pytest.fixture
-def known(tmp_path, monkeypatch):
-    """A server of a small MUSDB18-HQ, and a small CCMixter; both in place of the real ones."""
+def corpora_served(tmp_path, monkeypatch):
+    """Replace MUSDB18-HQ by a small one on a local server, and CCMixter by a small archive."""
     archive = corpora.musdb18hq(tmp_path / "hq")
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(download, "FIRST_WAIT", 0.01)
@@ -50,109 +51,111 @@ def known(tmp_path, monkeypatch):
         yield server
 
 
-def place_ccmixter(tmp_path, places):
-    places.data_dir.mkdir(exist_ok=True)
-    (tmp_path / "cc" / "served.zip").rename(places.data_dir / "ccmixter_corpus.zip")
+def place_ccmixter(tmp_path, experiment):
+    experiment.data_dir.mkdir(exist_ok=True)
+    (tmp_path / "cc" / "served.zip").rename(experiment.data_dir / "ccmixter_corpus.zip")
 
 
 def settings(**data):
     return Configuration(MODEL, data=Data(**data))
 
 
-def conf(tmp_path, text="model: {preset: M4, levels: 2, sample_rate: 8000}"):
+def write_conf(tmp_path, text="model: {preset: M4, levels: 2, sample_rate: 8000}"):
     path = tmp_path / "conf.yml"
     path.write_text(text)
     return path
 
 
-def test_from_a_server_that_breaks_off_to_tracks_that_are_trained_on(
-    known, places, tmp_path, monkeypatch, capsys
+def test_configure_data_and_prepare_survive_a_broken_download(
+    corpora_served, experiment, tmp_path, monkeypatch, capsys
 ):
-    known.faults = [dropped(download.BLOCK)]
-    configure, data, prepare = script("configure"), script("data"), script("prepare")
-    asked = {"dataset": "musdb18hq", "extra": "ccmixter"}
-    place_ccmixter(tmp_path, places)
+    corpora_served.faults = [dropped(download.BLOCK)]
+    configure, data, prepare = load_script("configure"), load_script("data"), load_script("prepare")
+    overrides = {"dataset": "musdb18hq", "extra": "ccmixter"}
+    place_ccmixter(tmp_path, experiment)
     with pytest.raises(PermissionError, match="--accept_license"):
-        configure.configure(conf(tmp_path), places, asked)
-    assert not places.exp_dir.exists()
+        configure.configure(write_conf(tmp_path), experiment, overrides)
+    assert not experiment.exp_dir.exists()
     monkeypatch.setenv("ACCEPT_LICENSE", "true")
-    configure.configure(conf(tmp_path), places, asked)
-    assert "accept" not in places.conf.read_text(), "it is for one person to accept, not for files"
-    configuration = load(places.conf)
-    data.main(configuration, places)
-    said = capsys.readouterr().out
-    assert f"The data set is in {places.data_dir / 'musdb18hq'}." in said
-    assert f"The data set is in {places.data_dir / 'ccmixter'}." in said
-    assert "note: BKS - Bulldozer: at 1:12" in said and "note: PR - Oh No: the sources" in said
-    prepare.main(configuration, places)
+    configure.configure(write_conf(tmp_path), experiment, overrides)
+    assert "accept" not in experiment.conf.read_text(), "acceptance is personal and not saved"
+    configuration = load(experiment.conf)
+    data.main(configuration, experiment)
+    output = capsys.readouterr().out
+    assert f"The data set is in {experiment.data_dir / 'musdb18hq'}." in output
+    assert f"The data set is in {experiment.data_dir / 'ccmixter'}." in output
+    assert "note: BKS - Bulldozer: at 1:12" in output and "note: PR - Oh No: the sources" in output
+    prepare.main(configuration, experiment)
     assert "5 training tracks" in capsys.readouterr().out
-    train, valid = stages.training_tracks(configuration, places)
+    train, valid = stages.training_tracks(configuration, experiment)
     assert [track.name for track in valid] == ["Leaf - Summerghost"]
     assert {track.name for track in train} == {*corpora.TRAIN[1:], *corpora.CCMIXTER}
     monkeypatch.delenv("ACCEPT_LICENSE")
-    configure.configure(conf(tmp_path), places, asked)
-    data.main(configuration, places)
+    configure.configure(write_conf(tmp_path), experiment, overrides)
+    data.main(configuration, experiment)
 
 
-def test_extra_songs_never_validate(known, places, tmp_path):
-    place_ccmixter(tmp_path, places)
+def test_extra_songs_are_for_training_only(corpora_served, experiment, tmp_path):
+    place_ccmixter(tmp_path, experiment)
     for valid in (0.25, "paper", "auto"):
         configuration = settings(dataset="musdb18hq", extra=["ccmixter"], valid=valid)
-        stages.obtain_data(configuration, places, accept_license=True)
-        train, valid_tracks = stages.training_tracks(configuration, places)
+        stages.obtain_data(configuration, experiment, accept_license=True)
+        train, valid_tracks = stages.training_tracks(configuration, experiment)
         names = [track.name for track in train]
         assert {*corpora.CCMIXTER} <= {*names} and len(names) == 4 and len(valid_tracks) == 1
 
 
-def test_ccmixter_alone_is_trained_on_and_it_is_said_that_it_has_no_test(known, places, tmp_path):
-    place_ccmixter(tmp_path, places)
+def test_ccmixter_alone_trains_and_has_no_test_songs(corpora_served, experiment, tmp_path):
+    place_ccmixter(tmp_path, experiment)
     configuration = settings(dataset="ccmixter")
-    assert stages.obtain_data(configuration, places) == [places.data_dir / "ccmixter"]
-    assert "training songs only" in stages.data_notes(configuration, places)[0]
-    train, valid = stages.training_tracks(configuration, places)
+    assert stages.obtain_data(configuration, experiment) == [experiment.data_dir / "ccmixter"]
+    assert "training songs only" in stages.data_notes(configuration, experiment)[0]
+    train, valid = stages.training_tracks(configuration, experiment)
     assert (len(train), len(valid)) == (1, 1)
 
 
-def test_an_extra_data_set_needs_the_same_parts(known, places, tmp_path, data):
-    place_ccmixter(tmp_path, places)
+def test_extra_data_sets_need_the_same_groups_of_stems(corpora_served, experiment, tmp_path, data):
+    place_ccmixter(tmp_path, experiment)
     configuration = Configuration(
         {"sources": ["bass", "vocals"]}, data=Data(str(data), extra=["ccmixter"])
     )
     with pytest.raises(ValueError, match="ccmixter cannot be an extra data set: no stems for the"):
-        stages.obtain_data(configuration, places)
+        stages.obtain_data(configuration, experiment)
     write_song(tmp_path / "mine" / "train" / "s", stems=("accompaniment", "vocals", "crowd"))
     configuration = settings(dataset=str(data), extra=[str(tmp_path / "mine")])
     with pytest.raises(ValueError, match=r"mine has .*rest, but .* need the same"):
-        stages.check_data(configuration, places)
+        stages.check_data(configuration, experiment)
 
 
-def test_no_song_is_trained_on_that_tests(places, tmp_path, data):
+def test_extra_data_set_with_a_test_song_is_refused(experiment, tmp_path, data):
     write_song(tmp_path / "mine" / "train" / "T - test")
     configuration = settings(dataset=str(data), extra=[str(tmp_path / "mine")])
     with pytest.raises(ValueError, match="T - test is in .*mine and in another data set"):
-        stages.check_data(configuration, places)
+        stages.check_data(configuration, experiment)
 
 
-@pytest.mark.parametrize("extra", [["data"], ["mine", "mine"]])
-def test_no_data_set_is_extra_twice(places, tmp_path, data, extra):
+def test_duplicate_extra_data_sets_are_refused(experiment, tmp_path, data):
     write_song(tmp_path / "mine" / "train" / "another")
-    configuration = settings(dataset=str(data), extra=[str(tmp_path / name) for name in extra])
-    with pytest.raises(ValueError, match="in another data set"):
-        stages.check_data(configuration, places)
+    for names in (["data"], ["mine", "mine"]):
+        configuration = settings(dataset=str(data), extra=[str(tmp_path / n) for n in names])
+        with pytest.raises(ValueError, match="in another data set"):
+            stages.check_data(configuration, experiment)
 
 
-def test_songs_that_were_generated_by_half_stand_in_no_ones_way(places):
+def test_partly_generated_songs_are_no_error(experiment):
     configuration = settings(dataset="demo")
-    write_song(places.dataset(configuration.data) / "train" / "Demo train 01 - Silver Orchard")
-    stages.check_data(configuration, places)
+    write_song(experiment.dataset(configuration.data) / "train" / "Demo train 01 - Silver Orchard")
+    stages.check_data(configuration, experiment)
 
 
-def test_an_extra_folder_that_is_not_there_is_named(places, data):
+def test_missing_folders_are_refused(experiment, data):
     with pytest.raises(FileNotFoundError, match="no data folder nowhere"):
-        stages.check_data(settings(dataset=str(data), extra=["nowhere"]), places)
+        stages.check_data(settings(dataset=str(data), extra=["nowhere"]), experiment)
+    with pytest.raises(FileNotFoundError, match="no data folder nowhere #1"):
+        stages.check_data(settings(dataset="nowhere #1"), experiment)
 
 
-def test_generated_songs_can_be_trained_on_as_well(places, data):
+def test_generated_songs_as_an_extra_data_set(experiment, data):
     few = {
         "demo_train_songs": 1,
         "demo_test_songs": 1,
@@ -160,21 +163,21 @@ def test_generated_songs_can_be_trained_on_as_well(places, data):
         "demo_sample_rate": 8000,
     }
     configuration = settings(dataset=str(data), extra=["demo"], **few)
-    stages.check_data(configuration, places)
-    assert len(stages.obtain_data(configuration, places)) == 2
-    assert len(stages.prepare_data(configuration, places, progress=False)) == 4
+    stages.check_data(configuration, experiment)
+    assert len(stages.obtain_data(configuration, experiment)) == 2
+    assert len(stages.prepare_data(configuration, experiment, progress=False)) == 4
 
 
-def test_a_name_that_is_taken_by_a_folder_is_the_folder(places, tmp_path, data, monkeypatch):
-    """As --data DIR does, --extra DIR means a folder where one started the command."""
+def test_folders_are_saved_as_absolute_paths(experiment, tmp_path, data, monkeypatch):
+    """Relative folders are resolved from the current directory."""
     monkeypatch.chdir(tmp_path)
     write_song(tmp_path / "mine" / "train" / "song")
     overrides = {"dataset": "data", "extra": "[mine]"}
-    script("configure").configure(conf(tmp_path), places, overrides)
-    assert load(places.conf).data.extra == [str(tmp_path / "mine")]
+    load_script("configure").configure(write_conf(tmp_path), experiment, overrides)
+    assert load(experiment.conf).data.extra == [str(tmp_path / "mine")]
 
 
-def test_who_learns_from_musdb18_as_well_is_bound_by_its_licence():
+def test_licence_of_musdb18_binds_models_trained_on_it_as_extra():
     own = Data("mine", extra=["musdb18"])
     with pytest.raises(ValueError, match="license is 'mit', and MUSDB18 is for non-commercial"):
         terms(Configuration({}, data=own, publishing=Publishing(license="mit")))
@@ -187,61 +190,112 @@ def test_who_learns_from_musdb18_as_well_is_bound_by_its_licence():
     assert found.license == "cc-by-nc-sa-4.0" and found.examples == "mit"
 
 
-def own_songs(root, **songs):
+def write_songs(root, **songs):
     for subset, names in songs.items():
         for name in names:
             write_song(root / subset / name, seconds=1)
     return root
 
 
-def test_a_training_that_has_begun_goes_on_with_its_own_music_or_not_at_all(tmp_path, places):
-    root = own_songs(tmp_path / "mine", train=("a", "b", "c"), test=("t",))
+def test_training_resumes_only_with_the_same_tracks(tmp_path, experiment):
+    root = write_songs(tmp_path / "mine", train=("a", "b", "c"), test=("t",))
     configuration = settings(dataset=str(root), valid=["b"])
-    before = stages.training_tracks(configuration, places)
-    places.checkpoints.mkdir(parents=True)
-    assert stages.training_tracks(configuration, places) == before
+    before = stages.training_tracks(configuration, experiment)
+    experiment.checkpoints.mkdir(parents=True)
+    assert stages.training_tracks(configuration, experiment) == before
     write_song(root / "train" / "d", seconds=1)
     with pytest.raises(ValueError, match=r"changed.*: tracks to train on \(d\).*--tag"):
-        stages.training_tracks(configuration, places)
+        stages.training_tracks(configuration, experiment)
     shutil.rmtree(root / "train" / "d")
     write_song(root / "train" / "b", seconds=1.5)
     with pytest.raises(ValueError, match=r"tracks to validate \(b\)"):
-        stages.training_tracks(configuration, places)
-    shutil.rmtree(places.checkpoints)
-    assert len(stages.training_tracks(configuration, places)[1]) == 1, "a new one begins"
+        stages.training_tracks(configuration, experiment)
+    shutil.rmtree(experiment.checkpoints)
+    assert len(stages.training_tracks(configuration, experiment)[1]) == 1, "a new training begins"
 
 
-def test_excerpts_of_a_song_are_that_song(tmp_path, places):
-    """Nobody trains on a piece of what another piece validates or tests."""
-    root = own_songs(tmp_path / "mine", train=("X - A 000s", "X - B"), test=("X - T",))
-    extra = own_songs(tmp_path / "more", train=("X - T 015s", "X - A 045s", "X - C"))
+def test_excerpts_count_as_their_song(tmp_path, experiment):
+    """Excerpts of one song must not be split between training and validation or test."""
+    root = write_songs(tmp_path / "mine", train=("X - A 000s", "X - B"), test=("X - T",))
+    extra = write_songs(tmp_path / "more", train=("X - T 015s", "X - A 045s", "X - C"))
     configuration = settings(dataset=str(root), extra=[str(extra)], valid=["X - B"])
     with pytest.raises(ValueError, match="X - A, X - T is in .*more and in another data set"):
-        stages.check_data(configuration, places)
+        stages.check_data(configuration, experiment)
 
 
-def test_a_data_set_that_lacks_songs_is_refused_before_any_stage(known, places, tmp_path):
-    obtain.obtain(corpora.CORPORA["musdb18hq"], places.data_dir, True, progress=False)
-    stages.check_data(settings(dataset="musdb18hq"), places)
-    shutil.rmtree(places.data_dir / "musdb18hq" / "train" / corpora.TRAIN[1])
+def test_incomplete_data_set_is_refused(corpora_served, experiment, tmp_path):
+    obtain.obtain(corpora.CORPORA["musdb18hq"], experiment.data_dir, True, progress=False)
+    stages.check_data(settings(dataset="musdb18hq"), experiment)
+    shutil.rmtree(experiment.data_dir / "musdb18hq" / "train" / corpora.TRAIN[1])
     with pytest.raises(ValueError, match="has 4 tracks; musdb18hq has 5|musdb18hq has"):
-        stages.check_data(settings(dataset="musdb18hq"), places)
+        stages.check_data(settings(dataset="musdb18hq"), experiment)
 
 
-def test_a_folder_does_not_take_the_name_of_a_known_data_set(tmp_path, monkeypatch):
+def test_known_names_take_precedence_over_folders(tmp_path, monkeypatch):
     (tmp_path / "musdb18hq").mkdir()
     monkeypatch.chdir(tmp_path)
-    folder_of = script("configure").folder_of
+    folder_of = load_script("configure").folder_of
     assert folder_of("musdb18hq") == "musdb18hq" and folder_of("demo") == "demo"
     assert folder_of("./musdb18hq") == str(tmp_path / "musdb18hq")
 
 
-def test_a_full_gpu_is_said_to_be_full(capsys):
+def test_gpu_out_of_memory_is_a_user_error(capsys):
     def train():
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore")
 
     with pytest.raises(SystemExit) as ended:
         stages.exit_on_error(train)
     assert ended.value.code == 1
-    said = capsys.readouterr().err
-    assert "Tried to allocate 9 GiB.)" in said and "--batch_size" in said and "more" not in said
+    output = capsys.readouterr().err
+    assert (
+        "Tried to allocate 9 GiB.)" in output and "--batch_size" in output and "more" not in output
+    )
+
+
+STEMS_BUT_DRUMS = ("bass", "other", "vocals")
+UNUSABLE_DATA = {
+    "lack the stem 'drums'": lambda root: write_song(root / "train" / "c", STEMS_BUT_DRUMS),
+    "lack the stem 'bass'": lambda root: (root / "test" / "t" / "bass.wav").unlink(),
+    "no stems for the source 'accompaniment': the data has piano": lambda root: [
+        shutil.rmtree(root),
+        *(write_song(root / name, stems=("piano",)) for name in ("train/a", "train/b", "test/t")),
+    ],
+    "differ in sample rate": lambda root: write_song(root / "test" / "t", ("bass",), rate=4000),
+    "has 6 channels and the model 2": lambda root: write_song(root / "test" / "t", channels=6),
+    "is truncated": lambda root: os.truncate(root / "test" / "t" / "mixture.wav", 20000),
+}
+
+
+@pytest.mark.parametrize("message", UNUSABLE_DATA)
+def test_unusable_data_is_refused_in_stage_0(experiment, tmp_path, message):
+    root = write_songs(tmp_path / "songs", train=("a", "b"), test=("t",))
+    UNUSABLE_DATA[message](root)
+    configuration = Configuration({**MODEL, "in_channels": 2}, data=Data(str(root)))
+    with pytest.raises(ValueError, match=message):
+        stages.obtain_data(configuration, experiment)
+
+
+def test_configure_refuses_to_resume_nothing_and_to_change_settings(
+    experiment, tmp_path, data, monkeypatch
+):
+    configure = load_script("configure").configure
+    conf, overrides = write_conf(tmp_path), {"dataset": str(data)}
+    monkeypatch.setenv("RESUME", "true")
+    with pytest.raises(FileNotFoundError, match="no checkpoint to resume from"):
+        configure(conf, experiment, overrides)
+    assert not experiment.exp_dir.exists()
+    monkeypatch.delenv("RESUME")
+    configure(conf, experiment, overrides)
+    experiment.best_model.touch()  # checkpoints may have been deleted
+    for changed, difference in {"lr": "lr: 0.5, not 0.0001", "levels": "levels: 4, not 2"}.items():
+        value = difference.split()[1].rstrip(",")
+        with pytest.raises(ValueError, match=f"{difference}.*--tag"):
+            configure(conf, experiment, {**overrides, changed: value})
+    configure(conf, experiment, {**overrides, "gradient_clip": "1", "max_epochs": "2000"})
+    with pytest.raises(ValueError, match="levels is 0"):
+        configure(conf, experiment, {**overrides, "levels": "0"})
+
+
+def test_scores_need_a_trained_model(experiment):
+    with pytest.raises(FileNotFoundError, match="best_model.pth; run stage 2"):
+        experiment.fingerprint(settings())
