@@ -151,45 +151,60 @@ def run(
     Returns:
         The error messages of the songs that failed.
     """
-    stop, idle, n_running = threading.Event(), threading.Condition(), 0
-
-    def check() -> None:
-        if stop.is_set():
-            raise Stopped
-
-    def process(song: Song) -> str | None:
-        nonlocal n_running
-        with idle:
-            n_running += 1
-        try:
-            check()
-            work(song, check)
-        except Stopped:
-            return "stopped"
-        except Exception as error:  # even a bug must not stop the other songs
-            return _message(error)
-        finally:
-            with idle:
-                n_running -= 1
-                idle.notify_all()
-        return None
-
+    runner = _Runner(work)
     if jobs == 1:
-        messages = [process(song) for song in songs]
+        messages = [runner.process(song) for song in songs]
     else:
         threads = max(1, torch.get_num_threads() // jobs)
         with ThreadPoolExecutor(
             jobs, initializer=torch.set_num_threads, initargs=(threads,)
         ) as pool:
             try:
-                messages = list(pool.map(process, songs))
+                messages = list(pool.map(runner.process, songs))
             except BaseException:
-                stop.set()
-                # The pool does not join a thread whose start was interrupted.
-                with idle:
-                    idle.wait_for(lambda: n_running == 0)
+                runner.stop()
                 raise
     return {song: why for song, why in zip(songs, messages, strict=True) if why is not None}
+
+
+class _Runner:
+    """Processes songs in several threads until it is stopped."""
+
+    def __init__(self, work: Callable[[Song, Callable[[], None]], None]):
+        self._work = work
+        self._stopped = False
+        self._idle = threading.Condition()
+        self._n_running = 0
+
+    def process(self, song: Song) -> str | None:
+        """Process a song; return the message of its error, None if it succeeds."""
+        with self._idle:
+            self._n_running += 1
+        try:
+            self._check()
+            self._work(song, self._check)
+        except Stopped:
+            return "stopped"
+        except Exception as error:  # even a bug must not stop the other songs
+            return _message(error)
+        finally:
+            with self._idle:
+                self._n_running -= 1
+                self._idle.notify_all()
+        return None
+
+    def stop(self) -> None:
+        """Stop all songs and wait for them.
+
+        A thread pool does not join a thread whose start was interrupted.
+        """
+        self._stopped = True
+        with self._idle:
+            self._idle.wait_for(lambda: self._n_running == 0)
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise Stopped
 
 
 def _message(error: Exception) -> str:

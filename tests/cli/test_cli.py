@@ -301,7 +301,10 @@ def test_finished_songs_are_skipped_unless_told_otherwise(here, capsys):
         (["songs", "--two-stems", "guitar"], "no source 'guitar'; it has bass, drums, vocals"),
         (["songs", "--shifts", "5"], "shifts is 5; expected 1 to 4"),
         (["songs", "--jobs", "0"], "--jobs is 0; expected at least 1"),
-        (["songs", "--format", "flac", "--bits", "float"], "flac files do not support bits float; expected 16 or 24"),
+        (
+            ["songs", "--format", "flac", "--bits", "float"],
+            "flac files do not support bits float; expected 16 or 24",
+        ),
         (["songs", "--device", "abacus"], "no device 'abacus' here"),
         (["songs", "-m", "M99"], "preset 'M99'"),
         (["songs", "-m", "nowhere/model.bin"], "no file or folder 'nowhere/model.bin'"),

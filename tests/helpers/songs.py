@@ -1,4 +1,4 @@
-"""Small songs on disk for the tests of the data layer."""
+"""Small songs on disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_song(folder: Path, stems=STEMS, seconds=1.0, rate=RATE, channels=2, mi
 
 
 def write_prepared(folder: Path, name: str, samples, groups, n_src=2, rate=RATE) -> Prepared:
-    """A track of a store, from `(groups, channels, time)`; whole numbers are stored as they are."""
+    """Write a prepared track, `(groups, channels, time)`; integers are stored unscaled."""
     exact = np.issubdtype(samples.dtype, np.integer)
     whole, gains = (np.int16(samples), (1.0,) * len(groups)) if exact else quantize(samples)
     path = folder / f"{name}.npy"
@@ -40,14 +40,14 @@ def write_prepared(folder: Path, name: str, samples, groups, n_src=2, rate=RATE)
 
 
 def write_stem_file(folder: Path) -> Path:
-    """The 6 s of a MUSDB18 song that stempeg carries, in a folder of its layout's."""
+    """Copy the 6 s excerpt of a MUSDB18 song that stempeg ships to a folder."""
     example = folder_of("stempeg") / "data" / "The Easton Ellises - Falcon 69.stem.mp4"
     folder.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy(example, folder))
 
 
 def folder_of(package: str) -> Path:
-    """Where a package lies, without importing it: the musical ones want ffmpeg first."""
+    """Return a package's folder without importing it: some packages require ffmpeg on import."""
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         pytest.skip(f"{package} is not installed")

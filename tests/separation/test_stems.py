@@ -88,7 +88,7 @@ def test_unsupported_bits_are_refused():
             subtype_of(suffix, bits, None)
 
 
-def loud(tmp_path):
+def write_loud_song(tmp_path):
     """Return a song and stems beyond full scale, one far louder than the mixture."""
     stems = torch.stack((1.5 * torch.sin(torch.arange(3000) / 7.0), torch.zeros(3000)))[:, None]
     stems[1] = 0.4 * torch.cos(torch.arange(3000) / 5.0) - 0.5 * stems[0]
@@ -97,7 +97,7 @@ def loud(tmp_path):
 
 
 def written(tmp_path, target, clip, names=("a", "b")):
-    path, stems = loud(tmp_path)
+    path, stems = write_loud_song(tmp_path)
     with audio_io.open_reader(path) as song, target.writing(names, song, clip) as write:
         for block in stems.split(700, dim=-1):
             write(block)
@@ -129,11 +129,11 @@ def test_clip_none_clips_integers_and_keeps_floats(tmp_path):
         assert torch.equal(read, stems)
 
 
-@pytest.mark.parametrize("suffix", ["mp3", "ogg", "flac"])
-def test_other_formats_keep_length_and_alignment(tmp_path, suffix):
-    stems, read = written(tmp_path, files(tmp_path, suffix=suffix), "rescale")
-    assert read.shape == stems.shape
-    assert (read - stems / stems.abs().max()).square().mean() < 1e-3
+def test_other_formats_keep_length_and_alignment(tmp_path):
+    for suffix in ("mp3", "ogg", "flac"):
+        stems, read = written(tmp_path, files(tmp_path, suffix=suffix), "rescale")
+        assert read.shape == stems.shape, suffix
+        assert (read - stems / stems.abs().max()).square().mean() < 1e-3, suffix
 
 
 def test_every_clip_is_implemented():
@@ -144,7 +144,7 @@ def test_stem_file_holds_mixture_and_stems(tmp_path):
     import av
 
     target = StemFile(tmp_path / "song.stem.mp4")
-    path, stems = loud(tmp_path)
+    path, stems = write_loud_song(tmp_path)
     names = ("mixture", "a", "b")
     with audio_io.open_reader(path) as song, target.writing(names, song, "rescale") as write:
         signals = torch.cat((stems.sum(0, keepdim=True), stems))
