@@ -33,7 +33,7 @@ from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.segments.gpu_dataset import DeviceSegments
-from asteroid_waveunet.experiment.training.fit import make_loader
+from asteroid_waveunet.experiment.training.system import make_loader
 from asteroid_waveunet.nn.wave_unet_blocks import LEAKY_SLOPE, DownBlock
 
 PACKAGES = (

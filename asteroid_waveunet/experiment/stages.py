@@ -16,7 +16,7 @@ from asteroid_waveunet.experiment.data.corpora import CORPORA
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.data.track import group_stems
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
-from asteroid_waveunet.experiment.training.signals import Interrupted
+from asteroid_waveunet.experiment.training.signals import InterruptedBySignal
 from asteroid_waveunet.file_utils import replacing
 
 __all__ = [
@@ -259,7 +259,7 @@ def exit_on_error(action: Callable[[], None]) -> None:
             file=sys.stderr,
         )
         sys.exit(1)
-    except Interrupted as error:
+    except InterruptedBySignal as error:
         print(error, file=sys.stderr)
         sys.exit(error.status)
     except KeyboardInterrupt:

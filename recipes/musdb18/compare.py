@@ -20,7 +20,7 @@ from asteroid_waveunet.experiment.evaluation import model_cost
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.report import benchmark_table
 from asteroid_waveunet.experiment.stages import check_data, exit_on_error
-from asteroid_waveunet.experiment.training.signals import Interrupted
+from asteroid_waveunet.experiment.training.signals import InterruptedBySignal
 from asteroid_waveunet.file_utils import replacing
 
 CONFIGURATIONS = Path(__file__).with_name("conf")
@@ -81,7 +81,7 @@ def tabulate(experiment_of, path, names):
 
 def interrupt(number, frame):
     """Raise in the main thread, so that the measuring process is ended as well."""
-    raise Interrupted(number, "no table was written")
+    raise InterruptedBySignal(number, "no table was written")
 
 
 def measure(experiment):

@@ -1,4 +1,4 @@
-"""Songs to train a tiny model on, and a program that does: python endless.py FOLDER SETTINGS."""
+"""Train a tiny model on generated songs: python endless.py FOLDER SETTINGS."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RATE = 100
 
 
 class Songs(torch.utils.data.Dataset):
-    """Endless segments, each drawn from its own index, as `Segments` are."""
+    """Generate an endless sequence of segments; each depends on its index only."""
 
     endless = True
 
@@ -60,7 +60,7 @@ def train(exp_dir, train_set=None, valid_set=None, on_device=False, **settings):
 
 
 def tracks(folder: Path, lengths=(455, 80, 300, 1)) -> Segments:
-    """Noise to validate on, of several tracks."""
+    """Write several tracks of noise and return their validation segments."""
     folder.mkdir(parents=True, exist_ok=True)
     prepared = [
         write_prepared(
@@ -73,17 +73,31 @@ def tracks(folder: Path, lengths=(455, 80, 300, 1)) -> Segments:
     return Segments(prepared, lengths, left, random=False)
 
 
-def die_at_write(number: int) -> None:
-    """The process is killed when it has written that many checkpoints but for the last's rename."""
+def kill_at_write(n: int) -> None:
+    """Kill this process in its n-th checkpoint write, before the file gets its name."""
     written, fsync = [], os.fsync
 
     def killing(descriptor):
         fsync(descriptor)
         written.append(descriptor)
-        if len(written) == number:
+        if len(written) == n:
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.fsync = killing
+
+
+def signal_at_step(number: int, n: int) -> None:
+    """Send a signal to this process and its workers after its n-th optimizer update."""
+    done, step = [], torch.optim.Adam.step
+
+    def signalling(*args, **kwargs):
+        result = step(*args, **kwargs)
+        done.append(n)
+        if len(done) == n:
+            os.killpg(0, number)
+        return result
+
+    torch.optim.Adam.step = signalling
 
 
 def main(folder: str, settings: str) -> None:

@@ -1,16 +1,16 @@
-"""Trains over and over, killed and started again until it is done: python killing.py FOLDER ...
+"""Train repeatedly, killed and resumed, until done: python killing.py FOLDER SETTINGS KILLS.
 
-One process that has imported everything forks a child for each attempt, for speed.
+KILLS is a JSON list of [kind, n]: attempt i ends itself in its n-th optimizer step by the signal
+`kind`, or by SIGKILL in its n-th checkpoint write if `kind` is "write". One process imports
+everything and forks a child per attempt, for speed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import sys
-import time
 from pathlib import Path
 
 import tensorboard.compat.proto.event_pb2  # noqa: F401 - imported once, before the forks
@@ -19,16 +19,18 @@ import torch
 from helpers import endless
 
 
-def attempt(folder: Path, settings: str, write: int) -> int:
-    """Begins, in a child; its process id."""
+def start_attempt(folder: Path, settings: str, kind: str | None, n: int) -> int:
+    """Fork a child that trains; return its process id."""
     child = os.fork()
-    os.setpgid(child, child)  # in both: whichever comes first; 0 is the child itself
+    os.setpgid(child, child)  # in parent and child (0: itself), whichever runs first
     if child:
         return child
     status = 1
     try:
-        if write:
-            endless.die_at_write(write)
+        if kind == "write":
+            endless.kill_at_write(n)
+        elif kind is not None:
+            endless.signal_at_step(signal.Signals[kind], n)
         endless.main(str(folder), settings)
         status = 0
     except SystemExit as reason:
@@ -39,28 +41,14 @@ def attempt(folder: Path, settings: str, write: int) -> int:
         os._exit(status)
 
 
-def main(folder: str, settings: str, signals: str, seed: str) -> None:
-    """Signal after signal, each some time after a checkpoint; "write" is one amid its writing."""
+def main(folder: str, settings: str, kills: str) -> None:
     last = Path(folder) / "checkpoints" / "last.ckpt"
-    draw = random.Random(int(seed))
-    for name in [*json.loads(signals), None]:
-        before = stamp(last)
-        child = attempt(Path(folder), settings, draw.randint(1, 5) if name == "write" else 0)
-        if name not in (None, "write"):
-            done = False
-            while stamp(last) == before and not done:
-                time.sleep(0.002)
-                done = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-            time.sleep(draw.uniform(0, 0.25))
-            os.killpg(child, signal.Signals[name])  # the loader's workers as well
+    for kind, n in [*json.loads(kills), (None, 0)]:
+        child = start_attempt(Path(folder), settings, kind, n)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         partial = len(list(last.parent.glob(".*.partial.*")))
         step = torch.load(last, weights_only=True)["global_step"] if last.exists() else 0
-        print(f"RESULT {name} {status} {step} {partial}", flush=True)
-
-
-def stamp(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
+        print(f"RESULT {kind} {status} {step} {partial}", flush=True)
 
 
 if __name__ == "__main__":

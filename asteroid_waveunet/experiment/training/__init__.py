@@ -1,1 +1,11 @@
-"""Training with Asteroid's System on Lightning."""
+"""Training with Asteroid's System on Lightning.
+
+fit             train a model and keep the best one
+system          the LightningModule with its loss, optimizer and data loaders
+objectives      losses and learning-rate schedules by name
+distributed     collectives for several processes
+signals         stop on SIGTERM, Ctrl-C or SLURM's time limit
+checkpoint_io   read and write checkpoint files
+loggers         TensorBoard, Weights & Biases and CSV
+callbacks/      Lightning callbacks
+"""

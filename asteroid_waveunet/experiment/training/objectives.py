@@ -1,8 +1,8 @@
-"""What training minimises, and how its step size changes: tables by name.
+"""Losses and learning-rate schedules by name.
 
-Every loss takes estimates and targets of the model's sources in their order, `(batch, n_src,
-channels, time)` or `(batch, n_src, time)`, to one number. What there is not: Asteroid's
-permutation-invariant losses, as the sources have names; and those of speech (STOI, PMSQE).
+Each loss maps estimates and targets, `(batch, n_src, channels, time)` or `(batch, n_src, time)`
+with the model's sources in order, to a scalar. Asteroid's permutation-invariant losses are left
+out, since the sources are named, and so are its losses for speech (STOI, PMSQE).
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def mean_of(loss: Loss) -> Loss:
-    """A loss that gives one value an example, averaged over the batch."""
+    """Average a loss with one value per example over the batch."""
     return lambda estimates, targets: loss(estimates, targets).mean()
 
 
 def spectral(estimates: Tensor, targets: Tensor) -> Tensor:
-    """Distance of spectra in seven resolutions, linear and logarithmic [1], per sample.
+    """Return the multi-scale spectral distance [1] per sample: seven resolutions, linear and log.
 
-    Each channel is a signal of its own. Always in float32: a spectrum spans more than bfloat16
-    resolves.
+    Each channel is a separate signal. Always float32: the range of a spectrum is too large for
+    bfloat16's resolution.
 
     [1] Engel et al. DDSP: Differentiable Digital Signal Processing. ICLR 2020.
     """
     n_samples = targets.shape[-1]
-    missing = max(0, LONGEST_WINDOW - n_samples)
+    padding = max(0, LONGEST_WINDOW - n_samples)
     with torch.autocast(estimates.device.type, enabled=False):
         signals = (x.float().flatten(0, -2) for x in (estimates, targets))
-        distances = _multi_scale(estimates.device)(*(F.pad(x, (0, missing)) for x in signals))
+        distances = _multi_scale(estimates.device)(*(F.pad(x, (0, padding)) for x in signals))
     return distances.mean() / n_samples
 
 
-LONGEST_WINDOW = 2048  # samples, of SingleSrcMultiScaleSpectral
+LONGEST_WINDOW = 2048  # samples, in SingleSrcMultiScaleSpectral
 
 
 def magnitude_l1(estimates: Tensor, targets: Tensor) -> Tensor:
-    """Mean absolute error of the short-time magnitudes, of U7a's transform: `MagnitudeL1`."""
+    """Return the mean absolute error of the STFT magnitudes of U7a: `MagnitudeL1`."""
     return _magnitude_l1()(estimates, targets)
 
 
@@ -67,19 +67,18 @@ def _magnitude_l1() -> Loss:
 
 @functools.cache
 def _multi_scale(device: torch.device) -> Loss:
-    """Asteroid's loss with its windows on a device; they are no part of what is trained."""
+    """Return Asteroid's loss with its windows on a device and not trained."""
     return SingleSrcMultiScaleSpectral().to(device).requires_grad_(False)
 
 
-# A target that is silent, as many are in music, teaches mse, l1, spectral and magnitude_l1 that
-# silence is right. A ratio to it is none: the neg_* are then 80 dB for any estimate, with no
-# gradient.
+# Silent targets are common in music. With mse, l1, spectral and magnitude_l1 the model learns
+# silence from them. The neg_* ratios are then 80 dB for any estimate, with zero gradient.
 LOSSES: dict[str, Loss] = {
-    # The paper's: mean square error over time, channels and sources.
+    # The paper's loss: mean squared error over time, channels and sources.
     "mse": mean_of(multisrc_mse),
     "l1": F.l1_loss,
-    # In dB; of scale-invariant ones (si) any level is right, and so the mixture's parts need
-    # not add up. What is removed before is each source's mean, in SI-SDR's definition.
+    # In dB. The scale-invariant one accepts any level, so sources need not add up to the mixture.
+    # SI-SDR by definition removes each source's mean first.
     "neg_sisdr": ChannelsInTime(mean_of(multisrc_neg_sisdr)),
     "neg_sdsdr": ChannelsInTime(mean_of(MultiSrcNegSDR("sdsdr", zero_mean=False))),
     "neg_snr": ChannelsInTime(mean_of(MultiSrcNegSDR("snr", zero_mean=False))),
@@ -88,17 +87,17 @@ LOSSES: dict[str, Loss] = {
 }
 
 WITHOUT_LEVEL = ("neg_sisdr",)
-"""Losses to which an estimate of any level, and of either sign, is as good."""
+"""Losses that do not depend on the level and sign of the estimates."""
 
 
 def constant(optimizer: Optimizer, lr: float, steps: int, warmup: int = 0) -> Any:
-    """The same step size throughout, as in the paper; after a linear warm-up, if there is one."""
+    """Keep the learning rate constant, as in the paper, after an optional linear warm-up."""
     return _by_step(optimizer, functools.partial(_warmed_up, warmup=warmup)) if warmup else None
 
 
 def one_cycle(optimizer: Optimizer, lr: float, steps: int, warmup: int = 0) -> Any:
-    """Up to `lr` over the warm-up, a tenth of all steps if none is given, then down to nothing."""
-    # OneCycleLR divides by what each of its ways is long, less one step: two steps up, one down.
+    """Rise to `lr` over the warm-up (default: a tenth of all steps), then fall to about 0."""
+    # OneCycleLR divides by the length of each phase minus one step: at least two up, one down.
     total = max(steps, 3)
     rise = max(warmup or steps / 10, 2) / total
     schedule = OneCycleLR(optimizer, lr, total_steps=total, pct_start=rise)
@@ -106,17 +105,17 @@ def one_cycle(optimizer: Optimizer, lr: float, steps: int, warmup: int = 0) -> A
 
 
 def cosine(optimizer: Optimizer, lr: float, steps: int, warmup: int = 0) -> Any:
-    """Linearly up to `lr` over the warm-up, then half a cosine down to nothing."""
+    """Rise linearly to `lr` over the warm-up, then fall to 0 as half a cosine."""
     return _by_step(optimizer, functools.partial(_cosine, steps=steps, warmup=warmup))
 
 
 def _by_step(optimizer: Optimizer, factor: Callable[[int], float]) -> dict[str, Any]:
-    """A schedule that is a function of the step alone, and so goes on anywhere."""
+    """Return a schedule that depends on the step alone and can resume anywhere."""
     return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
 
 
 def _warmed_up(step: int, warmup: int) -> float:
-    """The share of the step size in step 0, 1, ...: the first step moves too.
+    """Return the factor of the learning rate in step 0, 1, ...; positive in the first.
 
     >>> [_warmed_up(step, warmup=4) for step in range(6)]
     [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
@@ -125,7 +124,7 @@ def _warmed_up(step: int, warmup: int) -> float:
 
 
 def _cosine(step: int, steps: int, warmup: int) -> float:
-    """The share of the step size: 1 in the first step after the warm-up, 0 after the last one.
+    """Return the factor of the learning rate: 1 in the first step after warm-up, 0 at the end.
 
     >>> [round(_cosine(step, steps=6, warmup=2), 2) for step in range(7)]
     [0.5, 1.0, 1.0, 0.85, 0.5, 0.15, 0.0]
@@ -144,14 +143,14 @@ SCHEDULES: dict[str, Callable[..., Any]] = {
 
 
 def make_schedule(name: str, optimizer: Optimizer, lr: float, steps: int, warmup: int = 0) -> Any:
-    """What Asteroid's System takes as its scheduler, by the step; None for a step size that stays.
+    """Return a per-step scheduler for Asteroid's System, or None for a constant learning rate.
 
     Args:
-        name: of `SCHEDULES`.
-        optimizer: as it is before the first step.
-        lr: the step size at its highest.
-        steps: of the optimiser, in all of the training.
-        warmup: of these, those over which the step size rises from nothing.
+        name: from `SCHEDULES`.
+        optimizer: in its initial state.
+        lr: maximum learning rate.
+        steps: optimizer steps of the whole training.
+        warmup: first steps, over which the learning rate rises from 0.
     Raises:
         ValueError: if the warm-up is as long as the training.
     """

@@ -1,4 +1,4 @@
-"""Signals that ask a training to end: it saves where it is first, and says how to go on."""
+"""Stop training on a signal after saving a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,71 +8,79 @@ import subprocess
 import threading
 from types import FrameType
 
-__all__ = ["Interrupted", "Requests", "ignore", "requeue"]
+__all__ = ["InterruptedBySignal", "StopSignals", "ignore_in_worker", "requeue_slurm_job"]
 
-ASKING = [signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
+STOP_SIGNALS = [
+    signal.SIGTERM,
+    signal.SIGINT,
+    *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []),
+]
 
 
-class Interrupted(Exception):
-    """Training was asked to end before it was done, and did.
+class InterruptedBySignal(Exception):
+    """A signal stopped the work before it was done; it can be resumed.
+
+    Args:
+        number: the signal's number.
+        details: what was saved.
 
     Attributes:
-        status: what the process ends with, 128 and the signal's number, as a shell has it.
+        status: exit status of the process, 128 + the signal's number as in a shell.
     """
 
-    def __init__(self, number: int, where: str) -> None:
+    def __init__(self, number: int, details: str) -> None:
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        super().__init__(f"interrupted by {name}; {where}. Run the same command again to go on.")
+        super().__init__(f"interrupted by {name}; {details}. Run the same command again to resume.")
         self.status = 128 + number
 
 
-class Requests:
-    """Notes a signal that asks to end; only a second Ctrl-C is obeyed on the spot.
+class StopSignals:
+    """Record stop signals; only a second Ctrl-C takes effect immediately.
 
-    Nothing is saved in the handler: a signal comes at any instruction, when an optimiser's step
-    may be half done. SIGTERM is what `kill`, Docker and SLURM send, SIGINT is Ctrl-C, and
-    SIGUSR1 what SLURM sends with `--signal=USR1@300`, 300 s before a job's time is over. They may
-    come twice, from whoever sent them and from the script that passes them on.
+    The handler saves nothing: a signal can arrive at any instruction, even in the middle of an
+    optimizer step. `kill`, Docker and SLURM send SIGTERM, Ctrl-C sends SIGINT, and SLURM sends
+    SIGUSR1 with `--signal=USR1@300`, 300 s before the job's time limit. A signal may arrive twice,
+    from its sender and from a script that forwards it.
 
     Attributes:
-        received: the signal's number, 0 for none.
+        received: number of the last signal, 0 for none.
     """
 
     def __init__(self) -> None:
         self.received = 0
 
-    def listen(self) -> None:
-        """From now on, in a process's main thread: no other can."""
+    def install(self) -> None:
+        """Install the handlers; a no-op outside the main thread."""
         if threading.current_thread() is threading.main_thread():
-            for number in ASKING:
-                signal.signal(number, self._note)
+            for number in STOP_SIGNALS:
+                signal.signal(number, self._record)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         if number == self.received == signal.SIGINT:
-            raise Interrupted(number, "the last checkpoint is kept")
+            raise InterruptedBySignal(number, "the last checkpoint is kept")
         self.received = number
 
 
-def ignore(*_: int) -> None:
-    """A DataLoader's `worker_init_fn`: its process goes on until the one that trains ends it.
+def ignore_in_worker(*_: int) -> None:
+    """Ignore stop signals in a DataLoader worker (`worker_init_fn`).
 
-    Ctrl-C, SLURM and `kill` with a group's number reach workers as well. Without them nothing
-    could be trained up to where it can be saved.
+    Ctrl-C, SLURM and `kill` on a process group also signal the workers, which training needs
+    until it has reached a step where it can save. The training process ends its workers.
     """
-    for number in ASKING:
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
-def requeue() -> str:
-    """Puts the SLURM job that this is back into the queue; says so, or that this is none."""
+def requeue_slurm_job() -> str:
+    """Requeue the current SLURM job and return a message about the result."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
-        return "it is no SLURM job, which would have been queued again"
+        return "nothing to requeue: this process does not run in a SLURM job"
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as reason:
         details = getattr(reason, "stderr", None) or reason
-        return f"job {job} could not be queued again ({str(details).strip()})"
-    return f"job {job} is queued again"
+        return f"SLURM job {job} could not be requeued ({str(details).strip()})"
+    return f"SLURM job {job} was requeued"

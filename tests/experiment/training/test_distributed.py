@@ -1,4 +1,4 @@
-"""What processes that train together tell one another."""
+"""Collectives on one process and on two."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import torch.distributed
 from asteroid_waveunet.experiment.training import distributed
 
 
-def test_alone_everything_stays_as_it_is():
-    assert distributed.highest(-1, 2) == [-1, 2]
-    assert distributed.summed([1.5, 2.0]) == [1.5, 2.0]
-    assert distributed.gathered(["a", 2]) == ["a", 2]
+def test_one_process_keeps_its_values():
+    assert distributed.all_reduce_max(-1, 2) == [-1, 2]
+    assert distributed.all_reduce_sum([1.5, 2.0]) == [1.5, 2.0]
+    assert distributed.all_gather(["a", 2]) == ["a", 2]
 
 
-def test_together_they_agree(tmp_path):
-    """Two processes, of which each says what it got: the same."""
+def test_two_processes_get_the_same_result(tmp_path):
     children = []
     for rank in range(2):
         child = os.fork()
@@ -24,14 +23,14 @@ def test_together_they_agree(tmp_path):
             children.append(child)
             continue
         try:
-            store = f"file://{tmp_path}/meeting"
+            store = f"file://{tmp_path}/store"
             torch.distributed.init_process_group("gloo", store, rank=rank, world_size=2)
-            found = (
-                distributed.highest(3 * rank - 1, -rank),
-                distributed.summed([rank + 0.1, 10.0]),
-                distributed.gathered([f"of {rank}"] * (2 - rank)),
+            result = (
+                distributed.all_reduce_max(3 * rank - 1, -rank),
+                distributed.all_reduce_sum([rank + 0.1, 10.0]),
+                distributed.all_gather([f"of {rank}"] * (2 - rank)),
             )
-            (tmp_path / str(rank)).write_text(repr(found))
+            (tmp_path / str(rank)).write_text(repr(result))
         finally:
             os._exit(0)
     for child in children:

@@ -1,10 +1,11 @@
-"""Training: losses by name, best model kept, and a killed run that ends as if it had not been."""
+"""Training: the best model is kept, runs resume, and several processes train as one."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,13 +22,15 @@ from asteroid_waveunet.experiment.segments.batch_sampler import (
 from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.fit import (
     MisconfigurationException,
-    WaveUNetSystem,
     _arithmetic,
-    make_system,
-    own_share,
     pl,
 )
-from asteroid_waveunet.experiment.training.objectives import LOSSES, SCHEDULES
+from asteroid_waveunet.experiment.training.objectives import SCHEDULES
+from asteroid_waveunet.experiment.training.system import (
+    WaveUNetSystem,
+    make_system,
+    validation_indices,
+)
 from asteroid_waveunet.weights import safe_load
 from helpers.endless import Songs, tracks, train
 from helpers.models import assert_same_model, tiny
@@ -39,75 +42,69 @@ pytestmark = [
 ]
 
 
-def test_the_best_model_is_kept_with_its_curves(tmp_path):
-    model = train(tmp_path)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model trained for four epochs, and its folder."""
+    exp_dir = tmp_path_factory.mktemp("trained")
+    return train(exp_dir), exp_dir
+
+
+def test_best_model_and_curves_are_saved(trained):
+    model, exp_dir = trained
     assert not model.training
-    again = WaveUNet.from_pretrained(tmp_path / "best_model.pth")
     mixture = torch.randn(1, 100)
-    assert_same_model(again, model, mixture)
-    best = WaveUNet.from_pretrained(tmp_path / "checkpoints" / "best.ckpt")
-    assert_same_model(best, model, mixture)
-    assert list((tmp_path / "logs" / "tensorboard").glob("events*"))
-    rows = (tmp_path / "logs" / "csv" / "metrics.csv").read_text().splitlines()
-    assert "val_loss" in rows[0] and len(rows) > 4
+    for path in ("best_model.pth", "checkpoints/best.ckpt"):
+        assert_same_model(WaveUNet.from_pretrained(exp_dir / path), model, mixture)
+    assert list((exp_dir / "logs" / "tensorboard").glob("events*"))
+    assert len(figures(exp_dir, "val_loss")) == 4
 
 
-def test_checkpoints_are_models_too_without_lightning(tmp_path):
-    model = train(tmp_path, max_epochs=1)
+def test_checkpoint_loads_without_lightning(trained, tmp_path):
+    _, exp_dir = trained
     code = (
         "import sys\n"
         "for name in ('pytorch_lightning', 'torchmetrics', 'lightning'): sys.modules[name] = None\n"
         "from asteroid_waveunet import WaveUNet\n"
         "from asteroid_waveunet.weights import serialization\n"
-        "model = WaveUNet.from_pretrained(sys.argv[1] + '/checkpoints/last.ckpt')\n"
-        "serialization.save(model.serialize(), sys.argv[1] + '/loaded')\n"
+        "model = WaveUNet.from_pretrained(sys.argv[1])\n"
+        "serialization.save(model.serialize(), sys.argv[2])\n"
     )
-    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
+    paths = [str(exp_dir / "checkpoints" / "best.ckpt"), str(tmp_path / "loaded")]
+    command = [sys.executable, "-W", "ignore", "-c", code, *paths]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    loaded = WaveUNet.from_pretrained(tmp_path / "loaded")
+    model = WaveUNet.from_pretrained(paths[0])
+    loaded = WaveUNet.from_pretrained(paths[1])
     assert loaded.get_model_args() == model.get_model_args()
     assert_same_model(loaded, model, torch.randn(1, 100))
 
 
-def test_checkpoints_that_do_not_tell_their_arguments_are_refused(tmp_path):
-    """Such as those of Asteroid's own System."""
-    train(tmp_path, max_epochs=1)
-    checkpoint = safe_load.unpickled(tmp_path / "checkpoints" / "last.ckpt")
+def test_checkpoint_without_model_arguments_is_refused(trained, tmp_path):
+    """For example one of Asteroid's own System."""
+    checkpoint = safe_load.unpickled(trained[1] / "checkpoints" / "last.ckpt")
     del checkpoint["model_args"]
     torch.save(checkpoint, tmp_path / "old.ckpt")
-    with pytest.raises(
-        ValueError, match=r"old.ckpt seems to be of a WaveUNet, but without its arg"
-    ):
+    with pytest.raises(ValueError, match=r"old.ckpt.*WaveUNet.*arg"):
         WaveUNet.from_pretrained(tmp_path / "old.ckpt")
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_run_that_stopped_ends_as_if_it_had_not(tmp_path, num_workers):
-    """Weights, optimiser and segments go on where they were."""
-    whole = train(tmp_path / "whole")
-    train(tmp_path / "stopped", max_epochs=2)
-    (tmp_path / "stopped" / "best_model.pth").unlink()
-    resumed = train(tmp_path / "stopped", num_workers=num_workers)
-    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+def test_resumed_training_equals_uninterrupted(trained, tmp_path):
+    train(tmp_path, max_epochs=2)
+    (tmp_path / "best_model.pth").unlink()
+    resumed = train(tmp_path, num_workers=1)
+    for a, b in zip(trained[0].parameters(), resumed.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-7, rtol=0)
 
 
-def test_early_stopping_ends_a_training_that_gets_nowhere(tmp_path):
-    train(tmp_path, lr=1e-30, patience=1, max_epochs=50, fine_tuning=False)
-    rows = (tmp_path / "logs" / "csv" / "metrics.csv").read_text().splitlines()
-    assert len(rows) < 30
+def test_losses_and_schedules_train(tmp_path):
+    """Each schedule, and each kind of loss; test_objectives covers the others."""
+    for loss, schedule in zip(("spectral", "magnitude_l1", "neg_sisdr"), SCHEDULES, strict=True):
+        model = train(tmp_path / loss, loss=loss, schedule=schedule, max_epochs=1)
+        assert all(torch.isfinite(p).all() for p in model.parameters()), (loss, schedule)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_every_loss_and_schedule_trains(tmp_path, loss, schedule):
-    model = train(tmp_path, loss=loss, schedule=schedule, max_epochs=1)
-    assert all(torch.isfinite(p).all() for p in model.parameters())
-
-
-def test_a_training_that_diverges_is_said_to(tmp_path):
-    """Where the losses are finite, but not those of validation."""
+def test_diverged_training_is_reported(tmp_path):
+    """The training losses are finite, but not those of validation."""
 
     class Loud(Songs):
         def __getitem__(self, index):
@@ -119,19 +116,19 @@ def test_a_training_that_diverges_is_said_to(tmp_path):
     assert not (tmp_path / "best_model.pth").exists()
 
 
-def test_a_corrupt_checkpoint_says_what_to_do(tmp_path):
+def test_corrupt_checkpoint_is_refused(tmp_path):
     last = tmp_path / "checkpoints" / "last.ckpt"
     last.parent.mkdir()
     for content in (b"", b"hello"):
         last.write_bytes(content)
-        with pytest.raises(ValueError, match="no checkpoint to go on from .* to start over"):
+        with pytest.raises(ValueError, match="Cannot resume.*last.ckpt.*delete .*checkpoints"):
             train(tmp_path)
     torch.save({"a": 1}, last)
-    with pytest.raises(ValueError, match="no checkpoint to go on from .* to start over"):
+    with pytest.raises(ValueError, match="Cannot resume.*last.ckpt.*delete .*checkpoints"):
         train(tmp_path)
 
 
-def test_an_epoch_shorter_than_a_batch_is_refused_before_anything_is_written(tmp_path):
+def test_epoch_shorter_than_a_batch_is_refused_before_writing(tmp_path):
     with pytest.raises(ValueError, match="8 segments, fewer than a batch of 9"):
         train(tmp_path, batch_size=9)
     assert list(tmp_path.iterdir()) == []
@@ -147,7 +144,7 @@ def figures(folder: Path, column: str) -> np.ndarray:
 
 
 def run(folder: Path, **settings) -> subprocess.CompletedProcess:
-    """Trains in a process of its own, which may start others."""
+    """Train in a new process, which may start others."""
     program = [str(HELPERS / "endless.py"), str(folder), json.dumps(settings)]
     return subprocess.run(
         [sys.executable, "-W", "ignore", *program],
@@ -156,44 +153,59 @@ def run(folder: Path, **settings) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
-def test_two_processes_train_as_one_with_their_batches_together(tmp_path):
-    """The same segments in the same steps, and all validation tracks once."""
-    settings = dict(max_epochs=3, patience=1, lr=1e-2, tracks=True)
-    for name, own in {"one": dict(batch_size=4), "two": dict(batch_size=2, devices=2)}.items():
-        result = run(tmp_path / name, **settings, **own)
-        assert result.returncode == 0, result.stderr[-3000:]
+DISTRIBUTED = dict(max_epochs=3, patience=1, lr=1e-2)
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """The folder and output of a training on two gloo processes."""
+    exp_dir = tmp_path_factory.mktemp("two")
+    result = run(exp_dir, **DISTRIBUTED, tracks=True, batch_size=2, devices=2)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return exp_dir, result
+
+
+def test_two_processes_train_as_one_with_the_same_total_batch(two_processes, tmp_path):
+    two_dir, _ = two_processes
+    train(tmp_path, valid_set=tracks(tmp_path / "tracks"), **DISTRIBUTED, batch_size=4)
     sdrs = [f"val_sdr/{source}" for source in tiny().sources]
     for column in ("loss", "val_loss", *sdrs, "lr-Adam"):
-        one, two = (figures(tmp_path / name, column) for name in ("one", "two"))
+        one, two = (figures(folder, column) for folder in (tmp_path, two_dir))
         assert len(one) >= 3
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6, err_msg=column)
-    one, two = (WaveUNet.from_pretrained(tmp_path / n / "best_model.pth") for n in ("one", "two"))
+    one, two = (WaveUNet.from_pretrained(d / "best_model.pth") for d in (tmp_path, two_dir))
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
-def test_accumulated_batches_are_as_one(tmp_path):
-    train(tmp_path / "one", batch_size=4, max_epochs=2)
-    train(tmp_path / "two", batch_size=2, accumulate=2, max_epochs=2)
+def test_progress_goes_to_stderr_the_summary_to_stdout_and_lightning_is_quiet(two_processes):
+    _, result = two_processes
+    labels = [line.split()[0] for line in result.stdout.splitlines()]
+    assert labels == ["Trained", "Speed", "Checkpoints", "Curves", "Best"], "of rank 0 only"
+    assert "Epoch 2, step 2 of 2" in result.stderr
+    for note in ("litlogger", "Tip:", "GPU available", "TPU", "HPU", "LitLogger", "max_epochs"):
+        assert note not in result.stdout + result.stderr, note
+
+
+def test_accumulated_batches_equal_one_large_batch(tmp_path):
+    train(tmp_path / "one", batch_size=4)
+    train(tmp_path / "two", batch_size=2, accumulate=2)
     one, two = (figures(tmp_path / name, "val_loss") for name in ("one", "two"))
     np.testing.assert_allclose(one, two, rtol=1e-5)
+    steps = [row["step"] for row in rows(tmp_path / "two") if row["loss"]]
+    assert steps == ["1", "3", "5", "7"], "optimizer steps"
 
 
-def test_the_log_counts_the_optimisers_steps(tmp_path):
-    train(tmp_path, batch_size=2, accumulate=2, max_epochs=4)
-    assert [row["step"] for row in rows(tmp_path) if row["loss"]] == ["1", "3", "5", "7"]
-
-
-def test_with_fewer_epochs_than_were_begun_it_ends_with_its_best(tmp_path):
-    whole = train(tmp_path, max_epochs=3)
-    (tmp_path / "best_model.pth").unlink()
+def test_resume_with_fewer_epochs_than_begun_keeps_the_best(trained, tmp_path):
+    model, exp_dir = trained
+    shutil.copytree(exp_dir / "checkpoints", tmp_path / "checkpoints")
     again = train(tmp_path, max_epochs=1)
-    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
+    for a, b in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
-    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 2
+    assert torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 3
 
 
-def test_torchs_arithmetic_is_afterwards_as_before(tmp_path):
+def test_tf32_setting_is_restored(tmp_path):
     kinds = torch.backends.cudnn, torch.backends.cuda.matmul
     before = [kind.allow_tf32 for kind in kinds]
     with _arithmetic(Training(tf32=not before[0])):
@@ -205,27 +217,27 @@ def test_gradients_are_clipped(tmp_path, monkeypatch):
     norms = []
     step = torch.optim.Adam.step
 
-    def noting(optimizer, *args, **kwargs):
+    def record(optimizer, *args, **kwargs):
         result = step(optimizer, *args, **kwargs)
         parameters = optimizer.param_groups[0]["params"]
         norms.append(float(torch.nn.utils.get_total_norm([p.grad for p in parameters])))
         return result
 
-    monkeypatch.setattr(torch.optim.Adam, "step", noting)
+    monkeypatch.setattr(torch.optim.Adam, "step", record)
     train(tmp_path / "free", max_epochs=1)
     free, norms[:] = max(norms), []
-    train(tmp_path / "clipped", max_epochs=1, clip=free / 10)
+    train(tmp_path / "clipped", max_epochs=1, gradient_clip=free / 10)
     assert max(norms) <= free / 10 * 1.01
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", 32, "64"])
-def test_every_precision_trains(tmp_path, precision):
-    model = train(tmp_path, max_epochs=1, precision=precision)
-    assert all(torch.isfinite(p).all() for p in model.parameters())
+def test_precisions_train(tmp_path):
+    for precision in ("bf16-mixed", "64"):
+        model = train(tmp_path / precision, max_epochs=1, precision=precision)
+        assert all(torch.isfinite(p).all() for p in model.parameters()), precision
 
 
 def compile_with(monkeypatch, backend) -> list[dict]:
-    """torch.compile's own way through the program, but for what it makes of the parts."""
+    """Make torch.compile use a backend; return its settings."""
     calls = []
     plain = torch.compile
 
@@ -237,8 +249,8 @@ def compile_with(monkeypatch, backend) -> list[dict]:
     return calls
 
 
-def test_a_compiled_network_trains_the_same_model(tmp_path, monkeypatch):
-    """Traced and differentiated as compiled, but run eagerly: compilers take half a minute."""
+def test_compiled_network_trains_the_same_model(tmp_path, monkeypatch):
+    """Traced and differentiated but run eagerly: compiling takes half a minute."""
     plain = train(tmp_path / "plain", max_epochs=1)
     calls = compile_with(monkeypatch, "aot_eager")
     compiled = train(tmp_path / "compiled", max_epochs=1, compile=True)
@@ -252,40 +264,40 @@ def test_a_compiled_network_trains_the_same_model(tmp_path, monkeypatch):
     assert first.keys() == second.keys()
 
 
-def test_a_network_that_cannot_be_compiled_says_what_to_do(tmp_path, monkeypatch):
+def test_failed_compilation_is_reported(tmp_path, monkeypatch):
     def refuse(graph, inputs):
         raise RuntimeError("no compiler is found")
 
     compile_with(monkeypatch, refuse)
-    with pytest.raises(ValueError, match="cannot be compiled here .*--compile false"):
+    with pytest.raises(ValueError, match="cannot be compiled.*--compile false"):
         train(tmp_path, compile=True)
 
 
-def test_more_devices_than_there_are_is_said(tmp_path, monkeypatch):
+def test_too_many_devices_are_reported(tmp_path, monkeypatch):
     def refuse(**settings):
         raise MisconfigurationException("You requested 4 GPUs, there is 1")
 
     monkeypatch.setattr(pl, "Trainer", refuse)
-    with pytest.raises(ValueError, match="cannot train so: You requested 4 GPUs"):
+    with pytest.raises(ValueError, match="You requested 4 GPUs"):
         train(tmp_path, devices=4, batch_size=1)
 
 
-def test_batches_that_come_whole_are_taken_as_they_are(tmp_path):
-    asked = []
+def test_dataset_can_make_whole_batches(tmp_path):
+    requests = []
 
     class Whole(Songs):
         def __getitems__(self, indices):
-            asked.append(indices)
+            requests.append(indices)
             return tuple(map(torch.stack, zip(*map(self.__getitem__, indices), strict=True)))
 
     whole = train(tmp_path / "whole", train_set=Whole(tiny(), 8), max_epochs=2)
-    assert asked == [list(range(i, i + 2)) for i in range(0, 16, 2)]
+    assert requests == [list(range(i, i + 2)) for i in range(0, 16, 2)]
     items = train(tmp_path / "items", max_epochs=2)
     for a, b in zip(whole.parameters(), items.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
-def test_a_set_on_the_device_is_not_loaded_by_others(tmp_path):
+def test_dataset_on_device_is_loaded_without_workers(tmp_path):
     class Mine(Songs):
         def __getitem__(self, index):
             assert torch.utils.data.get_worker_info() is None
@@ -294,7 +306,7 @@ def test_a_set_on_the_device_is_not_loaded_by_others(tmp_path):
     train(tmp_path, train_set=Mine(tiny(), 8), max_epochs=1, on_device=True, num_workers=1)
 
 
-def test_any_finite_set_can_be_trained_on(tmp_path):
+def test_finite_dataset_is_reshuffled(tmp_path):
     class Finite(Songs):
         endless = False
 
@@ -312,44 +324,45 @@ def test_any_finite_set_can_be_trained_on(tmp_path):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
-def test_every_validation_track_is_with_one_process_and_in_order(tmp_path, ranks):
+def test_each_validation_track_has_one_rank(tmp_path):
     valid_set = tracks(tmp_path)
-    shares = [
-        own_share(valid_set, ResumableBatchSampler(1, 1, ranks, rank)) for rank in range(ranks)
-    ]
-    assert sorted(index for share in shares for index in share) == list(range(len(valid_set)))
-    homes = [{valid_set.locate(index)[0] for index in share} for share in shares]
-    assert sum(map(len, homes)) == 4, "no track is in two"
-    assert all(share == sorted(share) for share in shares)
-    assert shares.count([]) == max(0, ranks - 4)
+    for ranks in (1, 2, 3, 5):
+        parts = [
+            validation_indices(valid_set, ResumableBatchSampler(1, 1, ranks, rank))
+            for rank in range(ranks)
+        ]
+        assert sorted(index for part in parts for index in part) == list(range(len(valid_set)))
+        numbers = [{valid_set.locate(index)[0] for index in part} for part in parts]
+        assert sum(map(len, numbers)) == 4, "no track is split"
+        assert all(part == sorted(part) for part in parts), ranks
+        assert parts.count([]) == max(0, ranks - 4)
 
 
-def test_a_process_without_tracks_counts_for_nothing(tmp_path):
-    """It validates a segment all the same, to be with the others when they meet."""
+def test_rank_without_tracks_is_ignored(tmp_path):
+    """It validates one segment all the same, to stay synchronised."""
     model, valid_set = tiny(), tracks(tmp_path)
     batches = ResumableBatchSampler(1, 2, ranks=5, rank=4)
     system = make_system(
         model, Songs(model, 2), valid_set, Training(num_workers=0), batches, {}, False
     )
-    assert system.spare and len(system.val_loader) == 1
+    assert system.ignore_validation and len(system.val_loader) == 1
     system.on_validation_epoch_start()
     for number, batch in enumerate(system.val_loader):
         system.validation_step(batch, number)
-    assert system._total == [0, 0]
+    assert system._totals == [0, 0]
     assert np.isnan(system.validation.medians()).all()
 
 
-def test_a_model_that_was_loaded_trains_in_training_mode(tmp_path, monkeypatch):
-    """Only then its estimates are not clipped."""
+def test_model_in_evaluation_mode_is_trained_in_training_mode(tmp_path, monkeypatch):
+    """In evaluation mode its estimates are clipped."""
     modes = []
     step = WaveUNetSystem.training_step
 
-    def noting(system, *arguments):
+    def record(system, *arguments):
         modes.append(system.model.training)
         return step(system, *arguments)
 
-    monkeypatch.setattr(WaveUNetSystem, "training_step", noting)
+    monkeypatch.setattr(WaveUNetSystem, "training_step", record)
     assert not tiny().training
     train(tmp_path, max_epochs=2)
     assert modes == [True] * 8

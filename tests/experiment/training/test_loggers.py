@@ -1,10 +1,8 @@
-"""Loggers by name: what is always there, what is not installed, and the run that goes on."""
+"""Loggers by name; CSV tables and Weights & Biases runs continue after a resume."""
 
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 
 import pytest
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
@@ -12,24 +10,22 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from asteroid_waveunet.experiment.training import loggers
 
 
-def kinds(found):
-    return [type(logger) for logger in found]
-
-
-def test_the_table_is_written_whatever_else_is_asked_for(tmp_path):
+def test_csv_is_always_written(tmp_path):
     for names in ([], ["csv"], ["tensorboard"], ["tensorboard", "csv", "csv"]):
         found = loggers.make(names, tmp_path)
         found[-1].log_metrics({"loss": 0.5}, step=3)
         found[-1].save()
         assert isinstance(found[-1], CSVLogger)
-        assert [TensorBoardLogger] * ("tensorboard" in names) == kinds(found[:-1])
+        assert [TensorBoardLogger] * ("tensorboard" in names) == [
+            type(logger) for logger in found[:-1]
+        ]
     with open(tmp_path / "logs" / "csv" / "metrics.csv") as file:
         assert list(csv.DictReader(file)) == [{"loss": "0.5", "step": "3"}]
 
 
-def test_what_is_not_installed_is_said_before_anything_is_made(tmp_path, monkeypatch):
+def test_missing_wandb_is_refused_before_writing(tmp_path, monkeypatch):
     monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="wandb needs a package .*: pip install wandb"):
+    with pytest.raises(ValueError, match="wandb.*pip install wandb"):
         loggers.make(["wandb", "csv"], tmp_path)
     assert list(tmp_path.iterdir()) == []
     loggers.check(["csv", "tensorboard"])
@@ -51,7 +47,7 @@ def wandb_of(exp_dir, step=0):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_training_that_goes_on_logs_to_the_same_run_and_a_new_one_does_not(tmp_path, offline):
+def test_wandb_run_is_continued_by_a_resumed_training_only(tmp_path, offline):
     pytest.importorskip("wandb")
     exp_dir = tmp_path / "m4_songs"
     first = wandb_of(exp_dir)
@@ -66,13 +62,34 @@ def test_a_training_that_goes_on_logs_to_the_same_run_and_a_new_one_does_not(tmp
     assert list((exp_dir / "logs" / "wandb").glob(f"offline-run-*-{run.id}/*.wandb"))
 
 
-def test_a_configuration_names_loggers_without_lightning():
-    code = (
-        "import sys\n"
-        "for name in ('pytorch_lightning', 'wandb', 'tensorboard'): sys.modules[name] = None\n"
-        "from asteroid_waveunet.experiment.settings import Training\n"
-        "Training(logger=['wandb'])\n"
-    )
-    command = [sys.executable, "-W", "ignore", "-c", code]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+def log(exp_dir, steps, first=0, name="loss"):
+    (table,) = loggers.make(["csv"], exp_dir, first)
+    for step in steps:
+        table.log_metrics({name: step / 2}, step)
+    table.save()
+    return (exp_dir / "logs" / "csv" / "metrics.csv").read_text().splitlines()
+
+
+def test_csv_of_resumed_training_equals_uninterrupted(tmp_path):
+    whole = log(tmp_path / "whole", range(6))
+    log(tmp_path / "killed", range(5))
+    assert log(tmp_path / "killed", range(3, 6), first=3) == whole
+    assert log(tmp_path / "killed", [0]) == ["loss,step", "0.0,0"], "a new training starts over"
+
+
+def test_csv_gets_new_columns(tmp_path):
+    log(tmp_path, range(2))
+    assert log(tmp_path, [2], first=2, name="val_loss") == [
+        "loss,step,val_loss", "0.0,0,", "0.5,1,", ",2,1.0",
+    ]  # fmt: skip
+
+
+def test_csv_drops_truncated_rows(tmp_path):
+    """`1.5,1` was to be step 10."""
+    for number, torn in enumerate(["1.5", "1.5,1", "1.5,", "\0\0", "1.5,x\n", "1,2,3\n", "\n"]):
+        exp_dir = tmp_path / str(number)
+        log(exp_dir, range(3))
+        with open(exp_dir / "logs" / "csv" / "metrics.csv", "a") as file:
+            file.write(torn)
+        rows = log(exp_dir, [9], first=9)
+        assert rows == ["loss,step", "0.0,0", "0.5,1", "1.0,2", "4.5,9"], repr(torn)

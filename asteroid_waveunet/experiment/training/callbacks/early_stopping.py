@@ -1,4 +1,4 @@
-"""How long training goes on: early stopping, and the paper's second round."""
+"""Early stopping, and the paper's second training round."""
 
 from __future__ import annotations
 
@@ -7,28 +7,40 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
 from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler
 from asteroid_waveunet.experiment.settings import Training
-from asteroid_waveunet.experiment.training.callbacks import checkpointing
-from asteroid_waveunet.experiment.training.callbacks.ema import Averaging
+from asteroid_waveunet.experiment.training import checkpoint_io
+from asteroid_waveunet.experiment.training.callbacks.ema import ExponentialMovingAverage
+from asteroid_waveunet.experiment.training.callbacks.progress import print_progress
 
-__all__ = ["Rounds"]
+__all__ = ["TwoRoundEarlyStopping"]
+
+# Key in a checkpoint -> attribute.
+STATE = {
+    "second": "second_round",
+    "best": "best",
+    "improved": "improved",
+    "waited": "epochs_without_improvement",
+    "judged": "last_validated",
+}
 
 
-class Rounds(pl.Callback):
-    """Ends a round after `patience` epochs without a better validation loss; begins the next.
+class TwoRoundEarlyStopping(pl.Callback):
+    """Stop a round after `patience` epochs without improvement, then start the next round.
 
-    The paper trains in two (section 4.1): after the first, batches are doubled, the step size is
-    1e-5, and patience begins anew; the best of both rounds wins. As in its code (Training.py,
-    `optimise` and `train`), an epoch keeps its number of steps, so that it sees twice the
-    segments, Adam keeps its moments, and the first round's best loss is the one to beat. There
-    the second round goes on from the first one's last weights, here from its best.
+    The paper trains in two rounds (section 4.1): after the first, the batch size doubles, the
+    learning rate is 1e-5, and patience restarts; the best model of both rounds wins. As in its
+    code (Training.py, `optimise` and `train`), an epoch keeps its number of steps, so it has twice
+    the segments; Adam keeps its moments; and the second round must beat the first one's best loss.
+    There the second round starts from the last weights of the first, here from the best.
 
     Attributes:
-        improved: whether the epoch that was validated last is the best so far.
-        best: its loss, None as long as there is no finite one.
+        best: lowest validation loss, None until there is a finite one.
+        improved: the last validated epoch is the best so far.
+        second_round: first epoch of the second round, None before it.
+        last_validated: the last validated epoch, -1 before it.
+        position: current epoch and number of its batches done.
     """
 
     def __init__(
@@ -37,23 +49,32 @@ class Rounds(pl.Callback):
         self.batches = batches
         self.settings = settings
         self.best_checkpoint = best_checkpoint
-        self.second: int | None = None  # the epoch with which the second round began
+        self.second_round: int | None = None
         self.best: float | None = None
         self.improved = False
-        self.waited = 0
-        self.judged = -1  # the last epoch that was validated
-        self.place = (0, 0)  # the epoch, and its steps that are done
+        self.epochs_without_improvement = 0
+        self.last_validated = -1
+        self.position = (0, 0)
 
     @property
-    def over(self) -> bool:
-        """Whether patience has come to its end in the last round."""
-        waiting = self.waited > 0 and self.waited >= self.settings.patience
-        return waiting and not (self.settings.fine_tunes and self.second is None)
+    def state_key(self) -> str:
+        return checkpoint_io.EARLY_STOPPING_KEY  # the name in existing checkpoints
+
+    @property
+    def patience_exhausted(self) -> bool:
+        return self.epochs_without_improvement >= max(1, self.settings.patience)
+
+    @property
+    def finished(self) -> bool:
+        """True if patience is exhausted in the last round."""
+        return self.patience_exhausted and not (
+            self.settings.fine_tunes and self.second_round is None
+        )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.should_stop = self.over  # killed when all was done but to write the model
-        if self.second is not None:
-            self._set_step_size(trainer)
+        trainer.should_stop = self.finished  # killed after the last epoch, before best_model.pth
+        if self.second_round is not None:
+            self._set_fine_tuning_lr(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.batches.seek(trainer.current_epoch)
@@ -62,68 +83,69 @@ class Rounds(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, n: int
     ) -> None:
         self.improved = False
-        self.place = (trainer.current_epoch, n + 1)
+        self.position = (trainer.current_epoch, n + 1)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # An older Lightning that goes on from an epoch's end validates that epoch again.
-        if self.judged == trainer.current_epoch:
+        # Older versions of Lightning validate again when they resume from an epoch's end.
+        if self.last_validated == trainer.current_epoch:
             return
-        self.judged = trainer.current_epoch
+        self.last_validated = trainer.current_epoch
         loss = float(trainer.callback_metrics["val_loss"])
         self.improved = math.isfinite(loss) and (self.best is None or loss < self.best)
         if self.improved:
-            self.best, self.waited = loss, 0
+            self.best, self.epochs_without_improvement = loss, 0
             return
-        self.waited += 1
-        if self.over:
+        self.epochs_without_improvement += 1
+        if self.finished:
             trainer.should_stop = True
-            rank_zero_info(f"No better validation loss in {self.waited} epochs: training is done.")
-        elif self.waited >= self.settings.patience:
-            self._fine_tune(trainer, pl_module)
+            n_epochs = self.epochs_without_improvement
+            print_progress(f"No better validation loss in {n_epochs} epochs: training is done.")
+        elif self.patience_exhausted:
+            self._start_second_round(trainer, pl_module)
 
-    def _fine_tune(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Back to the best weights, and on from there with larger batches and smaller steps."""
+    def _start_second_round(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore the best weights and continue with a larger batch and a lower learning rate."""
         if self.best is None:
-            raise ValueError(checkpointing.DIVERGED)
-        best = checkpointing.read(self.best_checkpoint)
+            raise ValueError(checkpoint_io.DIVERGED)
+        best = checkpoint_io.read(self.best_checkpoint)
         pl_module.load_state_dict(best["state_dict"])
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, Averaging):
+            if isinstance(callback, ExponentialMovingAverage):
                 callback.restart(pl_module)
         (optimizer,) = trainer.optimizers
         optimizer.load_state_dict(best["optimizer_states"][0])
-        self._set_step_size(trainer)
-        self.waited = 0
-        self._double_from(trainer.current_epoch + 1)
-        rank_zero_info(
-            f"No better validation loss in {self.settings.patience} epochs: on from the best, with "
-            f"batches of {self.batches.batch_size} and a step size of "
+        self._set_fine_tuning_lr(trainer)
+        self.epochs_without_improvement = 0
+        self._double_batch_size(trainer.current_epoch + 1)
+        print_progress(
+            f"No better validation loss in {self.settings.patience} epochs: second round from the "
+            f"best weights, batch size {self.batches.batch_size}, learning rate "
             f"{self.settings.fine_tuning_lr:g}."
         )
 
-    def _set_step_size(self, trainer: pl.Trainer) -> None:
-        """To the second round's, of which a warm-up that is not over yet takes its share."""
-        lr, share = self.settings.fine_tuning_lr, 1.0
+    def _set_fine_tuning_lr(self, trainer: pl.Trainer) -> None:
+        """Set the second round's learning rate, scaled by a warm-up that is not over yet."""
+        lr, factor = self.settings.fine_tuning_lr, 1.0
         for config in trainer.lr_scheduler_configs:
-            schedule: Any = config.scheduler  # a warm-up's: it sets base_lrs times a share
+            schedule: Any = config.scheduler  # a LambdaLR for the warm-up: lr = base_lr * factor
             schedule.base_lrs = [lr for _ in schedule.base_lrs]
-            share = schedule.lr_lambdas[0](schedule.last_epoch)
+            factor = schedule.lr_lambdas[0](schedule.last_epoch)
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = lr * share
+                group["lr"] = lr * factor
 
-    def _double_from(self, epoch: int) -> None:
-        self.second = epoch
+    def _double_batch_size(self, epoch: int) -> None:
+        self.second_round = epoch
         self.batches.resize(epoch, 2 * self.settings.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("second", "best", "improved", "waited", "judged")
-        return {**{name: getattr(self, name) for name in names}, "place": list(self.place)}
+        state = {key: getattr(self, name) for key, name in STATE.items()}
+        return {**state, "place": list(self.position)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name, value in state_dict.items():
-            setattr(self, name, value)
-        epoch, step = self.place
-        if self.second is not None:
-            self._double_from(self.second)
+        for key, name in STATE.items():
+            setattr(self, name, state_dict[key])
+        self.position = epoch, step = tuple(state_dict["place"])
+        if self.second_round is not None:
+            self._double_batch_size(self.second_round)
         self.batches.seek(epoch, step)

@@ -1,4 +1,4 @@
-"""A moving average of the weights, which is often a better model than the weights themselves."""
+"""Exponential moving average (EMA) of the weights, often a better model than the last weights."""
 
 from __future__ import annotations
 
@@ -9,33 +9,31 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-__all__ = ["Averaging"]
+__all__ = ["CURRENT_WEIGHTS", "ExponentialMovingAverage"]
 
-CURRENT = "current_weights"  # a checkpoint's entry, beside its state_dict
+CURRENT_WEIGHTS = "current_weights"  # entry of a checkpoint
 
 
-class Averaging(pl.Callback):
-    """Exponential moving average of the weights: what is validated, and what is kept as the best.
+class ExponentialMovingAverage(pl.Callback):
+    """Average the weights; validate the average and keep the best one.
 
-    After each of the optimiser's steps, average += (1 - d) * (weights - average), where
+    After each optimizer step, average += (1 - d) * (weights - average), where
 
         d = min(decay, (1 + n) / (10 + n))     after n steps, as in TensorFlow [1],
 
-    so that a young average does not remember the random weights of the beginning. The statistics
-    of a batch normalisation are averaged with the weights that they belong to; the number of
-    batches that it counts is copied.
+    so that early averages are not dominated by the initial weights. Batch normalisation statistics
+    are averaged with the weights; the number of batches they count is copied.
 
-    The model has the averages from a validation's start to its end, and the weights otherwise.
-    In a checkpoint it is the averages that are in `state_dict`: they are the model, for
-    `WaveUNet.from_pretrained` and whoever else reads it. The weights that training goes on with
-    are in `current_weights`, and a training that is resumed is the unbroken one to the bit.
+    The model holds the averages during validation and the weights otherwise. A checkpoint stores
+    the averages in `state_dict`, where `WaveUNet.from_pretrained` and others look for the model,
+    and the weights in `current_weights`, from which training resumes bit for bit.
 
-    Several processes each keep their own, which are the same, as their weights are; of statistics,
-    which are not, all validate and keep the first one's. Among callbacks it comes before those
-    that change weights, or store them, when a validation ends.
+    Several processes each keep the same averages, as they have the same weights. Their batch
+    normalisation statistics differ; all validate and save those of the first process. This
+    callback comes before those that change or save weights when a validation ends.
 
     Args:
-        decay: above 0 and below 1: 0.999 is a memory of some 1000 steps.
+        decay: above 0 and below 1; 0.999 averages over about 1000 steps.
 
     [1] tf.train.ExponentialMovingAverage, with num_updates.
     """
@@ -43,20 +41,24 @@ class Averaging(pl.Callback):
     def __init__(self, decay: float) -> None:
         self.decay = decay
         self.updates = 0
-        self._step = 0  # the optimiser's that was the last to be averaged
+        self._last_step = 0  # optimizer steps at the last update
         self._averages: dict[str, Tensor] | None = None
-        self._exchanged = False  # whether the averages are in the model, and the weights here
+        self._swapped = False  # the model holds the averages, `_averages` the weights
+
+    @property
+    def state_key(self) -> str:
+        return "Averaging"  # the name in existing checkpoints
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._averages is None:
             self.restart(pl_module)
         assert self._averages is not None
-        # Those of a checkpoint came before the model was brought to its device.
+        # A checkpoint is loaded before the model is moved to its device.
         self._averages = {name: x.to(pl_module.device) for name, x in self._averages.items()}
 
     @torch.no_grad()
     def restart(self, pl_module: pl.LightningModule) -> None:
-        """The average begins anew, with the weights as they are."""
+        """Restart the average from the current weights."""
         self.updates = 0
         weights = pl_module.state_dict()
         if self._averages is None:
@@ -68,11 +70,11 @@ class Averaging(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, n: int
     ) -> None:
-        # Several batches make one step where gradients are accumulated.
-        if trainer.global_step == self._step:
+        # With accumulated gradients, several batches make one step.
+        if trainer.global_step == self._last_step:
             return
         assert self._averages is not None
-        self._step = trainer.global_step
+        self._last_step = trainer.global_step
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         weights = pl_module.state_dict()
@@ -84,35 +86,35 @@ class Averaging(pl.Callback):
             self._averages[name].copy_(weights[name])
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._exchange(pl_module, True)
+        self._swap(pl_module, True)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._exchange(pl_module, False)
+        self._swap(pl_module, False)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        self._exchange(pl_module, False)
+        self._swap(pl_module, False)
 
     @torch.no_grad()
-    def _exchange(self, pl_module: pl.LightningModule, averaged: bool) -> None:
-        """Gives the model its averages, or its weights again.
+    def _swap(self, pl_module: pl.LightningModule, use_averages: bool) -> None:
+        """Put the averages or the weights into the model.
 
-        In place: tensors that are made in a validation cannot be changed in training.
+        In place: tensors created in inference mode cannot be changed in training.
         """
-        if self._averages is None or self._exchanged == averaged:
+        if self._averages is None or self._swapped == use_averages:
             return
         for name, weight in pl_module.state_dict().items():
-            kept = weight.clone()
+            previous = weight.clone()
             weight.copy_(self._averages[name])
-            self._averages[name].copy_(kept)
-        self._exchanged = averaged
+            self._averages[name].copy_(previous)
+        self._swapped = use_averages
 
     def state_dict(self) -> dict[str, Any]:
-        return {"updates": self.updates, "step": self._step}
+        return {"updates": self.updates, "step": self._last_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.updates, self._step = state_dict["updates"], state_dict["step"]
+        self.updates, self._last_step = state_dict["updates"], state_dict["step"]
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -120,15 +122,15 @@ class Averaging(pl.Callback):
         if self._averages is None:
             return
         weights, averages = checkpoint["state_dict"], self._averages
-        if self._exchanged:
+        if self._swapped:
             weights, averages = averages, weights
-        checkpoint[CURRENT], checkpoint["state_dict"] = weights, averages
+        checkpoint[CURRENT_WEIGHTS], checkpoint["state_dict"] = weights, averages
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Lightning has given the model the averages by now, as what a checkpoint holds."""
-        if CURRENT in checkpoint:
+        """Restore averages and weights; Lightning has loaded the averages into the model."""
+        if CURRENT_WEIGHTS in checkpoint:
             averages = checkpoint["state_dict"]
             self._averages = {name: x.clone() for name, x in averages.items()}
-            pl_module.load_state_dict(checkpoint[CURRENT])
+            pl_module.load_state_dict(checkpoint[CURRENT_WEIGHTS])

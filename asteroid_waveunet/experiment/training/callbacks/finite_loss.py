@@ -1,4 +1,4 @@
-"""A loss that is no number ends training, with the batch that it is of at hand."""
+"""Stop training on a NaN or infinite loss and save the offending batch."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["FiniteLoss"]
 
-Failure = tuple[Tensor, Any, dict[str, Any]]  # a loss, its batch, and where that is
+BatchLoss = tuple[Tensor, Any, dict[str, Any]]  # loss, batch, and its epoch, batch and step
 
 
 class FiniteLoss(pl.Callback):
-    """Ends training at the first loss that is not finite, and saves its batch.
+    """Stop training at the first loss that is not finite, and save its batch.
 
-    On a GPU the loss of a batch is looked at when the next one is under way, so that the GPU is
-    not kept waiting; on a CPU at once. `Checkpoints`, where all processes agree before a step
-    what is to be done, ends training then; nothing is written to a checkpoint before.
+    On a CPU each loss is checked at once; on a GPU while the next batch runs, so the GPU never
+    waits for the check. `Checkpointing` stops training before the next step, where all processes
+    agree on what to do, and writes no checkpoint before that.
 
     Args:
-        folder: where the batch is written: a dictionary `mixture`, `targets`, `indices`, `seed`,
-            `epoch`, `batch` (of that epoch), `step`, `loss` in `failed_step_N.pt`, N the
-            optimiser's step.
-        batches: which indices a batch is of.
+        folder: for the batch: `failed_step_N.pt` (N: optimizer step) holds a dictionary of
+            `mixture`, `targets`, `indices`, `seed`, `epoch`, `batch` (within that epoch), `step`
+            and `loss`.
+        batches: the indices of each batch.
         seed: of the segments.
     """
 
@@ -39,89 +39,89 @@ class FiniteLoss(pl.Callback):
         self.folder = folder
         self.batches = batches
         self.seed = seed
-        self._pending: deque[tuple[Callable[[], bool], Failure]] = deque()
-        self._failure: Failure | None = None  # the first of this process
+        self._pending: deque[tuple[Callable[[], bool], BatchLoss]] = deque()
+        self._failure: BatchLoss | None = None  # the first of this process
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, n: int
     ) -> None:
         step = trainer.current_epoch * self.batches.steps + n
-        place = {
+        position = {
             "epoch": trainer.current_epoch,
             "batch": n,
             "step": step // trainer.accumulate_grad_batches,
         }
         loss = outputs["loss"]
-        self._pending.append((finite(loss), (loss, batch, place)))
+        self._pending.append((async_isfinite(loss), (loss, batch, position)))
         if len(self._pending) > (pl_module.device.type == "cuda"):
-            self._look()
+            self._check_oldest()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.settle()  # rather than to validate for nothing
+        self.check_pending()  # a failed training needs no validation
 
     @property
     def failed(self) -> bool:
-        """Whether a loss of this process that was looked at is not finite."""
+        """True if a checked loss of this process is not finite."""
         return self._failure is not None
 
-    def _look(self) -> None:
-        is_finite, one = self._pending.popleft()
+    def _check_oldest(self) -> None:
+        is_finite, batch_loss = self._pending.popleft()
         if not is_finite() and self._failure is None:
-            self._failure = one
+            self._failure = batch_loss
 
-    def settle(self) -> None:
-        """Looks at the losses that have not been looked at, in all processes.
+    def check_pending(self) -> None:
+        """Check the remaining losses of all processes.
 
         Raises:
             ValueError: if one is not finite.
         """
         while self._pending:
-            self._look()
-        (failed,) = distributed.highest(int(self.failed))
+            self._check_oldest()
+        (failed,) = distributed.all_reduce_max(int(self.failed))
         if failed:
-            self.end()
+            self.fail()
 
-    def end(self) -> NoReturn:
-        """
+    def fail(self) -> NoReturn:
+        """Save the offending batch if it is this process's.
+
         Raises:
-            ValueError: says where the batch is that a loss of this process was not finite of, or
-                that it was another's.
+            ValueError: names the file and what to do.
         """
         if self._failure is None:
-            raise ValueError("The loss of another process is not finite; see there.")
-        loss, batch, place = self._failure
+            raise ValueError("The loss of another process is not finite; see its message.")
+        loss, batch, position = self._failure
         suffix = f"_rank_{self.batches.rank}" if self.batches.ranks > 1 else ""
-        path = self.folder / f"failed_step_{place['step']}{suffix}.pt"
+        path = self.folder / f"failed_step_{position['step']}{suffix}.pt"
         mixture, targets = (tensor.cpu() for tensor in batch)
-        indices = self.batches.indices(place["epoch"], place["batch"])
-        described = {"indices": indices, "seed": self.seed, **place, "loss": float(loss)}
+        indices = self.batches.indices(position["epoch"], position["batch"])
+        details = {"indices": indices, "seed": self.seed, **position, "loss": float(loss)}
         with replacing(path) as partial:
-            torch.save({"mixture": mixture, "targets": targets, **described}, partial)
+            torch.save({"mixture": mixture, "targets": targets, **details}, partial)
         raise ValueError(
-            f"The loss is {float(loss)} in step {place['step']} (epoch {place['epoch']}, batch "
-            f"{place['batch']} of it). The batch is in {path}, for torch.load(..., "
-            "weights_only=True). If that is sound, training diverged: go on from the last "
-            "checkpoint with --gradient_clip 1 or --precision 32-true, or begin anew under another "
-            "--tag with a lower --lr."
+            f"The loss is {float(loss)} in step {position['step']} (epoch {position['epoch']}, "
+            f"batch {position['batch']}). The batch is saved in {path}; read it with torch.load("
+            "..., weights_only=True). If its samples are finite, training diverged: resume from "
+            "the last checkpoint with --gradient_clip 1 or --precision 32-true, or start over "
+            "under another --tag with a lower --lr."
         )
 
 
-def finite(loss: Tensor) -> Callable[[], bool]:
-    """Whether a loss is finite, asked for now and answered later.
+def async_isfinite(loss: Tensor) -> Callable[[], bool]:
+    """Start checking if a loss is finite; the returned function waits for the answer.
 
-    A GPU works through what it is given in order: to read a value from it waits for all that was
-    given before. So the answer is sent at once, and read when it has come.
+    Reading a value from a GPU waits for all work queued before it. The answer is therefore copied
+    asynchronously now and read later.
     """
     answer = torch.isfinite(loss)
     if loss.device.type != "cuda":
         return lambda: bool(answer)
-    here = torch.empty((), dtype=torch.bool, pin_memory=True)
-    here.copy_(answer, non_blocking=True)
-    arrived = torch.cuda.Event()
-    arrived.record()
+    on_cpu = torch.empty((), dtype=torch.bool, pin_memory=True)
+    on_cpu.copy_(answer, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
 
     def read() -> bool:
-        arrived.synchronize()
-        return bool(here)
+        copied.synchronize()
+        return bool(on_cpu)
 
     return read

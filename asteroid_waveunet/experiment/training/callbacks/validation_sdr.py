@@ -1,4 +1,4 @@
-"""SDR of the validation tracks, window by window, while they pass by in segments."""
+"""SDR of the validation tracks, computed window by window from their segments."""
 
 from __future__ import annotations
 
@@ -15,55 +15,57 @@ __all__ = ["ValidationSDR"]
 
 
 class ValidationSDR:
-    """The medians over all windows of all tracks, as evaluation has them, during training.
+    """Median SDR over all windows of all tracks, computed during training as in evaluation.
 
-    What differs from evaluation: tracks are at the model's rate and channels; estimates are those
-    of the segments, joined as the reference joins them; and what is in no source of the model is
-    not among the references, so that its silence costs no window.
+    Differences from evaluation: tracks have the model's sample rate and channels; estimates are
+    joined segments, as in the reference implementation; audio outside the model's sources is not a
+    reference, so its silence excludes no window.
 
     Args:
-        segments: that are walked through in order (`random=False`).
-        walk: which of them this process sees, whole tracks in order; all of them if None. Where
-            several processes share them, `medians` are those of all.
+        segments: validation segments in order (`random=False`).
+        indices: segments of this process, whole tracks in order; all if None. `medians` are those
+            of all processes.
 
         tracks     |------- track 0 -------|--- track 1 ---| ...
-        segments   |-----|-----|-----|-----|-----|-----|...         the last of a track is padded
+        segments   |-----|-----|-----|-----|-----|-----|...         a track's last one is padded
         windows    |--|--|--|--|--|--|--|--|--|--|--|--|...         1 s each, none across tracks
     """
 
-    def __init__(self, segments: Segments, walk: Sequence[int] | None = None) -> None:
+    def __init__(self, segments: Segments, indices: Sequence[int] | None = None) -> None:
         self.segments = segments
-        self.walk = range(len(segments)) if walk is None else walk
-        self.restart()
+        self.indices = range(len(segments)) if indices is None else indices
+        self.reset()
 
-    def restart(self) -> None:
-        """Back to the first segment."""
+    def reset(self) -> None:
+        """Return to the first segment."""
         self._next = 0
-        self._held = np.empty((2, 0))  # references and estimates that make no whole window yet
-        self._found: list[np.ndarray] = []
+        self._partial_window = np.empty((2, 0))  # references and estimates
+        self._scores: list[np.ndarray] = []
 
-    def feed(self, references: Tensor, estimates: Tensor) -> None:
-        """The next segments: `(batch, n_src, channels, time)`, or `(batch, n_src, time)`, twice."""
+    def update(self, references: Tensor, estimates: Tensor) -> None:
+        """Score the next segments: `(batch, n_src, channels, time)` or `(batch, n_src, time)`."""
         for pair in zip(as_array(references), as_array(estimates), strict=True):
-            number, start = self.segments.locate(self.walk[self._next])
+            number, start = self.segments.locate(self.indices[self._next])
             self._next += 1
             track = self.segments.tracks[number]
             new = np.stack(pair).reshape(2, track.n_src, track.channels, -1)
             new = new[..., : track.length - start]
-            held = new if start == 0 else np.concatenate([self._held, new], axis=-1)
-            # A track's last window is left out if it is shorter, unless it is the only one.
-            whole = held.shape[-1] // track.sample_rate * track.sample_rate
+            samples = new if start == 0 else np.concatenate([self._partial_window, new], axis=-1)
+            # A track's last window is dropped if it is shorter, unless it is the only one.
+            whole = samples.shape[-1] // track.sample_rate * track.sample_rate
             if track.length < track.sample_rate and start + new.shape[-1] == track.length:
-                whole = held.shape[-1]
+                whole = samples.shape[-1]
             if whole:
-                self._found.append(
-                    window_sdr(held[0, ..., :whole], held[1, ..., :whole], track.sample_rate)
+                self._scores.append(
+                    window_sdr(samples[0, ..., :whole], samples[1, ..., :whole], track.sample_rate)
                 )
-            self._held = held[..., whole:]
+            self._partial_window = samples[..., whole:]
 
     def medians(self) -> np.ndarray:
-        """`(n_src,)` in dB, NaN where no window has a score."""
+        """Return `(n_src,)` in dB, NaN for a source without any score."""
         n_src = self.segments.tracks[0].n_src
-        found = np.concatenate([np.empty((n_src, 0)), *distributed.gathered(self._found)], axis=1)
-        scored = [sdr[~np.isnan(sdr)] for sdr in found]
+        scores = np.concatenate(
+            [np.empty((n_src, 0)), *distributed.all_gather(self._scores)], axis=1
+        )
+        scored = [sdr[~np.isnan(sdr)] for sdr in scores]
         return np.array([np.median(sdr) if len(sdr) else np.nan for sdr in scored])

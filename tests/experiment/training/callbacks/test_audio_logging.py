@@ -1,4 +1,4 @@
-"""What a person hears and sees: one passage again and again, read back from the event files."""
+"""Audio and images of one validation excerpt, read back from the event files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.report import spectrogram_images
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.settings import Training
-from asteroid_waveunet.experiment.training import media
+from asteroid_waveunet.experiment.training import loggers
 from asteroid_waveunet.experiment.training.callbacks import audio_logging
 from asteroid_waveunet.experiment.training.fit import fit
 from asteroid_waveunet.weights import safe_load
@@ -32,22 +32,22 @@ SETTINGS = Training(batch_size=2, max_epochs=3, lr=3e-3, num_workers=0, listen_e
 
 
 def write_song(folder, when, seconds=3.0):
-    """Each stem a tone that sounds from one second to another."""
+    """Write a tone per stem, from one second to another."""
     time = torch.arange(int(seconds * RATE)) / RATE
     for number, (stem, (begin, end)) in enumerate(zip(STEMS, when, strict=True)):
         tone = 0.2 * torch.sin(400 * (number + 1) * time) * ((begin <= time) & (time < end))
         audio_io.write(folder / f"{stem}.wav", torch.stack([tone, 0.5 * tone]), RATE)
 
 
-@pytest.fixture(params=[1, 2], ids=["mono", "stereo"])
-def model(request):
+@pytest.fixture
+def model():
     torch.manual_seed(3)
-    return tiny(sources=STEMS, in_channels=request.param, sample_rate=RATE)
+    return tiny(sources=STEMS, in_channels=2, sample_rate=RATE)
 
 
 @pytest.fixture
 def valid_set(tmp_path, model):
-    """A song without vocals, and one where all play from 1.5 s to 2 s only."""
+    """A song without vocals, and one with all stems from 1.5 s to 2 s only."""
     songs = tmp_path / "songs" / "train"
     write_song(songs / "A", [(0, 3), (0, 3), (0, 3), (0, 0)])
     write_song(songs / "B", [(0, 2), (0.5, 2), (1, 3), (1.5, 3)])
@@ -63,31 +63,31 @@ def segments_of(tmp_path, model, **arguments):
     return Segments(tracks, lengths, model.geometry.left_context, **arguments)
 
 
-def test_the_passage_is_one_where_all_sources_play(model, valid_set):
-    passage = audio_logging.choose(valid_set, model, seconds=0.5)
-    piece = passage.piece
+def test_excerpt_has_all_sources(model, valid_set):
+    passage = audio_logging.choose_excerpt(valid_set, model, seconds=0.5)
+    piece = passage.excerpt
     assert (piece.track, piece.start, piece.seconds) == ("B", 1.5, 0.5)
     assert list(piece.references) == list(STEMS)
     assert all(np.abs(x).max() > 0.1 for x in piece.references.values())
     np.testing.assert_allclose(piece.mixture, sum(piece.references.values()), atol=1e-4)
-    again = audio_logging.choose(valid_set, model, seconds=0.5)
-    assert torch.equal(again.mixture, passage.mixture) and again.piece.start == piece.start
+    again = audio_logging.choose_excerpt(valid_set, model, seconds=0.5)
+    assert torch.equal(again.mixture, passage.mixture) and again.excerpt.start == piece.start
 
 
-def test_without_a_track_of_all_sources_it_is_of_the_first_track(tmp_path, model):
+def test_excerpt_is_from_first_track_if_none_has_all_sources(tmp_path, model):
     for name in "CD":
         write_song(tmp_path / "songs" / "train" / name, [(0, 3), (0, 3), (0, 3), (0, 0)])
-    passage = audio_logging.choose(segments_of(tmp_path, model), model, seconds=60)
-    assert (passage.piece.track, passage.piece.seconds) == ("C", 3.0)
+    passage = audio_logging.choose_excerpt(segments_of(tmp_path, model), model, seconds=60)
+    assert (passage.excerpt.track, passage.excerpt.seconds) == ("C", 3.0)
 
 
-def test_the_estimates_are_those_of_the_whole_track(model, valid_set):
-    """With the track's own context around the passage, not with silence."""
+def test_estimates_equal_those_of_the_whole_track(model, valid_set):
+    """The context around the excerpt is the track's, not silence."""
     drawn(model)
-    passage = audio_logging.choose(valid_set, model, seconds=0.5)
-    whole = audio_logging.choose(valid_set, model, seconds=60)
-    piece = passage.separated(model)
-    expected = whole.separated(model)
+    passage = audio_logging.choose_excerpt(valid_set, model, seconds=0.5)
+    whole = audio_logging.choose_excerpt(valid_set, model, seconds=60)
+    piece = passage.separate(model)
+    expected = whole.separate(model)
     start = round(piece.start * RATE)
     for source in STEMS:
         found, wanted = piece.estimates[source], expected.estimates[source]
@@ -95,28 +95,27 @@ def test_the_estimates_are_those_of_the_whole_track(model, valid_set):
         np.testing.assert_allclose(found, wanted[:, start : start + found.shape[1]], atol=1e-5)
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_listening_leaves_the_model_and_the_dice_as_they_are(model, valid_set, training):
-    model.train(training)
+def test_separating_leaves_model_and_random_state_unchanged(model, valid_set):
+    model.train()
     weights = {name: x.clone() for name, x in model.state_dict().items()}
     before = torch.get_rng_state(), random.getstate()
-    piece = audio_logging.choose(valid_set, model, seconds=0.5).separated(model)
+    piece = audio_logging.choose_excerpt(valid_set, model, seconds=0.5).separate(model)
     spectrogram_images.comparison(piece)
-    assert model.training == training
+    assert model.training
     assert all(p.grad is None for p in model.parameters())
     assert all(torch.equal(weights[name], x) for name, x in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
 
 
-def test_a_model_that_has_diverged_is_heard_as_silence(model, valid_set):
+def test_diverged_model_gives_silence(model, valid_set):
     torch.nn.init.constant_(next(model.parameters()), float("nan"))
-    piece = audio_logging.choose(valid_set, model, seconds=0.5).separated(model)
+    piece = audio_logging.choose_excerpt(valid_set, model, seconds=0.5).separate(model)
     assert all((x == 0).all() for x in piece.estimates.values())
     assert spectrogram_images.comparison(piece).dtype == np.uint8
 
 
-def trained(tmp_path, model, valid_set, exp_dir="exp", **changed):
+def train(tmp_path, model, valid_set, exp_dir="exp", **changed):
     torch.manual_seed(3)
     fresh = type(model)(**model.get_model_args())
     train_set = segments_of(tmp_path, model, epoch_length=4)
@@ -132,8 +131,8 @@ def events(exp_dir):
     return found.Reload()
 
 
-def test_the_events_hold_the_passage_its_sources_and_the_estimates(tmp_path, model, valid_set):
-    exp_dir = trained(tmp_path, model, valid_set)
+def test_events_hold_mixture_references_and_estimates(tmp_path, model, valid_set):
+    exp_dir = train(tmp_path, model, valid_set)
     found = events(exp_dir)
     tags = found.Tags()
     sounds = {f"passage/{s}/{kind}" for s in STEMS for kind in ("truth", "estimate")}
@@ -146,30 +145,30 @@ def test_the_events_hold_the_passage_its_sources_and_the_estimates(tmp_path, mod
     assert steps["passage/bass/estimate"] == [1, 5], "the last of the first epoch and of the third"
     assert [event.step for event in found.Images("passage/picture")] == [1, 5]
 
-    piece = audio_logging.choose(valid_set, model).piece
+    piece = audio_logging.choose_excerpt(valid_set, model).excerpt
     (event,) = found.Audio("passage/mixture")
     assert (event.sample_rate, event.content_type) == (RATE, "audio/wav")
     samples, rate = soundfile.read(io.BytesIO(event.encoded_audio_string), always_2d=True)
     assert rate == RATE and event.length_frames == len(samples)
     np.testing.assert_allclose(samples.T, piece.mixture, atol=2**-14)
     lengths = {event.length_frames for tag in tags["audio"] for event in found.Audio(tag)}
-    assert lengths == {len(samples)}, "the same passage each time"
+    assert lengths == {len(samples)}, "the same excerpt each time"
     picture = Image.open(io.BytesIO(found.Images("passage/picture")[0].encoded_image_string))
     assert picture.size == (1200, 100 * 7)
 
 
-def test_a_training_that_goes_on_is_heard_on_with_the_same_passage(tmp_path, model, valid_set):
-    trained(tmp_path, model, valid_set, max_epochs=1)
+def test_resumed_training_logs_the_same_excerpt(tmp_path, model, valid_set):
+    train(tmp_path, model, valid_set, max_epochs=1)
     (tmp_path / "exp" / "best_model.pth").unlink()
-    found = events(trained(tmp_path, model, valid_set))
+    found = events(train(tmp_path, model, valid_set))
     assert [event.step for event in found.Audio("passage/mixture")] == [1]
     assert [event.step for event in found.Audio("passage/vocals/estimate")] == [1, 5]
 
 
-def test_training_is_the_same_to_the_bit_with_and_without(tmp_path, model, valid_set):
+def test_audio_logging_does_not_change_training(tmp_path, model, valid_set):
     states = []
     for every in (0, 1):
-        exp_dir = trained(tmp_path, model, valid_set, f"exp{every}", listen_every=every)
+        exp_dir = train(tmp_path, model, valid_set, f"exp{every}", listen_every=every)
         state = safe_load.unpickled(exp_dir / "checkpoints" / "last.ckpt")
         states.append((state["state_dict"], state["optimizer_states"][0]["state"]))
         assert bool(events(exp_dir).Tags()["audio"]) == bool(every)
@@ -179,14 +178,14 @@ def test_training_is_the_same_to_the_bit_with_and_without(tmp_path, model, valid
         assert all(torch.equal(x, other_moments[n][name]) for name, x in moment.items())
 
 
-def test_loggers_of_numbers_alone_get_no_media(tmp_path, model, valid_set, monkeypatch):
-    monkeypatch.setattr(audio_logging, "choose", None)
-    exp_dir = trained(tmp_path, model, valid_set, logger=["csv"])
+def test_csv_logger_gets_no_media(tmp_path, model, valid_set, monkeypatch):
+    monkeypatch.setattr(audio_logging, "choose_excerpt", None)
+    exp_dir = train(tmp_path, model, valid_set, logger=["csv"])
     assert [path.name for path in (exp_dir / "logs").iterdir()] == ["csv"]
 
 
-def test_wandb_gets_the_same_sounds_and_picture(tmp_path, model, valid_set, monkeypatch):
-    """Its own functions, called with what they take: channels last, lists of one."""
+def test_wandb_gets_audio_and_image(tmp_path, model, valid_set, monkeypatch):
+    """Its functions take channels last and lists of one."""
     from pytorch_lightning.loggers import WandbLogger
 
     calls = []
@@ -196,10 +195,10 @@ def test_wandb_gets_the_same_sounds_and_picture(tmp_path, model, valid_set, monk
             name,
             lambda self, *given, name=name, **more: calls.append((name, given, more)),
         )
-    (shown,) = media.of([WandbLogger.__new__(WandbLogger)])
-    piece = audio_logging.choose(valid_set, model, seconds=0.5).piece
-    shown.add_sound("passage/mixture", piece.mixture, RATE, 7)
-    shown.add_picture("passage/picture", spectrogram_images.comparison(piece), 7)
+    (writer,) = loggers.media_writers([WandbLogger.__new__(WandbLogger)])
+    piece = audio_logging.choose_excerpt(valid_set, model, seconds=0.5).excerpt
+    writer.add_audio("passage/mixture", piece.mixture, RATE, 7)
+    writer.add_image("passage/picture", spectrogram_images.comparison(piece), 7)
     (_, (tag, sounds, step), more), (_, (other_tag, pictures, _), _) = calls
     assert (tag, other_tag, step, more) == (
         "passage/mixture",

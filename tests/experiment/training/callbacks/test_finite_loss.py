@@ -1,4 +1,4 @@
-"""A loss that is no number: training ends, and the batch that caused it can be looked at."""
+"""Training stops on a NaN loss and saves the offending batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = [
 
 
 class Broken(Songs):
-    """Item 21 has a sample that is no number."""
+    """Item 21 contains a NaN."""
 
     def __getitem__(self, index):
         mixture, targets = super().__getitem__(index)
@@ -24,8 +24,8 @@ class Broken(Songs):
         return mixture, targets
 
 
-def test_the_batch_is_saved_and_the_checkpoint_before_it_is_kept(tmp_path):
-    says = r"loss is nan in step 10 \(epoch 2, batch 2 of it\). .*failed_step_10.pt.*"
+def test_nan_loss_saves_the_batch_and_keeps_the_checkpoint(tmp_path):
+    says = r"loss is nan in step 10 \(epoch 2, batch 2\). .*failed_step_10.pt.*"
     with pytest.raises(ValueError, match=says + "--gradient_clip 1 .*--precision 32.*lower --lr"):
         train(tmp_path, train_set=Broken(tiny(), 8), checkpoint_minutes=0.0)
     failed = torch.load(tmp_path / "failed_step_10.pt", weights_only=True)
@@ -45,33 +45,33 @@ def test_the_batch_is_saved_and_the_checkpoint_before_it_is_kept(tmp_path):
         assert torch.equal(a, b)
 
 
-def test_weights_that_run_away_are_found_at_once(tmp_path):
+def test_diverging_weights_are_detected(tmp_path):
     with pytest.raises(ValueError, match=r"The loss is (nan|inf) in step [1-9] "):
         train(tmp_path, lr=1e30, max_epochs=20)
     assert not (tmp_path / "best_model.pth").exists()
 
 
-def test_on_a_gpu_the_loss_is_looked_at_a_step_later_but_before_a_checkpoint(tmp_path, monkeypatch):
-    """Or the processor would wait for the GPU in every step."""
+def test_gpu_loss_is_checked_one_step_later_but_before_validation(tmp_path, monkeypatch):
+    """Otherwise the CPU would wait for the GPU in every step."""
     from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler
     from asteroid_waveunet.experiment.training.callbacks.finite_loss import FiniteLoss
 
-    class There:
+    class FakeGPU:
         device = torch.device("cuda")
         current_epoch = 0
         accumulate_grad_batches = 1
 
     losses = FiniteLoss(tmp_path, ResumableBatchSampler(4, 2), seed=0)
     batch = (torch.zeros(2, 1, 8), torch.zeros(2, 2, 4))
-    losses.on_train_batch_end(There, There, {"loss": torch.tensor(1.0)}, batch, 0)
-    losses.on_train_batch_end(There, There, {"loss": torch.tensor(float("inf"))}, batch, 1)
+    losses.on_train_batch_end(FakeGPU, FakeGPU, {"loss": torch.tensor(1.0)}, batch, 0)
+    losses.on_train_batch_end(FakeGPU, FakeGPU, {"loss": torch.tensor(float("inf"))}, batch, 1)
     assert not losses.failed
     with pytest.raises(ValueError, match="loss is inf in step 1 "):
-        losses.on_validation_start(There, There)
+        losses.on_validation_start(FakeGPU, FakeGPU)
     assert losses.failed
 
 
-def test_a_step_is_the_optimisers_and_its_first_bad_batch_is_kept(tmp_path):
-    with pytest.raises(ValueError, match=r"in step 5 \(epoch 2, batch 2 of it\)"):
+def test_step_number_counts_optimizer_steps(tmp_path):
+    with pytest.raises(ValueError, match=r"in step 5 \(epoch 2, batch 2\)"):
         train(tmp_path, train_set=Broken(tiny(), 8), accumulate=2)
     assert torch.load(tmp_path / "failed_step_5.pt", weights_only=True)["indices"] == [20, 21]

@@ -1,4 +1,4 @@
-"""How far training is: on a terminal, in a log file, and said at the end."""
+"""Progress on a terminal and in a log file, and the summary."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from asteroid_waveunet.experiment.training.callbacks import audio_logging, checkpointing, progress
-from asteroid_waveunet.experiment.training.signals import Interrupted
+from asteroid_waveunet.experiment.training.callbacks import checkpointing, progress
+from asteroid_waveunet.experiment.training.signals import InterruptedBySignal
 from helpers.endless import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 class Slow(pl.LightningModule):
-    """A model whose steps and validation batches take as many seconds as the test says."""
+    """A model whose steps and validation batches advance a fake clock."""
 
     def __init__(self, clock, seconds=10.0, n_items=12):
         super().__init__()
@@ -72,9 +72,9 @@ def run(tmp_path, module, *callbacks, **arguments):
     return trainer
 
 
-def test_a_log_file_gets_a_line_an_epoch_and_now_and_then_one_within(tmp_path, clock, capsys):
-    run(tmp_path, Slow(clock), progress.Lines(seconds=25))
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Epoch")]
+def test_log_lines_per_epoch_and_within(tmp_path, clock, capsys):
+    run(tmp_path, Slow(clock), progress.LogLines(seconds=25))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Epoch")]
     assert lines[:2] == [
         "Epoch 0, step 3 of 4, 0.1 steps/s, loss 0.4096",
         "Epoch 0, validation: 1 batches",
@@ -82,43 +82,47 @@ def test_a_log_file_gets_a_line_an_epoch_and_now_and_then_one_within(tmp_path, c
     ends = [line for line in lines if "val_loss" in line]
     assert ends[1] == "Epoch 1, step 4 of 4, 0.1 steps/s, loss 0.04398, val_loss 0.02815"
     assert len(lines) == 2 * (1 + 4 + 1)
-    run(tmp_path, Slow(clock, seconds=0.1), progress.Lines(seconds=60))
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    run(tmp_path, Slow(clock, seconds=0.1), progress.LogLines(seconds=60))
+    output = capsys.readouterr()
+    lines = [line for line in output.err.splitlines() if line.startswith("Epoch")]
+    assert len(lines) == 2 and output.out == ""
 
 
-def test_a_process_that_lightning_silences_says_nothing(tmp_path, clock, capsys):
-    lines = progress.Lines(seconds=0)
+def test_disabled_log_lines_print_nothing(tmp_path, clock, capsys):
+    lines = progress.LogLines(seconds=0)
     lines.disable()
     run(tmp_path, Slow(clock), lines)
-    assert capsys.readouterr().out == ""
+    assert "Epoch" not in capsys.readouterr().err
 
 
-def test_a_terminal_gets_a_bar_with_rate_and_loss(tmp_path, monkeypatch, capsys):
-    assert isinstance(progress.shown(2000), progress.Lines)
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    bar = progress.shown(2000)
-    assert isinstance(bar, progress.Bar) and bar.refresh_rate == 20
+def test_terminal_bar_shows_rate_and_loss_on_stderr(tmp_path, monkeypatch, capsys):
+    assert isinstance(progress.make_progress(2000), progress.LogLines)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    bar = progress.make_progress(2000)
+    assert isinstance(bar, progress.TerminalBar) and bar.refresh_rate == 20
     monkeypatch.undo()
-    run(tmp_path, Slow(Clock()), progress.Bar(), max_epochs=1)
-    last = capsys.readouterr().out.split("\r")[-1]
+    run(tmp_path, Slow(Clock()), progress.TerminalBar(), max_epochs=1)
+    output = capsys.readouterr()
+    assert output.out == ""
+    last = next(x for x in reversed(output.err.split("\r")) if "4/4" in x)
     assert "4/4" in last and "it/s" in last
     assert "loss=0.262" in last and "val_loss=0.168" in last and "v_num" not in last
 
 
-def test_the_summary_counts_what_was_trained_and_keeps_the_best(tmp_path, clock, capsys):
+def test_summary_of_totals_and_best_epoch(tmp_path, clock, capsys):
     summary = progress.Summary(tmp_path / "exp")
-    run(tmp_path, Slow(clock), summary, progress.Lines())
-    said = capsys.readouterr().out.splitlines()[-5:]
-    assert said == [
+    run(tmp_path, Slow(clock), summary, progress.LogLines())
+    summary = capsys.readouterr().out.splitlines()[-5:]
+    assert summary == [
         "Trained      2 epochs, 8 steps in 5 min 20 s",  # 8 x 10 s and 8 x 30 s
-        "Speed        0.3 segments/s, validation apart",
-        f"Checkpoints  {tmp_path / 'exp' / 'checkpoints'}",
+        "Speed        0.3 segments/s without validation",
+        f"Checkpointing  {tmp_path / 'exp' / 'checkpoints'}",
         f"Curves       {tmp_path / 'exp' / 'logs'}",
         "Best         epoch 1, val_loss 0.0281475, SDR bass 1.50 dB",
     ]
 
 
-def test_a_worse_epoch_is_not_the_best_and_nan_never_is(tmp_path, clock):
+def test_summary_ignores_worse_and_nan_epochs(tmp_path, clock):
     losses = iter([float("nan"), 0.5, 0.25, 0.75])
 
     class Given(Slow):
@@ -126,12 +130,12 @@ def test_a_worse_epoch_is_not_the_best_and_nan_never_is(tmp_path, clock):
             self.log("val_loss", next(losses))
 
     summary = progress.Summary(tmp_path)
-    run(tmp_path, Given(clock), summary, progress.Lines(), max_epochs=4, limit_val_batches=1)
+    run(tmp_path, Given(clock), summary, progress.LogLines(), max_epochs=4, limit_val_batches=1)
     assert summary.best == {"epoch": 2, "val_loss": 0.25}
     assert "Best" not in progress.Summary(tmp_path).text(0, 0)
 
 
-def test_a_training_that_goes_on_counts_the_earlier_runs_too(tmp_path, capsys):
+def test_summary_of_resumed_training_includes_earlier_runs(tmp_path, capsys):
     train(tmp_path, max_epochs=2)
     before = capsys.readouterr().out
     (tmp_path / "best_model.pth").unlink()
@@ -142,36 +146,38 @@ def test_a_training_that_goes_on_counts_the_earlier_runs_too(tmp_path, capsys):
     assert "Best         epoch 3, val_loss" in after
 
 
-def asked_after_two_steps(monkeypatch, folder):
-    """A training that was ended amid its second epoch of four steps."""
-    received = property(lambda requests: 15, lambda requests, number: None)
-    saved = checkpointing.Checkpoints._save
+def interrupt_after_six_steps(monkeypatch, folder):
+    """Interrupt a training within its second epoch of four steps."""
+    received = property(lambda signals: 15, lambda signals, number: None)
+    saved = checkpointing.Checkpointing._save
     with monkeypatch.context() as patch:
-        patch.setattr(checkpointing.Requests, "received", received, raising=False)
+        patch.setattr(checkpointing.StopSignals, "received", received, raising=False)
 
-        def ending(keeper, trainer, *arguments):
-            saved(keeper, trainer)
+        def interrupt(callback, trainer, *arguments):
+            saved(callback, trainer)
             if trainer.global_step == 6:
-                raise Interrupted(15, "it is saved")
+                raise InterruptedBySignal(15, "it is saved")
 
-        patch.setattr(checkpointing.Checkpoints, "_save", ending)
-        patch.setattr(checkpointing.Checkpoints, "_end", lambda *arguments: None)
-        with pytest.raises(Interrupted):
+        patch.setattr(checkpointing.Checkpointing, "_save", interrupt)
+        patch.setattr(checkpointing.Checkpointing, "_stop", lambda *arguments: None)
+        with pytest.raises(InterruptedBySignal):
             train(folder)
 
 
-def test_amid_an_epoch_a_training_goes_on_with_its_number_and_rate(tmp_path, monkeypatch, capsys):
-    asked_after_two_steps(monkeypatch, tmp_path)
+def test_progress_when_resumed_within_an_epoch(tmp_path, monkeypatch, capsys):
+    interrupt_after_six_steps(monkeypatch, tmp_path)
     shutil.copytree(tmp_path, tmp_path.with_name("again"))
     capsys.readouterr()
-    monkeypatch.setattr(audio_logging.progress, "shown", lambda steps: progress.Lines(seconds=0))
+    monkeypatch.setattr(progress, "make_progress", lambda steps: progress.LogLines(seconds=0))
     began = time.monotonic()
     train(tmp_path, max_epochs=2)
-    first = capsys.readouterr().out.splitlines()[0]
+    first = capsys.readouterr().err.splitlines()[0]
     assert first.startswith("Epoch 1, step 3 of 4, ")
     rate = float(first.split(", ")[2].removesuffix(" steps/s"))
-    assert rate > 1 / (time.monotonic() - began), "not since the machine was switched on"
-    monkeypatch.setattr(audio_logging.progress, "shown", lambda steps: progress.Bar(refresh_rate=1))
+    assert rate > 1 / (time.monotonic() - began), "only steps since the resume count"
+    monkeypatch.setattr(
+        progress, "make_progress", lambda steps: progress.TerminalBar(refresh_rate=1)
+    )
     train(tmp_path.with_name("again"), max_epochs=2)
-    said = capsys.readouterr().out
-    assert "Epoch 1:  50%" in said and "2/4" in said and "3/4" in said
+    output = capsys.readouterr().err
+    assert "Epoch 1:  50%" in output and "2/4" in output and "3/4" in output

@@ -1,4 +1,4 @@
-"""SDR during training: that of the tracks, whatever segments they come in."""
+"""SDR during training equals that of whole tracks for any segmentation."""
 
 import numpy as np
 import pytest
@@ -26,25 +26,23 @@ def prepared(folder, lengths, channels) -> list[Prepared]:
     return tracks
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("batch_size", [1, 3])
-@pytest.mark.parametrize("min_output", [30, 350])
-def test_it_is_the_sdr_of_whole_tracks_whatever_the_segments(
-    tmp_path, channels, batch_size, min_output
-):
+@pytest.mark.parametrize(
+    ("channels", "batch_size", "min_output"), [(1, 1, 30), (2, 3, 30), (2, 1, 350)]
+)
+def test_sdr_equals_that_of_whole_tracks(tmp_path, channels, batch_size, min_output):
     model = drawn(tiny(sources=("a", "b"), in_channels=channels, sample_rate=RATE))
     tracks = prepared(tmp_path, (455, 80, 300, 1), channels)
     segments = Segments(
         tracks, model.geometry.fit(min_output), model.geometry.left_context, random=False
     )
     validation = ValidationSDR(segments)
-    for _ in range(2):  # a second epoch is as the first
-        validation.restart()
+    for _ in range(2):  # reset works
+        validation.reset()
         for mixture, targets in torch.utils.data.DataLoader(
             segments, batch_size, collate_fn=collate
         ):
             with torch.no_grad():
-                validation.feed(targets, model.forward_context(mixture))
+                validation.update(targets, model.forward_context(mixture))
         expected = np.concatenate(
             [whole_track(model, track, min_output) for track in tracks], axis=1
         )
@@ -53,7 +51,7 @@ def test_it_is_the_sdr_of_whole_tracks_whatever_the_segments(
 
 
 def whole_track(model, track, min_output) -> np.ndarray:
-    """The obvious way: the estimates of a track's segments, joined as the reference joins them."""
+    """Compute SDR directly: join the estimates of a track's segments."""
     groups = torch.from_numpy(np.array(track.load()))
     lengths, left = model.geometry.fit(min_output), model.geometry.left_context
     padded = torch.nn.functional.pad(groups.sum(0), (left, lengths.input))
@@ -67,18 +65,18 @@ def whole_track(model, track, min_output) -> np.ndarray:
     return window_sdr(groups[:2], estimates.reshape(shape), RATE)
 
 
-def test_no_window_with_a_score_is_no_error(tmp_path):
+def test_without_scores_medians_are_nan(tmp_path):
     (track,) = prepared(tmp_path, (RATE,), 1)
     np.save(track.path, np.zeros((3, 1, RATE), np.float32))
     model = tiny(sources=("a", "b"))
     lengths, left = model.geometry.fit(RATE), model.geometry.left_context
     validation = ValidationSDR(Segments([track], lengths, left, random=False))
-    validation.feed(torch.zeros(1, 2, lengths.output), torch.zeros(1, 2, lengths.output))
+    validation.update(torch.zeros(1, 2, lengths.output), torch.zeros(1, 2, lengths.output))
     assert np.isnan(validation.medians()).all()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-def test_training_logs_it_for_every_source(tmp_path):
+def test_training_logs_sdr_of_every_source(tmp_path):
     model = tiny(sources=("a", "b"), in_channels=1, sample_rate=RATE)
     tracks, lengths = prepared(tmp_path, (300,), 1), model.geometry.fit(50)
     train_set = Segments(tracks, lengths, model.geometry.left_context, epoch_length=2)
