@@ -116,7 +116,7 @@ def test_summary_of_totals_and_best_epoch(tmp_path, clock, capsys):
     assert summary == [
         "Trained      2 epochs, 8 steps in 5 min 20 s",  # 8 x 10 s and 8 x 30 s
         "Speed        0.3 segments/s without validation",
-        f"Checkpointing  {tmp_path / 'exp' / 'checkpoints'}",
+        f"Checkpoints  {tmp_path / 'exp' / 'checkpoints'}",
         f"Curves       {tmp_path / 'exp' / 'logs'}",
         "Best         epoch 1, val_loss 0.0281475, SDR bass 1.50 dB",
     ]
