@@ -1,10 +1,9 @@
-"""ResumableBatchSampler by number: every index once, whoever asks, wherever training begins."""
+"""The batch sampler: every index once, for any number of processes and any first step."""
 
 from __future__ import annotations
 
 from itertools import chain
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +25,7 @@ def epochs(batches: ResumableBatchSampler, first: int, last: int) -> list[list[i
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4))
-def test_processes_see_together_what_one_sees(steps, batch_size, ranks):
+def test_ranks_together_see_the_batches_of_one_process(steps, batch_size, ranks):
     one = epochs(ResumableBatchSampler(steps, ranks * batch_size), 0, 3)
     several = [
         epochs(ResumableBatchSampler(steps, batch_size, ranks, rank), 0, 3) for rank in range(ranks)
@@ -36,7 +35,7 @@ def test_processes_see_together_what_one_sees(steps, batch_size, ranks):
 
 
 @given(st.integers(1, 5), st.integers(0, 5))
-def test_an_epoch_can_be_begun_anywhere(steps, step):
+def test_epochs_can_start_at_any_step(steps, step):
     batches = ResumableBatchSampler(steps, 2)
     whole = epochs(batches, 3, 4)
     batches.seek(3, step)
@@ -44,7 +43,7 @@ def test_an_epoch_can_be_begun_anywhere(steps, step):
     assert len(batches) == steps
 
 
-def test_larger_batches_go_on_where_the_smaller_ended():
+def test_resized_batches_continue_without_a_gap():
     batches = ResumableBatchSampler(2, 3)
     found = epochs(batches, 0, 2)
     batches.resize(2, 6)
@@ -54,15 +53,15 @@ def test_larger_batches_go_on_where_the_smaller_ended():
     assert batches.indices(3, 1) == found[-1]
 
 
-def test_a_pass_begins_where_it_was_last_told_to():
-    """Lightning makes the iterator before an epoch is known."""
+def test_iterator_reads_the_position_at_the_first_batch():
+    """Lightning creates the iterator before the epoch is known."""
     batches = ResumableBatchSampler(2, 1)
     iterator = iter(batches)
     batches.seek(4)
     assert list(iterator) == [[8], [9]]
 
 
-def test_a_loader_with_workers_takes_whole_epochs():
+def test_loader_with_persistent_workers_reads_each_epoch():
     batches = ResumableBatchSampler(3, 2)
     loader = torch.utils.data.DataLoader(
         EndlessShuffle(torch.arange(6)),
@@ -75,7 +74,7 @@ def test_a_loader_with_workers_takes_whole_epochs():
         assert sorted(torch.cat(list(loader)).tolist()) == list(range(6))
 
 
-def test_every_pass_has_its_order_and_the_seed_has_all():
+def test_shuffle_order_depends_on_pass_and_seed():
     items = EndlessShuffle("abcdefgh", seed=3)
     passes = ["".join(items[i] for i in range(8 * n, 8 * n + 8)) for n in range(3)]
     assert len(set(passes)) == 3 and {"".join(sorted(p)) for p in passes} == {"abcdefgh"}
@@ -84,7 +83,7 @@ def test_every_pass_has_its_order_and_the_seed_has_all():
     assert [other[i] for i in range(8)] != [items[i] for i in range(8)]
 
 
-def test_a_set_that_makes_batches_makes_those_of_its_passes_too():
+def test_shuffle_uses_the_data_sets_own_batches():
     class Whole(list):
         def __getitems__(self, indices):
             return tuple(self[i] for i in indices)
@@ -94,7 +93,7 @@ def test_a_set_that_makes_batches_makes_those_of_its_passes_too():
     assert EndlessShuffle("abcd", seed=3).__getitems__([6, 1]) == [items[6], items[1]]
 
 
-def test_items_are_made_a_batch_and_a_batch_is_left_alone():
+def test_collate_stacks_items_and_keeps_batches():
     whole = (torch.zeros(2, 1), torch.ones(2, 1))
     assert collate(whole) is whole
     mixtures, targets = collate([(torch.zeros(1), torch.ones(1))] * 2)
@@ -102,14 +101,13 @@ def test_items_are_made_a_batch_and_a_batch_is_left_alone():
 
 
 @given(st.lists(st.integers(0, 50), max_size=12), st.integers(1, 5))
-def test_work_is_dealt_whole_and_about_evenly(lengths, ranks):
-    hands = balanced_partition(lengths, ranks)
-    assert sorted(chain(*hands)) == list(range(len(lengths)))
-    loads = [sum(lengths[i] for i in hand) for hand in hands]
+def test_balanced_partition_is_complete_and_balanced(lengths, ranks):
+    parts = balanced_partition(lengths, ranks)
+    assert sorted(chain(*parts)) == list(range(len(lengths)))
+    loads = [sum(lengths[i] for i in part) for part in parts]
     least_possible = max([sum(lengths) / ranks, *lengths], default=0)
     assert max(loads) <= least_possible + max(lengths, default=0)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_there_may_be_less_work_than_hands(ranks):
-    assert balanced_partition([], ranks) == [[]] * ranks
+def test_balanced_partition_of_nothing_is_empty():
+    assert balanced_partition([], 2) == [[], []]

@@ -1,4 +1,4 @@
-"""Segments: the right samples, drawn from the index alone."""
+"""Segments: the right samples, determined by seed and index alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LENGTHS, LEFT = Lengths(input=130, output=50), 45
 
 
 def ramps(folder: Path, lengths=(400, 120, 20), groups=("a", "b", "rest"), channels=2):
-    """Prepared tracks that count their samples: track t, group g is 1e4 t + 1e3 g + position."""
+    """Prepared tracks with samples 1e4 * track + 1e3 * group + position + 1."""
     return [
         write_prepared(
             folder,
@@ -33,13 +33,13 @@ def ramps(folder: Path, lengths=(400, 120, 20), groups=("a", "b", "rest"), chann
 
 
 def reference_item(track: np.ndarray, start: int, n_src: int):
-    """The obvious way: pad the whole track, sum it, slice it."""
+    """Reference: pad the whole track, sum it, slice it."""
     padded = np.pad(track, ((0, 0), (0, 0), (LEFT, 1000)))
     mixture = padded.sum(axis=0)[:, start : start + LENGTHS.input]
     return mixture, padded[:n_src, :, LEFT + start : LEFT + start + LENGTHS.output]
 
 
-def test_validation_walks_over_every_sample_once(tmp_path):
+def test_validation_covers_every_sample_once(tmp_path):
     tracks = ramps(tmp_path)
     segments = segments_of.Segments(tracks, LENGTHS, LEFT, random=False)
     expected = [(t, start) for t in tracks for start in range(0, t.length, LENGTHS.output)]
@@ -53,7 +53,7 @@ def test_validation_walks_over_every_sample_once(tmp_path):
         assert (mixture.numpy() == wanted[0]).all() and (targets.numpy() == wanted[1]).all()
 
 
-def test_random_segments_are_pieces_of_the_tracks(tmp_path):
+def test_random_segments_are_uniform_over_the_tracks(tmp_path):
     tracks = ramps(tmp_path)
     segments = segments_of.Segments(tracks, LENGTHS, LEFT, epoch_length=200, seed=3)
     counts = [0, 0, 0]
@@ -70,7 +70,7 @@ def test_random_segments_are_pieces_of_the_tracks(tmp_path):
         assert abs(count - 200 * share) < 4 * (200 * share * (1 - share)) ** 0.5
 
 
-def test_an_item_depends_on_seed_and_index_alone(tmp_path):
+def test_items_depend_on_seed_and_index_alone(tmp_path):
     tracks = ramps(tmp_path)
 
     def make(seed: int) -> segments_of.Segments:
@@ -83,7 +83,7 @@ def test_an_item_depends_on_seed_and_index_alone(tmp_path):
     assert any((one[i][0] != one[i + 1][0]).any() for i in range(4))
 
 
-def test_the_mixture_is_the_sum_of_the_augmented_groups(tmp_path):
+def test_mixture_is_the_sum_of_augmented_groups(tmp_path):
     everything = ["wide_gains", "flip_signs", "swap_channels", "pitch_tempo"]
     tracks = ramps(tmp_path, groups=("a", "b"))  # no rest: the targets are all of the mixture
     segments = segments_of.Segments(tracks, LENGTHS, LEFT, 10, 0, everything, remix=0.5)
@@ -94,7 +94,7 @@ def test_the_mixture_is_the_sum_of_the_augmented_groups(tmp_path):
         assert mixture.dtype == targets.dtype == torch.float32
 
 
-@pytest.mark.parametrize("n_groups", [1, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("n_groups", [1, 3, 4, 9])
 def test_any_number_of_groups_is_mixed(tmp_path, n_groups):
     groups = tuple("abcdefghi"[:n_groups])
     samples = np.random.default_rng(0).integers(-3000, 3000, (n_groups, 2, 300))
@@ -105,7 +105,7 @@ def test_any_number_of_groups_is_mixed(tmp_path, n_groups):
         assert all((got.numpy() == w).all() for got, w in zip(segments[i], wanted, strict=True))
 
 
-def test_a_batch_is_its_items_whoever_cuts_it(tmp_path):
+def test_batches_are_equal_with_threads_workers_and_single_items(tmp_path):
     tracks = ramps(tmp_path)
     arguments = LENGTHS, LEFT, 20, 5, ["random_gains", "pitch_tempo"], True, 0.3
     segments = segments_of.Segments(tracks, *arguments)
@@ -120,32 +120,32 @@ def test_a_batch_is_its_items_whoever_cuts_it(tmp_path):
             assert (got == torch.stack(wanted)).all()
 
 
-def test_remixed_segments_take_each_source_from_a_place_of_its_own(tmp_path):
+def test_remix_takes_groups_from_different_positions(tmp_path):
     tracks = ramps(tmp_path)
     plain = segments_of.Segments(tracks, LENGTHS, LEFT, 50, seed=1)
     remixed = segments_of.Segments(tracks, LENGTHS, LEFT, 50, seed=1, remix=1.0)
     half = segments_of.Segments(tracks, LENGTHS, LEFT, 50, seed=1, remix=0.5)
 
-    def apart(segments):
-        """How many items have targets that do not belong together in their track."""
+    def n_remixed(segments):
+        """Count items whose targets are not simultaneous in one track."""
         differences = [
             (t[1, 0, 0] - t[0, 0, 0]).item() for _, t in map(segments.__getitem__, range(50))
         ]
         return sum(d != 1000 for d in differences)
 
-    assert apart(plain) == 0
-    assert apart(remixed) > apart(half) > 0
+    assert n_remixed(plain) == 0
+    assert n_remixed(remixed) > n_remixed(half) > 0
     mixture, targets = remixed[0]
     assert mixture.shape == (2, LENGTHS.input) and targets.shape == (2, 2, LENGTHS.output)
 
 
-def test_one_channel_has_no_channel_axis_in_the_targets(tmp_path):
+def test_mono_targets_have_no_channel_axis(tmp_path):
     segments = segments_of.Segments(ramps(tmp_path, channels=1), LENGTHS, LEFT, 4)
     mixture, targets = segments[0]
     assert mixture.shape == (1, 130) and targets.shape == (2, 50)
 
 
-def test_prepared_music_reaches_a_data_loader_in_workers(data, tmp_path):
+def test_prepared_tracks_load_in_workers(data, tmp_path):
     prepared = prepare(data, tmp_path / "out", STEMS, RATE, 2, progress=False)
     segments = segments_of.Segments(prepared, LENGTHS, LEFT, epoch_length=6)
     loader = torch.utils.data.DataLoader(
@@ -158,15 +158,15 @@ def test_prepared_music_reaches_a_data_loader_in_workers(data, tmp_path):
     torch.testing.assert_close(batches[0][1].sum(dim=1), centre)
 
 
-def test_segments_travel_to_a_process_without_their_music(tmp_path):
+def test_pickled_segments_contain_no_samples(tmp_path):
     segments = segments_of.Segments(ramps(tmp_path, lengths=(30000,)), LENGTHS, LEFT, 4)
     before = segments[2]
-    travelled = pickle.dumps(segments)
-    assert len(travelled) < 10_000
-    assert all((a == b).all() for a, b in zip(pickle.loads(travelled)[2], before, strict=True))
+    pickled = pickle.dumps(segments)
+    assert len(pickled) < 10_000
+    assert all((a == b).all() for a, b in zip(pickle.loads(pickled)[2], before, strict=True))
 
 
-def test_what_does_not_fit_is_refused(tmp_path):
+def test_invalid_arguments_are_refused(tmp_path):
     tracks = ramps(tmp_path)
     with pytest.raises(ValueError, match="left context of 81 does not fit"):
         segments_of.Segments(tracks, LENGTHS, 81, epoch_length=1)

@@ -1,4 +1,4 @@
-"""What is cut and mixed is what the plan says."""
+"""Segments are cut, stretched and mixed as planned."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 
 from asteroid_waveunet.experiment.segments.augmentation import Amounts
-from asteroid_waveunet.experiment.segments.mixing import Mixer
+from asteroid_waveunet.experiment.segments.mixing import Mixer, stretch
 from asteroid_waveunet.experiment.segments.random_plans import Plan
 
+RATE = 16000
 LEFT, INPUT, OUTPUT = 4000, 16000, 3000
 
 
-def cut(tracks, starts, amounts, numbers=None) -> tuple[np.ndarray, np.ndarray]:
-    """One segment of which every group is a target."""
+def make(tracks, starts, amounts, numbers=None) -> tuple[np.ndarray, np.ndarray]:
+    """Make one segment in which every group is a target."""
     n_groups, channels, _ = tracks[0].shape
     mixture = np.full((channels, INPUT), np.nan, np.float32)
     targets = np.full((n_groups, channels, OUTPUT), np.nan, np.float32)
     numbers = np.zeros(n_groups, np.int64) if numbers is None else np.array(numbers)
     plan = Plan(numbers[None], np.array([starts]), amounts)
-    Mixer(tracks, LEFT, 16000).make(plan, 0, mixture, targets)
+    Mixer(tracks, LEFT, RATE).make(plan, 0, mixture, targets)
     return mixture, targets
 
 
@@ -29,13 +30,13 @@ def read_only(tracks: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("starts", [(5000, 9000, 4000), (0, 29000, 12000), (0, 0, 0)])
-def test_groups_come_from_their_places_with_their_gains_and_channels(starts):
+def test_groups_have_their_positions_gains_and_channels(starts):
     rng = np.random.default_rng(0)
     tracks = [read_only(rng.integers(-99, 99, (3, 2, 30000)).astype(np.int16)) for _ in range(2)]
     amounts = Amounts.neutral(1, 3)
     amounts.gains[...] = [[0.5, -2, 1]]
     amounts.swaps[...] = [[True, False, True]]
-    mixture, targets = cut(tracks, starts, amounts, numbers=[1, 0, 1])
+    mixture, targets = make(tracks, starts, amounts, numbers=[1, 0, 1])
     expected = np.zeros((3, 2, INPUT))
     for k, (start, number) in enumerate(zip(starts, [1, 0, 1], strict=True)):
         padded = np.pad(tracks[number][k], ((0, 0), (LEFT, INPUT)))[:, start : start + INPUT]
@@ -45,12 +46,41 @@ def test_groups_come_from_their_places_with_their_gains_and_channels(starts):
 
 
 @pytest.mark.parametrize("tempo", [0.88, 1.12])
-def test_the_first_target_stays_where_it_is_at_another_tempo(tempo):
+def test_first_target_stays_in_place_at_another_tempo(tempo):
     track = np.zeros((1, 2, 60000), np.int16)
     track[..., 20000 + 1500] = 20000  # 1500 samples after the first target
     amounts = Amounts.neutral(1, 1)
     amounts.tempos[...] = tempo
-    mixture, targets = cut([read_only(track)], [20000], amounts)
+    mixture, targets = make([read_only(track)], [20000], amounts)
     # A click is smeared over some samples; 16 are 1 ms.
     assert np.abs(targets[0, 0]).argmax() == pytest.approx(1500 / tempo, abs=16)
     np.testing.assert_array_equal(mixture[:, LEFT : LEFT + OUTPUT], targets[0])
+
+
+def peak_frequency(samples: np.ndarray) -> float:
+    """Return the frequency of the strongest partial, in Hz."""
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return spectrum.argmax() * RATE / len(samples)
+
+
+@pytest.mark.parametrize(("tempo", "pitch"), [(0.88, 2), (1.0, -2), (1.12, 0)])
+def test_stretch_changes_tempo_and_pitch_independently(tempo, pitch):
+    tone = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE).astype(np.float32)[None]
+    stretched = stretch(tone, RATE, tempo, pitch)
+    assert stretched.shape == (1, round(RATE / tempo)) and stretched.dtype == np.float32
+    middle = stretched[0, 4000:12000]
+    assert peak_frequency(middle) == pytest.approx(440 * 2 ** (pitch / 12), rel=0.01)
+    assert np.abs(middle).max() == pytest.approx(1, abs=0.3)
+
+
+def test_stretch_scales_time_from_the_first_sample():
+    click = np.zeros((2, RATE), np.float32)
+    click[:, 10000] = 1
+    for tempo in (0.88, 1.12):
+        stretched = stretch(click, RATE, tempo, 0)
+        assert np.abs(stretched[1]).argmax() == pytest.approx(10000 / tempo, abs=5)
+
+
+def test_stretch_is_deterministic():
+    noise = np.random.default_rng(0).normal(size=(2, 3000)).astype(np.float32)
+    assert (stretch(noise, RATE, 1.1, 1) == stretch(noise, RATE, 1.1, 1)).all()

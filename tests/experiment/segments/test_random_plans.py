@@ -1,4 +1,4 @@
-"""What is drawn for an index is its own, whatever else is drawn."""
+"""Random plans: independent per index and purpose, uniform over the tracks."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ def arrays(plan) -> list[np.ndarray]:
     return [plan.tracks, plan.starts, *vars(plan.amounts).values()]
 
 
-def test_a_plan_is_its_items_plans(tracks):
+def test_batch_plan_equals_single_plans(tracks):
     everything = list(AUGMENTATIONS)
-    drawing = RandomPlans(tracks, 50, 3, everything, remix=0.5)
+    plans = RandomPlans(tracks, 50, 3, everything, remix=0.5)
     indices = [7, 0, 10**9]
-    together = drawing.plan(indices)
+    batch = plans.plan(indices)
     for row, index in enumerate(indices):
-        alone = drawing.plan([index])
+        alone = plans.plan([index])
         assert all(
-            (a[row] == b[0]).all() for a, b in zip(arrays(together), arrays(alone), strict=True)
+            (a[row] == b[0]).all() for a, b in zip(arrays(batch), arrays(alone), strict=True)
         )
 
 
-def test_what_is_drawn_for_one_purpose_changes_nothing_for_the_others(tracks):
+def test_augmentations_have_independent_random_numbers(tracks):
     plain = RandomPlans(tracks, 50, 3, ["random_gains"]).plan(range(20))
     more = RandomPlans(tracks, 50, 3, ["flip_signs", "random_gains"]).plan(range(20))
     assert (plain.starts == more.starts).all() and (plain.tracks == more.tracks).all()
     np.testing.assert_allclose(plain.amounts.gains, np.abs(more.amounts.gains))
 
 
-def test_gains_are_times_the_whole_numbers_of_the_track_they_are_for(tracks):
+def test_gains_include_the_scale_of_the_stored_track(tracks):
     plan = RandomPlans(tracks, 50, remix=1.0).plan(range(50))
     assert set(plan.tracks.flat) == {0, 1}
     assert (plan.amounts.gains == np.array([1 / 32768, 3 / 32767])[plan.tracks]).all()
 
 
-def test_places_are_even_over_all_that_a_target_may_begin_at(tracks):
+def test_positions_are_uniform(tracks):
     plan = RandomPlans(tracks, 50).plan(range(4000))
     assert (plan.starts == plan.starts[:, :1]).all() and (plan.tracks == plan.tracks[:, :1]).all()
     for number, track in enumerate(tracks):
@@ -56,19 +56,19 @@ def test_places_are_even_over_all_that_a_target_may_begin_at(tracks):
         assert abs(starts.mean() / (track.length - 50) - 0.5) < 0.05
 
 
-def test_a_segment_is_remixed_as_a_whole_or_not_at_all(tracks):
+def test_remix_applies_to_all_groups_of_a_segment(tracks):
     plan = RandomPlans(tracks, 50, remix=0.5).plan(range(200))
-    of_one_place = [len(set(starts)) == 1 for starts in plan.starts]
-    of_their_own = [len(set(starts)) == 3 for starts in plan.starts]
-    assert 70 < sum(of_one_place) < 130
-    assert sum(of_one_place) + sum(of_their_own) > 190, "but for some that coincide"
+    unmixed = [len(set(starts)) == 1 for starts in plan.starts]
+    remixed = [len(set(starts)) == 3 for starts in plan.starts]
+    assert 70 < sum(unmixed) < 130
+    assert sum(unmixed) + sum(remixed) > 190, "some positions coincide"
 
 
-def test_another_seed_is_not_the_same_draw_shifted(tracks):
+def test_seeds_are_not_shifted_copies(tracks):
     one, other = (RandomPlans(tracks, 50, seed).plan(range(20)).starts[:, 0] for seed in (3, 4))
     assert (one[1:] != other[:-1]).any() and (one != other).any()
 
 
-def test_there_is_no_last_segment(tracks):
+def test_negative_index_is_refused(tracks):
     with pytest.raises(IndexError, match="segment -1; random segments are numbered from 0 on"):
         RandomPlans(tracks, 50).plan([2, -1])
