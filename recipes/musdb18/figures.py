@@ -1,11 +1,11 @@
-"""Draws the paper's arguments from trained models, songs and scores.
+"""Draw figures of the paper's arguments from trained models, songs and scores.
 
 python figures.py aliasing [--model exp/TAG/best_model.pth ...]
 python figures.py borders --same MODEL --context MODEL --data ROOT
 python figures.py additivity --direct MODEL --difference MODEL --data ROOT
 python figures.py outliers --scores exp/TAG/scores --data ROOT
 
-Each writes NAME.png into --out, and prints its figures as a table.
+Each writes NAME.png to the folder --out and prints its numbers as a table.
 """
 
 import interrupted  # noqa: F401  # isort: skip
@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def draw_aliasing(options):
-    """Images that each upsampling leaves of features, as initialised and as trained."""
+    """Draw the spectral images left by each upsampling, initialised and trained."""
     trained = [
         aliasing.of_model(WaveUNet.from_pretrained(path), f"trained ({tag_of(path)})")
         for path in options.model
@@ -42,7 +42,7 @@ def draw_aliasing(options):
 
 
 def draw_borders(options):
-    """Errors and clicks around the joints of segments, with same padding and with context."""
+    """Draw errors and clicks at segment borders, with same padding and with context."""
     models = loaded(
         WaveUNet,
         "context",
@@ -56,7 +56,7 @@ def draw_borders(options):
 
 
 def draw_additivity(options):
-    """What estimates lack of the mixture: direct, difference, with mixture consistency."""
+    """Draw mixture minus sum of estimates: direct, difference, mixture consistency."""
     models = loaded(
         SourceModel,
         "output",
@@ -74,7 +74,7 @@ def draw_additivity(options):
 
 
 def draw_outliers(options):
-    """SDRs of windows against the level of their source."""
+    """Draw the SDR of windows against the level of their source."""
     scores = paired_comparison.load(options.scores)
     found = silent_windows.measure(scores, tracks_of(options, "outliers"))
     return silent_windows.table(found, options.below), lambda: silent_windows.draw(
@@ -83,20 +83,20 @@ def draw_outliers(options):
 
 
 def tracks_of(options, what):
-    """The test tracks, one by one, with a bar that says what is done with them."""
+    """Iterate over the test tracks with a progress bar."""
     return tqdm(musdb.tracks(options.data, "test"), desc=what, unit="track")
 
 
 def loaded(kind, argument, wanted):
-    """Name -> model, of name -> (path, what it has to have for an argument).
+    """Load the models of `wanted`, name -> (path, expected value of an argument).
 
     Raises:
-        ValueError: if a model is not what it is named for, or they separate other sources.
+        ValueError: if an argument differs, or the models separate different sources.
     """
     models = {}
     for name, (path, expected) in wanted.items():
         model = models[name] = kind.from_pretrained(path)
-        found = model.get_model_args().get(argument, "direct")  # systems without an `output`
+        found = model.get_model_args().get(argument, "direct")  # models without an `output`
         if found != expected:
             raise ValueError(
                 f"{path} is a model with {argument}={found!r}; expected one with {expected!r}."
@@ -111,13 +111,13 @@ def loaded(kind, argument, wanted):
 
 
 def tag_of(path):
-    """What a model is called: its experiment's name, or its file's."""
+    """Return the name of a model's experiment, or of its file."""
     path = Path(path).absolute()
     return path.parent.name if path.name == "best_model.pth" else path.stem
 
 
 def parser():
-    """The command line."""
+    """Return the command line's parser."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -152,8 +152,8 @@ def parser():
 
 
 def main(options):
-    """Measures, draws and prints."""
-    options.out.mkdir(parents=True, exist_ok=True)  # or known before the work that it cannot
+    """Measure, draw and print."""
+    options.out.mkdir(parents=True, exist_ok=True)  # fails before the work
     text, draw = options.draw(options)
     path = options.out / f"{options.name}.png"
     common.save(draw, path)
