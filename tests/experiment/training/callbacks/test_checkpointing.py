@@ -1,4 +1,4 @@
-"""Checkpointing: whole or not there, and a training that was killed ends as if it had not been."""
+"""Checkpoints are written completely or not at all; a killed training resumes bit for bit."""
 
 from __future__ import annotations
 
