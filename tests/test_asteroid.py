@@ -1,4 +1,4 @@
-"""At home in Asteroid: import, registry, and files that travel both ways."""
+"""Tests of the integration in Asteroid: import, registry, files, command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import asteroid_waveunet
-from asteroid_waveunet import _asteroid, infer
+from asteroid_waveunet import _asteroid, _import_hook, infer
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.weights import serialization
 from helpers.models import tiny
@@ -24,12 +24,12 @@ def run(code: str, *args) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_asteroid_finds_the_model_by_name():
+def test_asteroid_gets_the_model_by_name():
     assert asteroid.models.get("WaveUNet") is asteroid.models.get("waveunet")
     assert asteroid.models.get("WaveUNet").__name__ == "WaveUNet"
 
 
-def test_importing_twice_and_reloading_do_not_raise():
+def test_reloading_replaces_the_registered_class():
     code = (
         "import importlib, asteroid_waveunet, asteroid\n"
         "import asteroid_waveunet.models.wave_unet as model\n"
@@ -40,15 +40,14 @@ def test_importing_twice_and_reloading_do_not_raise():
     assert result.returncode == 0, result.stderr
 
 
-def test_somebody_elses_model_of_our_name_is_not_replaced():
+def test_registered_model_of_another_package_is_not_replaced():
     with pytest.raises(ValueError, match="already exists"):
         _asteroid.register(type("ConvTasNet", (), {}))
 
 
-@pytest.mark.parametrize("error", ["OSError", "RuntimeError"])
-def test_a_torchaudio_that_cannot_load_costs_the_stoi_loss_only(error, tmp_path):
-    """What `import asteroid` alone dies of wherever torchaudio is built for another torch."""
-    (tmp_path / "torch_stoi.py").write_text(f"raise {error}('no such library')")
+def test_broken_torchaudio_disables_the_stoi_loss_only(tmp_path):
+    """`import asteroid` alone fails where torchaudio was built for another torch."""
+    (tmp_path / "torch_stoi.py").write_text("raise OSError('no such library')")
     code = (
         "import sys, warnings; sys.path.insert(0, sys.argv[1])\n"
         "with warnings.catch_warnings(record=True) as caught:\n"
@@ -63,7 +62,18 @@ def test_a_torchaudio_that_cannot_load_costs_the_stoi_loss_only(error, tmp_path)
     assert result.returncode == 0, result.stderr
 
 
-def test_unpatched_asteroid_loads_our_file(tmp_path):
+def test_torchaudio_of_another_cuda_disables_the_stoi_loss(tmp_path, monkeypatch):
+    """It fails with RuntimeError instead of OSError."""
+    (tmp_path / "torch_stoi.py").write_text("raise RuntimeError('another CUDA')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch_stoi", raising=False)
+    with pytest.warns(UserWarning, match="STOI loss is off.*another CUDA"):
+        with _import_hook.without_broken_stoi():
+            assert sys.modules["torch_stoi"] is None
+    assert "torch_stoi" not in sys.modules
+
+
+def test_asteroid_loads_a_saved_model_in_a_fresh_process(tmp_path):
     model = tiny(sources=("a", "b", "c"), in_channels=2, upsampling="learned")
     conf = model.serialize(scores={"SDR": np.float32(3.5), "from": Path("exp")})
     serialization.save(conf, tmp_path)
@@ -82,14 +92,14 @@ def test_unpatched_asteroid_loads_our_file(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-def test_asteroids_command_separates_with_our_models(tmp_path, channels):
-    """Its own function keeps one channel, and refuses stereo models or cannot write for them."""
+def test_asteroid_infer_separates_with_our_models(tmp_path):
+    """Asteroid's own function keeps one channel and cannot write stereo."""
+    channels = 2
     model = tiny(sources=("a", "b"), in_channels=channels, sample_rate=8000)
     serialization.save(model.serialize(), tmp_path)
     song = 0.1 * torch.randn(channels, 8000)
     audio_io.write(tmp_path / "song.wav", song, 16000, "PCM_16")
-    words = [
+    arguments = [
         tmp_path / serialization.BIN,
         "--files",
         tmp_path / "song.wav",
@@ -97,14 +107,21 @@ def test_asteroids_command_separates_with_our_models(tmp_path, channels):
         tmp_path / "out",
         "-r",
     ]
-    command = [sys.executable, "-W", "ignore", "-m", "asteroid_waveunet.infer", *map(str, words)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "asteroid_waveunet.infer",
+        *map(str, arguments),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     stems = [audio_io.read(tmp_path / "out" / f"song_{name}.wav") for name in ("a", "b")]
     assert {(samples.shape, rate) for samples, rate in stems} == {((channels, 8000), 16000)}
 
 
-def test_asteroids_command_separates_with_asteroids_models_as_ever(tmp_path, monkeypatch):
+def test_asteroid_infer_separates_with_asteroids_models(tmp_path, monkeypatch):
     from asteroid.scripts import asteroid_cli
 
     monkeypatch.setattr(asteroid_cli, "separate", asteroid_cli.separate)
@@ -117,6 +134,6 @@ def test_asteroids_command_separates_with_asteroids_models_as_ever(tmp_path, mon
     assert (tmp_path / "song_est2.wav").is_file()
 
 
-def test_reloading_keeps_the_class_usable():
+def test_reloaded_package_builds_models():
     importlib.reload(asteroid_waveunet)
     assert isinstance(asteroid_waveunet.presets.make("M1", levels=1), asteroid_waveunet.WaveUNet)

@@ -1,4 +1,4 @@
-"""Small models in every configuration, and what is asked of them."""
+"""Small models in every configuration, and assertions about models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from asteroid_waveunet import MRCAE, SpectrogramUNet, TasNet, WaveUNet
 from asteroid_waveunet.streaming.base import BlockStream
 
-# Arguments of WaveUNet: all that it can be, in sizes that run in milliseconds.
+# All kinds of arguments of WaveUNet, in sizes that run in milliseconds.
 configurations = st.fixed_dictionaries(
     dict(
         sources=st.sampled_from([("a",), ("a", "b"), ("a", "b", "c", "d", "e")]),
@@ -28,7 +28,7 @@ configurations = st.fixed_dictionaries(
     )
 )
 
-# The systems of the comparison in sizes that run in milliseconds.
+# The other models, in sizes that run in milliseconds.
 SYSTEMS = {
     "spectrogram": functools.partial(
         SpectrogramUNet, window=16, hop=12, levels=2, initial_filters=3
@@ -49,13 +49,13 @@ SYSTEMS = {
 
 
 def tiny(**arguments) -> WaveUNet:
-    """A model that runs in a millisecond, in evaluation mode; the reference's tiny sizes."""
+    """Build a model that runs in a millisecond, with the tiny sizes of the golden files."""
     sizes = dict(levels=2, initial_filters=4, down_kernel_size=5, up_kernel_size=3)
     return WaveUNet(**{**sizes, **arguments}).eval()
 
 
 def drawn(model: WaveUNet, seed: int = 0) -> WaveUNet:
-    """Weights and biases that matter; a fresh model's biases are zero, and so is its silence."""
+    """Draw all weights and biases; the biases of an untrained model are zero."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         fan = parameter[0].numel() if parameter.ndim > 1 else 10
@@ -64,9 +64,9 @@ def drawn(model: WaveUNet, seed: int = 0) -> WaveUNet:
 
 
 def assert_same_model(one: torch.nn.Module, other: torch.nn.Module, mixture: torch.Tensor) -> None:
-    """The same weights to the bit, and the same estimates to rounding.
+    """Assert bit-equal weights, and equal estimates to rounding.
 
-    Not to the bit: how a convolution is summed depends on where its tensors lie in memory.
+    The order of summation in a convolution depends on the memory layout of its tensors.
     """
     state, other_state = one.state_dict(), other.state_dict()
     assert state.keys() == other_state.keys()
@@ -75,11 +75,11 @@ def assert_same_model(one: torch.nn.Module, other: torch.nn.Module, mixture: tor
 
 
 def in_blocks(track: torch.Tensor, cuts: list[int]) -> list[torch.Tensor]:
-    """A track cut at these places."""
+    """Split a track at these positions."""
     ends = sorted(min(cut, track.shape[-1]) for cut in cuts)
     return list(track.tensor_split(ends, dim=-1))
 
 
 def streamed(stream: BlockStream, blocks: list[torch.Tensor]) -> torch.Tensor:
-    """All estimates that a stream gives for blocks."""
+    """Return all estimates of a stream for the given blocks."""
     return torch.cat([*map(stream.feed, blocks), stream.flush()], dim=-1)

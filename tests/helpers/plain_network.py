@@ -1,6 +1,6 @@
-"""The Wave-U-Net once more, in NumPy and float64, from the reference's facts alone.
+"""An independent Wave-U-Net in NumPy and float64, written from the reference.
 
-Slow and obvious: loops over taps, no torch, no geometry. What the package computes must equal it.
+Slow and simple: loops over taps, no torch, no geometry. The package must compute the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ def leaky_relu(x):
 
 
 def convolve(x, kernel, bias, context):
-    """`(time, in)`, `(taps, in, out)` -> `(time, out)`; same padding with the extra zero last."""
+    """Convolve `(time, in)` with `(taps, in, out)`; same padding has the extra zero last."""
     taps = len(kernel)
     if not context:
         x = np.pad(x, (((taps - 1) // 2, taps // 2), (0, 0)))
@@ -22,10 +22,10 @@ def convolve(x, kernel, bias, context):
 
 
 def upsample(x, weight, context):
-    """n -> 2n - 1 with context, else 2n.
+    """Upsample n -> 2n - 1 with context, else 2n.
 
-    `weight` None for linear, which repeats the edge; `(channels,)` for learned; for transposed
-    convolution `(in, out, 3)`: each sample is added to three of twice the rate.
+    `weight` is None for linear, which repeats the last sample; `(channels,)` for learned;
+    `(in, out, 3)` for transposed convolution, where each sample is added to three outputs.
     """
     if weight is not None and weight.ndim == 3:
         added = np.zeros((2 * len(x) + 1, weight.shape[1]))
@@ -49,7 +49,7 @@ def crop(x, length):
 
 
 def separate(mixture, model, training):
-    """`(time, channels)` of a valid input length -> a list of `(time, channels)`, one a source."""
+    """Separate `(time, channels)` of a valid length; return `(time, channels)` per source."""
     arguments = model.get_model_args()
     context = arguments["context"]
     weights = {name: t.detach().double().numpy() for name, t in model.state_dict().items()}

@@ -1,6 +1,6 @@
-"""Writes TensorFlow V2 checkpoints, as TensorFlow does and as it does not.
+"""Write valid and invalid TensorFlow V2 checkpoints.
 
-Slow and plain, and nothing of it is the reader's: both follow the format's description.
+Slow and simple; shares no code with the reader, both follow the description of the format.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def write(
     edit: Callable[[str, dict[int, int | bytes]], None] = lambda name, entry: None,
     mutate: Callable[[bytes], bytes] = unchanged,
 ) -> Path:
-    """A checkpoint with the given variables, dealt out to its shards in turn.
+    """Write a checkpoint with the given variables, distributed over its shards in turn.
 
     Args:
-        version: the message VersionDef; TensorFlow's if None.
-        compression: what blocks say of themselves; they are never compressed.
+        version: VersionDef message; None for that of TensorFlow.
+        compression: declared type of blocks, which are never compressed.
         block_size: bytes after which a data block ends.
-        restart_interval: every so many keys, one is stored in full.
-        checksums: false ones of tensors, which are slow, if False.
-        edit: changes the fields of an entry before it is written; shape is field 2.
-        mutate: changes a data block before its checksum is taken.
+        restart_interval: number of keys after which one is stored in full.
+        checksums: False writes wrong checksums of tensors, which is faster.
+        edit: modifies the fields of an entry before it is written; shape is field 2.
+        mutate: modifies a data block before its checksum is computed.
     Returns:
         The prefix.
     """
@@ -81,7 +81,7 @@ def shape(sizes: tuple[int, ...]) -> bytes:
 
 
 def message(fields: Mapping[int, int | bytes]) -> bytes:
-    """Fields in order; number 6 is one of four bytes, as the entry's checksum is."""
+    """Encode fields in order; number 6 has four bytes, like the checksum of an entry."""
     return b"".join(
         varint(number << 3 | 5) + value if number == 6 else field(number, value)
         for number, value in fields.items()
@@ -109,7 +109,7 @@ def table(
     restart_interval: int = 16,
     mutate: Callable[[bytes], bytes] = unchanged,
 ) -> bytes:
-    """Data blocks, an empty metaindex, the index of the blocks, the footer."""
+    """Encode data blocks, an empty metaindex, the index of the blocks and the footer."""
     written, handles, open_pairs = b"", [], []
     for number, pair in enumerate(pairs):
         open_pairs.append(pair)
@@ -143,7 +143,7 @@ def block(pairs: list[tuple[bytes, bytes]], restart_interval: int) -> bytes:
 
 
 def sealed(contents: bytes, compression: int = 0) -> bytes:
-    """A block with its trailer."""
+    """Append the trailer to a block."""
     contents += bytes([compression])
     return contents + masked(crc32c(contents)).to_bytes(4, "little")
 
@@ -158,7 +158,7 @@ AFTER_OCTET = [after_octet(octet) for octet in range(256)]
 
 
 def crc32c(octets: bytes) -> int:
-    """Byte by byte."""
+    """Compute the CRC-32C byte by byte."""
     register = 0xFFFFFFFF
     for octet in octets:
         register = register >> 8 ^ AFTER_OCTET[(register ^ octet) & 0xFF]

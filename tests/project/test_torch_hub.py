@@ -1,4 +1,4 @@
-"""torch.hub from a checkout."""
+"""Tests of hubconf.py, loaded by torch.hub from a checkout."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ def hubconf(monkeypatch):
 
 
 def entries(hubconf):
-    """What torch.hub.list() lists: every callable whose name has no underscore in front."""
+    """Return what torch.hub.list() lists: public callables."""
     return {name: f for name, f in vars(hubconf).items() if callable(f) and name[0] != "_"}
 
 
-def test_there_is_one_entry_a_preset_and_one_an_architecture(hubconf):
+def test_each_preset_and_architecture_has_an_entry_point(hubconf):
     slugs = {name.lower().replace("-", "_") for name in presets.names()}
     assert entries(hubconf).keys() == {*map(str.lower, ARCHITECTURES), *slugs}
 
 
-def test_entries_build_fresh_models():
+def test_entry_points_build_untrained_models():
     assert load("waveunet", levels=2, sources=("a",), output="direct").sources == ("a",)
     model = load("m5_highsr", levels=2)
     assert (model.sample_rate, model.in_channels) == (44100, 2)
 
 
-@pytest.mark.parametrize("entry", ["waveunet", "m4"])
-def test_entries_load_trained_weights(tmp_path, entry):
+def test_entry_points_load_trained_weights(tmp_path):
     model = presets.make("M4", levels=2, initial_filters=3).eval()
     serialization.save(model.serialize(), tmp_path)
     mixture = torch.randn(2, 100)
-    assert_same_model(load(entry, str(tmp_path)), model, mixture)
+    for entry in ("waveunet", "m4"):
+        assert_same_model(load(entry, str(tmp_path)), model, mixture)
 
 
 LOADING = """
@@ -75,12 +75,12 @@ model = torch.hub.load(sys.argv[1], "waveunet", sys.argv[2], source="local")
 print(*model(torch.zeros(2, 50)).shape)
 """
 
-# What Asteroid requires and loading does not.
-UNNEEDED = {"pytorch_lightning", "torchaudio", "torch_stoi"}
+# Required by Asteroid but not for loading.
+OPTIONAL = {"pytorch_lightning", "torchaudio", "torch_stoi"}
 
 
 def modules_of(distributions: list[str]) -> set[str]:
-    """What can be imported where these distributions, and what they require, are installed."""
+    """Return the importable modules of distributions and their requirements."""
     names, todo = set(), list(distributions)
     while todo:
         name = canonicalize_name(todo.pop())
@@ -96,11 +96,11 @@ def modules_of(distributions: list[str]) -> set[str]:
     return {module for module, of in owners if names & set(map(canonicalize_name, of))}
 
 
-def test_loading_imports_what_is_listed_and_nothing_else(hubconf, tmp_path):
-    """All is hidden but the listed packages and what they require; some of that is, too."""
+def test_loading_needs_only_the_listed_dependencies(hubconf, tmp_path):
+    """All packages are hidden except the listed ones and those they require."""
     model = presets.make("M4", levels=2, initial_filters=3).eval()
     serialization.save(model.serialize(), tmp_path)
-    hidden = set(metadata.packages_distributions()) - modules_of(hubconf.dependencies) | UNNEEDED
+    hidden = set(metadata.packages_distributions()) - modules_of(hubconf.dependencies) | OPTIONAL
     hidden -= {"asteroid_waveunet"}
     assert {"musdb", "museval", "av", "tensorboard", "pytest"} <= hidden
     command = [sys.executable, "-W", "ignore", "-c", LOADING, str(ROOT), str(tmp_path)]
@@ -112,8 +112,8 @@ def test_loading_imports_what_is_listed_and_nothing_else(hubconf, tmp_path):
     "WAVEUNET_TEST_CLEAN" not in os.environ, reason="WAVEUNET_TEST_CLEAN=1 makes an environment"
 )
 @pytest.mark.timeout(1800)
-def test_a_clean_environment_of_the_dependencies_is_enough(hubconf, tmp_path):
-    """Only what hubconf lists is installed, which is what torch.hub's users are asked for."""
+def test_listed_dependencies_suffice_in_a_clean_environment(hubconf, tmp_path):
+    """Install only what hubconf lists, which torch.hub requires of its users."""
     model = presets.make("M4", levels=2, initial_filters=3).eval()
     serialization.save(model.serialize(), tmp_path / "model")
     venv.create(tmp_path / "env", with_pip=True)
@@ -134,7 +134,7 @@ def test_a_clean_environment_of_the_dependencies_is_enough(hubconf, tmp_path):
     assert result.stdout == "2 2 50\n", result.stderr
 
 
-def test_examples_of_the_entries_run(hubconf, monkeypatch):
+def test_examples_of_the_entry_points_run(hubconf, monkeypatch):
     monkeypatch.chdir(ROOT)
     for name, entry in entries(hubconf).items():
         (example,) = doctest.DocTestFinder().find(entry, name, module=False, globs={})
@@ -143,5 +143,5 @@ def test_examples_of_the_entries_run(hubconf, monkeypatch):
 
 
 def test_dependencies_are_importable_names(hubconf):
-    """torch.hub looks for them by find_spec before it imports hubconf."""
+    """torch.hub looks them up with find_spec before it imports hubconf."""
     assert all(importlib.util.find_spec(name) for name in hubconf.dependencies)

@@ -14,7 +14,11 @@ from hypothesis import given, settings
 
 from asteroid_waveunet import WaveUNet, presets
 from asteroid_waveunet.experiment.tf_checkpoint import conversion
-from asteroid_waveunet.experiment.tf_checkpoint.architecture import NOT_STORED, Architecture
+from asteroid_waveunet.experiment.tf_checkpoint.architecture import (
+    CONFIGURATIONS,
+    NOT_STORED,
+    Architecture,
+)
 from asteroid_waveunet.experiment.tf_checkpoint.conversion import convert
 from helpers import tf_writer
 from helpers.models import configurations, tiny
@@ -170,6 +174,8 @@ def full_size(prefix, name):
 
 
 def test_authors_checkpoints_are_identified_by_name(tmp_path):
+    assert sorted(CONFIGURATIONS.values()) == sorted(presets.names())
+    assert CONFIGURATIONS["baseline_stereo"] == "M4"
     for name, file in (
         ("M5-HighSR", "full_44KHz-20000"),
         ("M6", "full_multi_instrument-134067"),
