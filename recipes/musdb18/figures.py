@@ -34,10 +34,10 @@ HERE = Path(__file__).resolve().parent
 def draw_aliasing(options):
     """Draw the spectral images left by each upsampling, initialised and trained."""
     trained = [
-        aliasing.of_model(WaveUNet.from_pretrained(path), f"trained ({tag_of(path)})")
+        aliasing.model_response(WaveUNet.from_pretrained(path), f"trained ({tag_of(path)})")
         for path in options.model
     ]
-    found = [*map(aliasing.initial, ("linear", "learned", "transposed")), *trained]
+    found = [*map(aliasing.initial_response, ("linear", "learned", "transposed")), *trained]
     return aliasing.table(found), lambda: aliasing.draw(found)
 
 

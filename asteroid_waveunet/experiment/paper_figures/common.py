@@ -1,8 +1,7 @@
-"""What the figures of the paper's arguments share: their look, their files, their numbers.
+"""Shared parts of the paper's figures: style, files, number formatting and loading of tracks.
 
-The figures themselves are `aliasing`, `borders`, `additivity` and `outliers`: each measures, says
-its figures in a table, and draws. They are PNG files on a white ground, for pages that are read
-where they lie, such as a repository's.
+Each figure module measures, tabulates its results in Markdown, and draws a PNG on a white
+background.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ __all__ = [
     "COLOURS",
     "INK",
     "decibels",
-    "heard",
-    "number",
+    "format_number",
+    "format_quantiles",
+    "load_track",
+    "new_figure",
     "save",
-    "sheet",
-    "spanned",
 ]
 
-# Okabe and Ito's, which colour-blind people tell apart, without the yellow that white swallows.
+# The colour-blind safe palette of Okabe and Ito, without yellow, which is faint on white.
 COLOURS = {
     "blue": "#0072b2",
     "orange": "#e69f00",
@@ -45,35 +44,36 @@ COLOURS = {
 INK = THEMES["light"].ink
 
 WIDTH = 900  # CSS pixels
-SHARPNESS = 2  # pixels of the file for each
+PIXEL_RATIO = 2  # image pixels per CSS pixel
 
 
-def heard(track: Track, model: SourceModel, complete: bool = False) -> tuple[Tensor, Tensor]:
-    """A track as a model hears it: at its rate, with its channels.
+def load_track(track: Track, model: SourceModel, complete: bool = False) -> tuple[Tensor, Tensor]:
+    """Load a track at a model's sample rate and channels.
 
     Args:
-        complete: whether the model's sources have to make up all of the music.
+        complete: require sources that sum to the mixture.
     Returns:
         The mixture `(channels, time)` and the true sources `(n_src, channels, time)`.
     Raises:
-        ValueError: if channels do not convert, sources have no stems, or do not make up the music.
+        ValueError: if channels cannot be converted, a source has no stems, or `complete` is set
+            and the sources do not sum to the mixture.
     """
     mixture, groups, rate = track.mixture_and_groups(model.sources)
     if complete and REST in groups:
         raise ValueError(
-            f"The sources {', '.join(model.sources)} leave out a part of {track.name}; name a model"
-            " whose sources make up all of the mixture."
+            f"The sources {', '.join(model.sources)} do not sum to the mixture of {track.name};"
+            " name a model whose sources do."
         )
     parts = torch.stack([mixture, *(groups[source] for source in model.sources)])
-    fitting = to_channels(parts, model.in_channels)
-    parts = resample(fitting, rate, model.sample_rate)
+    converted = to_channels(parts, model.in_channels)
+    parts = resample(converted, rate, model.sample_rate)
     return parts[0], parts[1:]
 
 
 def decibels(
     energy: np.ndarray | float, of: np.ndarray | float = 1.0, floor: float = -200.0
 ) -> np.ndarray:
-    """An energy in dB of another, no less than the floor; NaN where there is neither.
+    """Return the ratio of two energies in dB, at least `floor`; NaN where both are zero.
 
     >>> decibels(np.array([10.0, 0.0, 0.0]), np.array([1.0, 1.0, 0.0]))
     array([  10., -200.,   nan])
@@ -83,43 +83,43 @@ def decibels(
         return np.maximum(10 * np.log10(ratio), floor)
 
 
-def number(value: Any, form: str = ".1f") -> str:
-    """A number for a table, whose zero has no minus; a dash for none.
+def format_number(value: Any, form: str = ".1f") -> str:
+    """Format a number for a table, without negative zero; NaN is a dash.
 
-    >>> number(-0.01), number(float("nan"))
+    >>> format_number(-0.01), format_number(float("nan"))
     ('0.0', '–')
     """
     rounded = float(format(float(value), form))
     return "–" if np.isnan(rounded) else format(rounded + 0.0, form)
 
 
-def spanned(values: np.ndarray) -> str:
-    """A median and the middle four fifths, in dB.
+def format_quantiles(values: np.ndarray) -> str:
+    """Format the median and the 10th to 90th percentile.
 
-    >>> spanned(np.arange(-10.0, 1.0))
+    >>> format_quantiles(np.arange(-10.0, 1.0))
     '-5.0 (-9.0 to -1.0)'
     """
     low, median, high = np.quantile(values, (0.1, 0.5, 0.9))
     if high - low < 0.05:
-        return number(median)
-    return f"{number(median)} ({number(low)} to {number(high)})"
+        return format_number(median)
+    return f"{format_number(median)} ({format_number(low)} to {format_number(high)})"
 
 
-def sheet(height: float) -> Figure:
-    """An empty figure, as high as said in CSS pixels."""
+def new_figure(height: float) -> Figure:
+    """Return an empty figure, `height` CSS pixels high."""
     size = (WIDTH / PIXELS_PER_INCH, height / PIXELS_PER_INCH)
     return Figure(figsize=size, layout="constrained")
 
 
 def save(draw: Callable[[], Figure], path: str | os.PathLike) -> None:
-    """Draws and writes a PNG, whole or not at all; the same numbers give the same bytes.
+    """Draw a figure and write it atomically as a reproducible PNG.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if writing fails.
     """
-    ground: dict[Any, Any] = {"figure.facecolor": "white", "savefig.facecolor": "white"}
-    with mpl.rc_context({**style(THEMES["light"]), **ground}):
+    background: dict[Any, Any] = {"figure.facecolor": "white", "savefig.facecolor": "white"}
+    with mpl.rc_context({**style(THEMES["light"]), **background}):
         figure = draw()
         with replacing(path) as partial:
-            # By default the file names matplotlib's version.
-            figure.savefig(partial, dpi=SHARPNESS * PIXELS_PER_INCH, metadata={"Software": None})
+            # Without this, the file contains matplotlib's version.
+            figure.savefig(partial, dpi=PIXEL_RATIO * PIXELS_PER_INCH, metadata={"Software": None})

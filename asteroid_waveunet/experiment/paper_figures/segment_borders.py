@@ -1,10 +1,10 @@
-"""Borders of segments: how wrong estimates are where segments join, and whether they click there.
+"""Errors and clicks of estimates at segment borders.
 
-The reference predicts a track in segments and puts the outputs one behind the other
-(`WaveUNet.predict_track`). With same padding each segment is amid zeros that the music does not
-have, so that its ends are guessed (section 3.2.2 of the paper). With context each is amid its
-music; but a segment of 16389 samples is no multiple of the network's step, so that the next one
-is decimated at other samples, and does not continue it exactly. The seamless pass
+The reference predicts a track in segments and concatenates the outputs
+(`WaveUNet.predict_track`). With same padding, zeros replace the music around each segment, which
+causes errors at its ends (section 3.2.2 of the paper). With context, the input includes the
+surrounding music; however, a segment of 16389 samples is not a multiple of the network's step, so
+consecutive segments are decimated at different phases and do not match exactly. The seamless pass
 (`model.torch_separate`) has no segments.
 """
 
@@ -29,19 +29,19 @@ from asteroid_waveunet.experiment.paper_figures.common import COLOURS, INK
 from asteroid_waveunet.models.wave_unet import WaveUNet
 from asteroid_waveunet.nn.geometry import segment_starts
 
-__all__ = ["WAYS", "Around", "Borders", "draw", "edges", "joints", "measure", "table"]
+__all__ = ["METHODS", "Borders", "JointEnergy", "draw", "edges", "joints", "measure", "table"]
 
-WAYS = ("concatenated", "seamless")
-LOWEST = -80.0  # dB, below which the figure shows no difference
-NEAR = 16  # samples on either side of a joint that the table says are near it
+METHODS = ("concatenated", "seamless")
+LOWEST = -80.0  # dB, lower limit of the figure
+NEAR = 16  # samples on either side of a joint that count as near it in the table
 
 
 @dataclass
-class Around:
+class JointEnergy:
     """Mean squares of signals at each distance from joints.
 
     Attributes:
-        half: samples before and after a joint that are looked at.
+        half: number of samples before and after a joint.
     """
 
     half: int
@@ -53,7 +53,7 @@ class Around:
         self.count = np.zeros(2 * self.half)
 
     def add(self, signals: Tensor, places: Iterable[int]) -> None:
-        """`(..., time)` signals, that have joints at these places: the first sample after each."""
+        """Add `(..., time)` signals with joints at `places`, the first sample after each joint."""
         flat = signals.detach().double().cpu().flatten(0, -2)
         squares = flat.square().sum(0).numpy()
         for place in places:
@@ -63,17 +63,17 @@ class Around:
             self.count[first : first + len(found)] += len(flat)
 
     def between(self, start: int, end: int) -> float:
-        """The mean square from `start` to `end`, in samples after a joint; NaN if there is none."""
+        """Return the mean square from `start` to `end` samples after a joint; NaN without data."""
         part = slice(start + self.half, end + self.half)
         count = self.count[part].sum()
         return float(self.energy[part].sum() / count) if count else float("nan")
 
     def near(self, distance: int = NEAR) -> float:
-        """The mean square of so many samples before and after the joint."""
+        """Return the mean square within `distance` samples of the joint."""
         return self.between(-distance, distance)
 
     def far(self) -> float:
-        """The mean square of what is nearer to the middle of a segment than to a joint."""
+        """Return the mean square of samples nearer to a segment's middle than to a joint."""
         quarter = self.half // 2
         ends = (self.energy[:quarter], self.energy[-quarter:])
         counts = (self.count[:quarter], self.count[-quarter:])
@@ -81,56 +81,56 @@ class Around:
         return float(sum(part.sum() for part in ends) / count) if count else float("nan")
 
     def binned(self, places: np.ndarray) -> np.ndarray:
-        """Mean squares between edges, in samples after a joint."""
+        """Return mean squares between edges, in samples after a joint."""
         return np.array([self.between(*pair) for pair in itertools.pairwise(places.tolist())])
 
 
 class Borders:
-    """What one model does around joints.
+    """Errors, steps and differences of one model around joints.
 
     Args:
-        name: of the model, in tables and figures.
-        sample_rate: in Hz.
-        output: samples of a segment.
+        name: name of the model in tables and figures.
+        sample_rate: sample rate in Hz.
+        output: samples per segment.
 
     Attributes:
-        n_joints: of all tracks that were added.
-        errors: way of `WAYS` -> estimates less the true sources.
-        steps: way -> each sample of the estimates less the one before it.
-        difference: the estimates by segments less those of the seamless pass.
-        estimates: of the seamless pass.
+        n_joints: number of joints of all added tracks.
+        errors: method of `METHODS` -> estimates minus the true sources.
+        steps: method -> first differences of the estimates.
+        difference: estimates by segments minus those of the seamless pass.
+        estimates: estimates of the seamless pass.
     """
 
     def __init__(self, name: str, sample_rate: float, output: int):
         half = output // 2
         self.name, self.sample_rate, self.output = name, sample_rate, output
         self.n_joints = 0
-        self.errors = {way: Around(half) for way in WAYS}
-        self.steps = {way: Around(half) for way in WAYS}
-        self.difference, self.estimates = Around(half), Around(half)
+        self.errors = {method: JointEnergy(half) for method in METHODS}
+        self.steps = {method: JointEnergy(half) for method in METHODS}
+        self.difference, self.estimates = JointEnergy(half), JointEnergy(half)
 
     def add(self, estimates: Mapping[str, Tensor], sources: Tensor, places: Sequence[int]) -> None:
-        """A track: way -> `(..., time)`, the true sources of that shape, and where joints are."""
+        """Add a track: method -> estimates `(..., time)`, sources of that shape, and joints."""
         self.n_joints += len(places)
-        for way in WAYS:
-            self.errors[way].add(estimates[way] - sources, places)
-            self.steps[way].add(F.pad(estimates[way].diff(), (1, 0)), places)
+        for method in METHODS:
+            self.errors[method].add(estimates[method] - sources, places)
+            self.steps[method].add(F.pad(estimates[method].diff(), (1, 0)), places)
         self.difference.add(estimates["concatenated"] - estimates["seamless"], places)
         self.estimates.add(estimates["seamless"], places)
 
-    def title(self, way: str) -> str:
-        """What a way is called in tables and figures."""
-        return f"{self.name}, " + (way if way == "seamless" else f"segments of {self.output}")
+    def title(self, method: str) -> str:
+        """Return the label of a method in tables and figures."""
+        return f"{self.name}, " + (method if method == "seamless" else f"segments of {self.output}")
 
-    def levels(self, of: Mapping[str, Around], way: str, places: np.ndarray) -> np.ndarray:
-        """Errors or steps between edges, in dB of the seamless pass's far from joints."""
-        return common.decibels(of[way].binned(places), of["seamless"].far())
+    def levels(self, of: Mapping[str, JointEnergy], method: str, places: np.ndarray) -> np.ndarray:
+        """Return errors or steps between edges, in dB relative to seamless far from joints."""
+        return common.decibels(of[method].binned(places), of["seamless"].far())
 
 
 def joints(n_samples: int, output: int) -> tuple[list[int], int]:
-    """Where segments join, and where the last one begins.
+    """Return the joints of segments and the start of the last segment.
 
-    That one was moved back, over what the one before it gave: it is left out.
+    The last segment overlaps the one before it; its start is not a joint.
 
     >>> joints(18, 4)
     ([4, 8, 12], 14)
@@ -140,7 +140,7 @@ def joints(n_samples: int, output: int) -> tuple[list[int], int]:
 
 
 def edges(half: int) -> np.ndarray:
-    """Places between which means are taken: every sample near a joint, then ever fewer.
+    """Return bin edges around a joint: single samples near it, wider bins farther away.
 
     >>> edges(8).tolist()
     [-8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8]
@@ -153,56 +153,56 @@ def edges(half: int) -> np.ndarray:
 def measure(
     model: WaveUNet, tracks: Iterable[Track], name: str, output_length: int | None = None
 ) -> Borders:
-    """Separates tracks both ways, and looks at what is around the joints.
+    """Separate tracks with both methods and measure the estimates around joints.
 
     Args:
-        output_length: samples of a segment, as for `predict_track`.
+        output_length: samples per segment, as in `predict_track`.
     Raises:
-        ValueError: if segments are too short, no track has a joint, or one is not of the model's
+        ValueError: if segments are too short, no track has a joint, or a track lacks the model's
             channels or sources.
     """
     lengths = model.geometry.fit(16384 if output_length is None else output_length)
     if lengths.output < 4 * NEAR:
         raise ValueError(
-            f"Segments of {lengths.output} samples are nearly all joint; --output_length "
-            f"{4 * NEAR} is the shortest that is looked at."
+            f"Segments of {lengths.output} samples are too short to tell joints from their middle; "
+            f"expected --output_length {4 * NEAR} or more."
         )
     found = Borders(name, model.sample_rate, lengths.output)
     model.eval()
     for track in tracks:
-        mixture, sources = common.heard(track, model)
+        mixture, sources = common.load_track(track, model)
         n_samples = mixture.shape[-1]
-        # A track that is shorter than one input is predicted as if silence followed.
+        # A track shorter than one input is padded with silence.
         places, end = joints(max(n_samples, lengths.input), lengths.output)
         with torch.no_grad():
             estimates = {
                 "concatenated": model.predict_track(mixture, lengths.output),
                 "seamless": model.torch_separate(mixture),
             }
-        whole = {way: samples.reshape(sources.shape) for way, samples in estimates.items()}
+        whole = {method: samples.reshape(sources.shape) for method, samples in estimates.items()}
         places = [place for place in places if place < n_samples]
-        found.add({way: e[..., :end] for way, e in whole.items()}, sources[..., :end], places)
+        found.add({method: e[..., :end] for method, e in whole.items()}, sources[..., :end], places)
     if not found.n_joints:
         raise ValueError(
-            f"No track has two segments of {lengths.output} samples and a rest: there is no joint "
-            "to look at. Name longer tracks, or shorter segments with --output_length."
+            f"No track is longer than two segments of {lengths.output} samples, so there is no "
+            "joint; use longer tracks, or shorter segments with --output_length."
         )
     return found
 
 
 LEGEND = (
-    "In dB. Error: of the estimates against the true sources; step: from one sample of the "
-    "estimates to the next; both beside the same model's seamless pass far from joints, as RMS "
-    "over all joints, tracks, sources and channels. There, of the seamless pass's: beside its "
-    "error near the same joints, where the music is the same. Difference: the estimates less those "
-    f"of the seamless pass, beside those. Near: {NEAR} samples on either side of the joint; far: "
-    "nearer to the middle of a segment than to a joint.\n"
+    "In dB. Error: estimates minus true sources; step: first difference of the estimates; both as "
+    "RMS over all joints, tracks, sources and channels, relative to the same model's seamless pass "
+    "far from joints. Relative to seamless: the error relative to that of the seamless pass near "
+    "the same joints. Difference: estimates minus those of the seamless pass, relative to the "
+    f"latter. Near: within {NEAR} samples of the joint; far: nearer to the middle of a segment "
+    "than to a joint.\n"
 )
 HEADINGS = (
     "model",
     "joints",
     "error near",
-    "there, of the seamless pass's",
+    "relative to seamless",
     "error far",
     "step at the joint",
     "step far",
@@ -212,48 +212,50 @@ HEADINGS = (
 
 
 def table(found: Sequence[Borders]) -> str:
-    """Markdown: a row a model and way."""
-    rows = [_row(borders, way) for borders in found for way in WAYS]
+    """Return a Markdown table, one row per model and method."""
+    rows = [_row(borders, method) for borders in found for method in METHODS]
     return f"{markdown(HEADINGS, rows)}\n{LEGEND}"
 
 
-def _row(found: Borders, way: str) -> list[str]:
+def _row(found: Borders, method: str) -> list[str]:
     errors, steps = found.errors, found.steps
     pairs = [
-        (errors[way].near(), errors["seamless"].far()),
-        (errors[way].near(), errors["seamless"].near()),
-        (errors[way].far(), errors["seamless"].far()),
-        (steps[way].between(0, 1), steps["seamless"].far()),
-        (steps[way].far(), steps["seamless"].far()),
+        (errors[method].near(), errors["seamless"].far()),
+        (errors[method].near(), errors["seamless"].near()),
+        (errors[method].far(), errors["seamless"].far()),
+        (steps[method].between(0, 1), steps["seamless"].far()),
+        (steps[method].far(), steps["seamless"].far()),
     ]
-    cells = [common.number(common.decibels(*pair), "+.1f") for pair in pairs]
-    if way == "concatenated":
+    cells = [common.format_number(common.decibels(*pair), "+.1f") for pair in pairs]
+    if method == "concatenated":
         difference, estimates = found.difference, found.estimates
         pairs = [(difference.near(), estimates.near()), (difference.far(), estimates.far())]
-        cells += [common.number(common.decibels(*pair)) for pair in pairs]
+        cells += [common.format_number(common.decibels(*pair)) for pair in pairs]
     else:
         cells += ["", ""]
-    return [found.title(way), str(found.n_joints), *cells]
+    return [found.title(method), str(found.n_joints), *cells]
 
 
-COLOUR = ("red", "blue")  # of the models
-LINE = {"concatenated": "-", "seamless": ":"}
+MODEL_COLOURS = ("red", "blue")
+LINE_STYLES = {"concatenated": "-", "seamless": ":"}
 
 
 def draw(found: Sequence[Borders]) -> Figure:
-    """Error, step and difference against the distance from a joint."""
-    figure = common.sheet(760)
+    """Plot error, step and difference over the distance from a joint."""
+    figure = common.new_figure(760)
     errors, steps, difference = figure.subplots(3, 1, sharex=True)
-    scale = "dB of its seamless pass, far off"
-    errors.set(title="Error against the true sources", ylabel=scale)
-    steps.set(title="Step from one sample of the estimates to the next", ylabel=scale)
-    difference.set(title="Difference from the seamless pass", ylabel="dB of its estimates")
-    for borders, colour in zip(found, COLOUR, strict=False):
+    scale = "dB relative to seamless, far"
+    errors.set(title="Error relative to the true sources", ylabel=scale)
+    steps.set(title="First difference of the estimates", ylabel=scale)
+    difference.set(title="Difference from the seamless pass", ylabel="dB relative to its estimates")
+    for borders, colour in zip(found, MODEL_COLOURS, strict=False):
         places = edges(borders.output // 2)
-        for way in WAYS:
-            look = dict(color=COLOURS[colour], linestyle=LINE[way], label=borders.title(way))
-            _stairs(errors, borders.levels(borders.errors, way, places), places, **look)
-            _stairs(steps, borders.levels(borders.steps, way, places), places, **look)
+        for method in METHODS:
+            style = dict(
+                color=COLOURS[colour], linestyle=LINE_STYLES[method], label=borders.title(method)
+            )
+            _stairs(errors, borders.levels(borders.errors, method, places), places, **style)
+            _stairs(steps, borders.levels(borders.steps, method, places), places, **style)
         energies = (borders.difference.binned(places), borders.estimates.binned(places))
         _stairs(difference, common.decibels(*energies), places, color=COLOURS[colour])
     for axes in (errors, steps, difference):
@@ -265,19 +267,19 @@ def draw(found: Sequence[Borders]) -> Figure:
     return figure
 
 
-def _stairs(axes: Axes, levels: np.ndarray, places: np.ndarray, **look: Any) -> None:
-    axes.stairs(levels, places, baseline=None, linewidth=1.5, **look)
+def _stairs(axes: Axes, levels: np.ndarray, places: np.ndarray, **style: Any) -> None:
+    axes.stairs(levels, places, baseline=None, linewidth=1.5, **style)
 
 
 def _scale(axes: Axes, found: Sequence[Borders]) -> None:
-    """An axis of distances, on which the first samples are as wide as thousands far away."""
-    most = max(borders.output for borders in found) // 2
-    powers = [10**k for k in range(len(str(most)))]
+    """Set a symmetric logarithmic axis of distances from the joint."""
+    longest = max(borders.output for borders in found) // 2
+    powers = [10**k for k in range(len(str(longest)))]
     axes.set_xscale("symlog", linthresh=1, linscale=0.5)
     ticks = [*(-n for n in reversed(powers)), 0, *powers]
     axes.set_xticks(ticks, [f"{n:,}".replace("-", "−") for n in ticks])
     axes.minorticks_off()
-    axes.set_xlim(-most, most)
+    axes.set_xlim(-longest, longest)
     rates = " or ".join(f"{rate:g}" for rate in sorted({b.sample_rate for b in found}))
     n_joints = " or ".join(str(n) for n in sorted({b.n_joints for b in found}))
     axes.set_xlabel(f"samples after the joint, at {rates} Hz; RMS over {n_joints} joints")

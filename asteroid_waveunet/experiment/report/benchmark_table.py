@@ -1,4 +1,4 @@
-"""Experiments on one data set as one table: scores, what they were trained on, what they cost."""
+"""Experiments on one data set in one table: scores, amount of training music, cost."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Entry:
     """One system of the table.
 
     Attributes:
-        name: as the table calls it.
-        sample_rate: of its estimates, in Hz.
-        channels: of its estimates.
-        minutes: of music that it was trained on, what was heard several times as often as heard.
-        found: its scores, and the baselines'.
-        unusual: how its estimates were made, where that is not the usual.
-        costs: None if they are not known.
+        name: name in the table.
+        sample_rate: sample rate of the estimates in Hz.
+        channels: channels of the estimates.
+        minutes: minutes of music in training; repeated segments count each time.
+        found: scores of the system and the baselines.
+        unusual: scoring settings that differ from the default.
+        costs: None if not measured.
     """
 
     name: str
@@ -44,9 +44,9 @@ class Entry:
 
 
 def epoch_length(configuration: Configuration, minutes: float) -> int:
-    """Segments of an epoch, whole batches, so that `max_epochs` of them are so much music.
+    """Return the segments per epoch for `max_epochs` epochs to cover `minutes` of music.
 
-    It is as many as are needed, and at most a batch an epoch more.
+    The number is rounded up to whole batches.
     """
     training = configuration.training
     segments = 60 * minutes / _segment_seconds(configuration) / training.max_epochs
@@ -55,17 +55,17 @@ def epoch_length(configuration: Configuration, minutes: float) -> int:
 
 
 def _segment_seconds(configuration: Configuration) -> float:
-    """Of music that is estimated, without context."""
+    """Return the seconds of output per training segment, without context."""
     model = configuration.make_model()
     return model.geometry.fit(configuration.training.segment_length).output / model.sample_rate
 
 
 def read(name: str, configuration: Configuration, places: ExperimentDir) -> Entry:
-    """A system's entry, from the experiment that it is; without its costs.
+    """Read a system's entry from its experiment, without costs.
 
     Raises:
-        FileNotFoundError: if it was not scored yet.
-        ValueError: if its scores are of another model, or not of all tracks.
+        FileNotFoundError: if it has no scores yet.
+        ValueError: if the scores belong to another model or are incomplete.
     """
     model = configuration.make_model()
     segments = _epochs(places.curves) * configuration.training.epoch_length
@@ -80,7 +80,7 @@ def read(name: str, configuration: Configuration, places: ExperimentDir) -> Entr
 
 
 def _epochs(curves: Path) -> int:
-    """How many were trained, by Lightning's table; 0 without one."""
+    """Return the number of trained epochs in Lightning's metrics.csv; 0 without the file."""
     epochs = plots.read_curves(curves).get("epoch", {}) if curves.is_file() else {}
     return max((int(epoch) + 1 for epoch in epochs.values()), default=0)
 
@@ -92,22 +92,22 @@ COST_COLUMNS = (
     "multiply-adds, G / s",
     "compute, s / s",
     "memory, GB",
-    "of it for the track",
+    "of which for the track",
 )
 
 LEGEND = (
-    "SDR in dB, pooled: median over the windows of all tracks (the paper's aggregation); by "
-    "track: median over tracks of each track's median (SiSEC's). Audio: what the system "
-    "estimates. All are scored at the tracks' own rate and channels, where a lower rate, or mono, "
-    "costs SDR by itself: only systems of the same audio can be compared. Music: what it was "
-    "trained on. Multiply-adds, of convolutions and matrix products, and compute: per second of "
-    "audio. Memory, at the peak: the GPU's if there is one, or else of a process that only "
-    "separates a track; of it for the track: beyond libraries, weights and the track as it is."
+    "SDR in dB. Pooled: median over the windows of all tracks (the paper's aggregation). By track: "
+    "median over tracks of each track's median (SiSEC's). Audio: format of the estimates. All are "
+    "scored at the tracks' sample rate and channels, and a lower rate or mono reduces the SDR: "
+    "compare only systems with the same audio format. Music: amount of training music. "
+    "Multiply-adds (convolutions and matrix products) and compute: per second of audio. Memory: "
+    "peak of the GPU if there is one, otherwise of a process that only separates a track. Of which "
+    "for the track: without libraries, weights and the track's samples."
 )
 
 
 def table(entries: Sequence[Entry]) -> str:
-    """A page in Markdown: a row a system, two for the baselines, and what the figures are.
+    """Return a Markdown page: one row per system and baseline, and a legend.
 
     Raises:
         ValueError: as `check`.
@@ -117,45 +117,47 @@ def table(entries: Sequence[Entry]) -> str:
     headings = ["system", "audio", "music, min"]
     headings += [f"{source}, {how}" for how in AGGREGATIONS for source in first.targets]
     headings += COST_COLUMNS
-    rows = [[*_described(entry), *_figures(entry), *_costs(entry.costs)] for entry in entries]
+    rows = [
+        [*_description(entry), *_entry_scores(entry), *_costs(entry.costs)] for entry in entries
+    ]
     for name, scores in first.baselines.items():
         figures = _scores(summarise(scores), first.targets)
         rows.append([name, "", "", *figures, *_costs(None, lacking="")])
-    said = "".join(f"- {remark}\n" for remark in _remarks(entries))
+    notes = "".join(f"- {remark}\n" for remark in _remarks(entries))
     return (
         f"{first.protocol}.\n\n{markdown(headings, rows, names=2)}\n{LEGEND} {_devices(entries)}\n"
-        + (said and f"\n{said}")
+        + (notes and f"\n{notes}")
     )
 
 
 def check(entries: Sequence[Entry]) -> None:
-    """Whether there are entries that make a table.
+    """Raise an error if the entries cannot form one table.
 
     Raises:
-        ValueError: if there are none, or they were not scored alike on the same tracks.
+        ValueError: if there are none, or tracks, sources or metrics differ.
     """
     if not entries:
         raise ValueError("There is nothing to compare: no system has scores yet.")
     first = entries[0]
     for entry in entries[1:]:
-        if _scored(entry.found) != _scored(first.found):
+        if _protocol_of(entry.found) != _protocol_of(first.found):
             raise ValueError(
                 f"{entry.name} and {first.name} were not scored on the same tracks, sources and "
-                "metrics; expected one comparison for each data set, with a --tag of its own."
+                "metrics; use one comparison per data set, each with a separate --tag."
             )
 
 
-def _scored(found: Evaluation) -> tuple[object, ...]:
+def _protocol_of(found: Evaluation) -> tuple[object, ...]:
     tracks = [track["track"] for track in found.scores]
     return tracks, found.protocol, found.targets
 
 
-def _described(entry: Entry) -> list[str]:
+def _description(entry: Entry) -> list[str]:
     channels = {1: "mono", 2: "stereo"}.get(entry.channels, f"{entry.channels} channels")
     return [entry.name, f"{entry.sample_rate:g} Hz {channels}", f"{entry.minutes:.1f}"]
 
 
-def _figures(entry: Entry) -> list[str]:
+def _entry_scores(entry: Entry) -> list[str]:
     return _scores(summarise(entry.found.scores), entry.found.targets)
 
 
@@ -182,20 +184,22 @@ def _costs(costs: Costs | None, lacking: str = "–") -> list[str]:
 
 
 def _devices(entries: Sequence[Entry]) -> str:
-    """What computed, in words."""
+    """Return a sentence on the devices of the measurement."""
     devices = sorted({entry.costs.device for entry in entries if entry.costs is not None})
     return f"Measured on {', '.join(devices)}." if devices else "Costs were not measured."
 
 
 def _remarks(entries: Sequence[Entry]) -> list[str]:
-    """Those of all systems once, the others with the system's name."""
-    said = {entry.name: _remarks_of(entry) for entry in entries}
-    first, *others = said.values()
+    """Return remarks shared by all systems once, and others with the system's name."""
+    by_name = {entry.name: _remarks_of(entry) for entry in entries}
+    first, *others = by_name.values()
     shared = [remark for remark in first if all(remark in other for other in others)]
-    own = [f"{name}: {r}" for name, remarks in said.items() for r in remarks if r not in shared]
-    return [*shared, *own]
+    others_only = [
+        f"{name}: {r}" for name, remarks in by_name.items() for r in remarks if r not in shared
+    ]
+    return [*shared, *others_only]
 
 
 def _remarks_of(entry: Entry) -> list[str]:
-    unusual = [f"scored otherwise: {', '.join(entry.unusual)}"] if entry.unusual else []
+    unusual = [f"scored differently: {', '.join(entry.unusual)}"] if entry.unusual else []
     return [*unusual, *entry.found.remarks]

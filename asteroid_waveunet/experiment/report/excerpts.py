@@ -1,4 +1,4 @@
-"""Pieces of tracks to look at and listen to: which piece, and at which levels it is played."""
+"""Choice of a lively excerpt of a track, and its playback levels."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 
 __all__ = ["Excerpt", "Recording", "common_gain", "excerpt", "recordings"]
 
-MOST_MATCHED = 4.0  # 12 dB: what is nearly silent is not blown up to its reference's level
+MAX_MATCHING_GAIN = 4.0  # 12 dB: nearly silent estimates are not amplified to full level
 FULL_SCALE = 0.99
-HOP = 0.5  # seconds between the pieces that `excerpt` chooses from
+HOP = 0.5  # seconds between the candidates of `excerpt`
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A piece of a track.
+    """An excerpt of a track.
 
     Attributes:
         track: the track's name.
-        start: where in the track the piece begins, in seconds.
-        sample_rate: in Hz.
+        start: position in the track, in seconds.
+        sample_rate: sample rate in Hz.
         mixture: `(channels, time)`, full scale 1.0.
-        references, estimates: source -> `(channels, time)`, of the same sources and time; an
-            estimate may have one channel where its reference has more.
+        references, estimates: source -> `(channels, time)`, with the same sources and length;
+            an estimate may be mono where its reference is not.
     Raises:
         ValueError: if sources or lengths differ, or samples are NaN or infinite.
     """
@@ -71,22 +71,21 @@ def excerpt(
     sample_rate: int,
     seconds: float = 8.0,
 ) -> Excerpt:
-    """The piece of a track in which most is going on.
+    """Return the excerpt of a track in which most sources are active.
 
-    Each source's level (RMS) in a piece is taken relative to its level where it is loudest. That
-    piece is chosen in which the lowest of these is highest, and of equal ones, as where some
-    source always rests, the one with the highest mean. Sources that rest all the time do not
-    count.
+    The level (RMS) of each source in a candidate is divided by its highest level in any candidate.
+    The candidate with the highest minimum of these relative levels is chosen; ties, as when one
+    source is always silent, go to the highest mean. Sources silent throughout are ignored.
 
     Args:
-        mixture, references, estimates: of the whole track, `(channels, time)` or `(time,)`;
-            arrays, or tensors on the CPU. See `Excerpt`.
-        seconds: of the piece; a shorter track is taken whole.
+        mixture, references, estimates: the whole track, `(channels, time)` or `(time,)`, as
+            arrays or CPU tensors. See `Excerpt`.
+        seconds: length of the excerpt; a shorter track is returned whole.
     Raises:
         ValueError: as `Excerpt`.
 
-    >>> rests, plays = np.zeros((1, 80)), np.ones((1, 80))
-    >>> a, b = np.hstack([plays, plays, rests]), np.hstack([rests, plays, plays])
+    >>> silent, plays = np.zeros((1, 80)), np.ones((1, 80))
+    >>> a, b = np.hstack([plays, plays, silent]), np.hstack([silent, plays, plays])
     >>> excerpt("song", a + b, {"a": a, "b": b}, {"a": a, "b": b}, 8, seconds=10).start
     10.0
     """
@@ -99,10 +98,10 @@ def excerpt(
         {name: _samples(x) for name, x in estimates.items()},
     )
     length = round(seconds * sample_rate)
-    start = _liveliest([*whole.references.values()], length, round(HOP * sample_rate))
+    start = _most_active_start([*whole.references.values()], length, round(HOP * sample_rate))
 
     def cut(samples: np.ndarray) -> np.ndarray:
-        return samples[:, start : start + length].copy()  # the rest of the track can be freed
+        return samples[:, start : start + length].copy()  # a copy, which lets the track be freed
 
     return Excerpt(
         track_name,
@@ -118,8 +117,8 @@ def _samples(samples: np.ndarray) -> np.ndarray:
     return np.atleast_2d(np.asarray(samples, dtype=np.float32))
 
 
-def _liveliest(sources: Sequence[np.ndarray], length: int, hop: int) -> int:
-    """The first sample of the piece that `excerpt` describes."""
+def _most_active_start(sources: Sequence[np.ndarray], length: int, hop: int) -> int:
+    """Return the first sample of the excerpt that `excerpt` chooses."""
     starts = np.arange(0, max(sources[0].shape[-1] - length, 0) + 1, hop)
     levels = np.array([_levels(source, starts, length) for source in sources])
     loudest = levels.max(axis=1, keepdims=True)
@@ -131,13 +130,10 @@ def _liveliest(sources: Sequence[np.ndarray], length: int, hop: int) -> int:
 
 
 def _levels(source: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
-    """RMS of each piece, its channels together; from sums up to each sample."""
+    """Return the RMS of each candidate over all channels, from cumulative sums."""
     energy = np.concatenate([[0.0], np.cumsum((source.astype(np.float64) ** 2).sum(axis=0))])
     ends = np.minimum(starts + length, source.shape[-1])
     return np.sqrt(np.maximum(energy[ends] - energy[starts], 0) / length)
-
-
-# --- what is played --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -146,9 +142,9 @@ class Recording:
 
     Attributes:
         kind: "mixture", "truth" or "estimate".
-        source: its source's name; None for the mixture.
+        source: name of the source; None for the mixture.
         samples: `(channels, time)`.
-        matching: the gain that brings an estimate to its reference's level; 1 for the others.
+        matching: gain that matches an estimate to its reference's level; 1 for the others.
     """
 
     kind: str
@@ -158,7 +154,7 @@ class Recording:
 
 
 def recordings(piece: Excerpt) -> list[Recording]:
-    """The mixture, then each source's truth and estimate.
+    """Return the mixture, then each source's truth and estimate.
 
     >>> s = np.ones((1, 8), np.float32)
     >>> piece = Excerpt("song", 0.0, 8, s, {"voice": s}, {"voice": s / 2})
@@ -169,22 +165,22 @@ def recordings(piece: Excerpt) -> list[Recording]:
     for source, truth in piece.references.items():
         estimate = piece.estimates[source]
         rows.append(Recording("truth", source, truth))
-        rows.append(Recording("estimate", source, estimate, _matching(truth, estimate)))
+        rows.append(Recording("estimate", source, estimate, _matching_gain(truth, estimate)))
     return rows
 
 
-def _matching(truth: np.ndarray, estimate: np.ndarray) -> float:
-    """The ratio of their RMS, within 12 dB; 1 where one of them is silent."""
+def _matching_gain(truth: np.ndarray, estimate: np.ndarray) -> float:
+    """Return the ratio of RMS levels, limited to ±12 dB; 1 if either signal is silent."""
     of_truth, of_estimate = (np.sqrt(np.mean(np.square(x, dtype=float))) for x in (truth, estimate))
     if not (of_truth and of_estimate):
         return 1.0
-    return float(np.clip(of_truth / of_estimate, 1 / MOST_MATCHED, MOST_MATCHED))
+    return float(np.clip(of_truth / of_estimate, 1 / MAX_MATCHING_GAIN, MAX_MATCHING_GAIN))
 
 
 def common_gain(rows: Sequence[Recording]) -> float:
-    """The one gain, at most 1, at which nothing that is played goes beyond full scale.
+    """Return one gain, at most 1, at which no recording clips.
 
-    Played are each recording, matched or not, and all estimates together.
+    This covers each recording, level-matched or not, and the sum of all estimates.
     """
     estimates = [row for row in rows if row.kind == "estimate"]
     played = [row.samples * max(row.matching, 1.0) for row in rows]

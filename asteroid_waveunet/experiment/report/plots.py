@@ -1,8 +1,8 @@
-"""Charts of scores and of training.
+"""Plots of scores and training curves.
 
-A chart is a function `(..., theme, width) -> Figure`, so that `save` can draw it for light and dark
-pages, wide and narrow. They are SVG files without a ground, whose text is left to the reader's
-fonts.
+A plot is a function `(..., theme, width) -> Figure`, which `save` calls for light and dark themes,
+wide and narrow layouts. The SVG files have a transparent background and text as text, rendered in
+the browser's fonts.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ WIDTHS = {"wide": 960, "narrow": 340}  # CSS pixels
 
 @dataclass(frozen=True)
 class Theme:
-    """A page's colours: of text, of lines behind, of a model's figures and of what they are
-    compared with."""
+    """Colours of a page: text, grid lines, the model's values, and the baselines'."""
 
     ink: str
     faint: str
@@ -60,7 +59,7 @@ Draw = Callable[[Theme, float], Figure]
 
 @dataclass(frozen=True)
 class Picture:
-    """One file of a chart, and its size in CSS pixels."""
+    """One file of a plot, and its size in CSS pixels."""
 
     file: str
     theme: str
@@ -70,13 +69,13 @@ class Picture:
 
 
 def save(draw: Draw, folder: Path, name: str) -> list[Picture]:
-    """A chart in every theme and width, as `folder/name-theme-layout.svg`."""
+    """Draw a plot in every theme and width as `folder/name-theme-layout.svg`."""
     pictures = []
     for theme_name, theme in THEMES.items():
         for layout, width in WIDTHS.items():
             file = f"{name}-{theme_name}-{layout}.svg"
             with mpl.rc_context(style(theme)), warnings.catch_warnings():
-                # The browser's fonts draw the text; ours only measure it.
+                # The browser draws the text; matplotlib's fonts only measure it.
                 warnings.filterwarnings("ignore", "Glyph .* missing from")
                 figure = draw(theme, width)
                 figure.savefig(folder / file, metadata={"Date": None})
@@ -86,10 +85,10 @@ def save(draw: Draw, folder: Path, name: str) -> list[Picture]:
 
 
 def style(theme: Theme) -> dict[Any, Any]:
-    """matplotlib's settings in a theme's colours, without a ground."""
+    """Return matplotlib's settings for a theme, with a transparent background."""
     return {
         "font.size": 9,  # 12 CSS pixels
-        "text.parse_math": False,  # names of sources may hold dollars
+        "text.parse_math": False,  # source names may contain dollar signs
         "text.color": theme.ink,
         "axes.labelcolor": theme.ink,
         "axes.edgecolor": theme.faint,
@@ -114,33 +113,30 @@ def style(theme: Theme) -> dict[Any, Any]:
         "legend.frameon": False,
         "legend.fontsize": 9,
         "svg.fonttype": "none",
-        "svg.hashsalt": "report",  # the same chart is the same file
+        "svg.hashsalt": "report",  # reproducible files
     }
 
 
-def _panels(width: float, n: int, panel: float, rest: float) -> tuple[Figure, np.ndarray]:
-    """A figure of `n` axes below one another, each `panel` pixels high with its title."""
-    size = (width / PIXELS_PER_INCH, (n * panel + rest) / PIXELS_PER_INCH)
+def _stacked_axes(width: float, n: int, panel: float, margin: float) -> tuple[Figure, np.ndarray]:
+    """Return a figure of `n` stacked axes, each `panel` pixels high including its title."""
+    size = (width / PIXELS_PER_INCH, (n * panel + margin) / PIXELS_PER_INCH)
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(n, 1, squeeze=False, sharex=True)[:, 0]
 
 
-# --- scores ----------------------------------------------------------------------------------
-
-
 def distributions(systems: Mapping[str, Series], theme: Theme, width: float) -> Figure:
-    """Boxes of SDR: the middle half, a line from the 5th to the 95th percentile, the median.
+    """Draw box plots of SDR: quartiles, a line from the 5th to the 95th percentile, the median.
 
     Args:
-        systems: name -> source -> SDRs in dB; the first is the model. What is not finite is
-            left out.
+        systems: name -> source -> SDRs in dB; the first is the model. Values that are not finite
+            are ignored.
     """
     sources = list(next(iter(systems.values())))
-    figure, panels = _panels(width, len(sources), 30 + 22 * len(systems), 40)
+    figure, panels = _stacked_axes(width, len(sources), 30 + 22 * len(systems), 40)
     for axes, source in zip(panels, sources, strict=True):
         axes.set_title(source, wrap=True)
         axes.grid(axis="x")
-        axes.set_yticks(range(len(systems)), [short(name) for name in systems])
+        axes.set_yticks(range(len(systems)), [shorten(name) for name in systems])
         axes.set_ylim(len(systems) - 0.5, -0.5)
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(axis="x", length=0)
@@ -152,24 +148,29 @@ def distributions(systems: Mapping[str, Series], theme: Theme, width: float) -> 
 
 def _box(axes: Axes, y: int, values: np.ndarray, colour: str, theme: Theme) -> None:
     values = values[np.isfinite(values)]
-    beside: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "left"}
+    on_the_right: dict[str, Any] = {
+        "transform": axes.get_yaxis_transform(),
+        "va": "center",
+        "ha": "left",
+    }
     if not len(values):
-        axes.text(1.015, y, "none", color=theme.ink, **beside)
+        axes.text(1.015, y, "none", color=theme.ink, **on_the_right)
         return
     low, q1, median, q3, high = np.percentile(values, (5, 25, 50, 75, 95))
     axes.plot((low, high), (y, y), color=colour, linewidth=1)
     axes.barh(y, q3 - q1, left=q1, height=0.6, color=colour, alpha=0.35, linewidth=0)
     axes.plot((median, median), (y - 0.3, y + 0.3), color=colour, linewidth=2.5)
-    axes.text(1.015, y, f"{median:.1f}".replace("-", "−"), color=theme.ink, **beside)
+    axes.text(1.015, y, f"{median:.1f}".replace("-", "−"), color=theme.ink, **on_the_right)
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """SDRs of one track: window i lasts from `edges[i]` to `edges[i + 1]`, in seconds.
+    """SDRs of one track; window i spans `edges[i]` to `edges[i + 1]`, in seconds.
 
     Attributes:
-        systems: name -> source -> `(n_windows,)` dB, NaN where there is none; first the model.
-        excerpt: start and end of the piece that is played on the page, if there is one.
+        systems: name -> source -> `(n_windows,)` dB, NaN for windows without a score; the first
+            is the model.
+        excerpt: start and end, in seconds, of the excerpt that the page plays, if any.
     """
 
     edges: np.ndarray
@@ -181,9 +182,9 @@ LINES = ("-", ":", "--", "-.")
 
 
 def over_time(timeline: Timeline, theme: Theme, width: float) -> Figure:
-    """SDR along a track, a panel a source; where a window has no score there is a gap."""
+    """Plot SDR over a track, one panel per source, with gaps at windows without a score."""
     model = next(iter(timeline.systems.values()))
-    figure, panels = _panels(width, len(model), 100, 80)
+    figure, panels = _stacked_axes(width, len(model), 100, 80)
     for axes, source in zip(panels, model, strict=True):
         axes.set_title(source, wrap=True)
         axes.grid(axis="y")
@@ -200,9 +201,9 @@ def over_time(timeline: Timeline, theme: Theme, width: float) -> Figure:
                 color=colour,
                 linewidth=thickness,
                 linestyle=LINES[i % len(LINES)],
-                label=short(name),
+                label=shorten(name),
             )
-        axes.set_ylim(*_most_of([series[source] for series in timeline.systems.values()]))
+        axes.set_ylim(*_robust_limits([series[source] for series in timeline.systems.values()]))
     start, end = timeline.edges[0], timeline.edges[-1]
     panels[0].set_xlim(start, end)
     ticks = time_ticks(start, end, most=round(width / 70))
@@ -214,8 +215,8 @@ def over_time(timeline: Timeline, theme: Theme, width: float) -> Figure:
     return figure
 
 
-def _most_of(values: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Limits of an axis that a few windows of -40 dB do not squeeze the others on."""
+def _robust_limits(values: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return axis limits from the 5th percentile up; single windows of -40 dB do not set them."""
     pooled = np.concatenate(values)
     pooled = pooled[np.isfinite(pooled)]
     low, high = np.percentile(pooled, (5, 100)) if len(pooled) else (0, 0)
@@ -226,7 +227,7 @@ STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 
 
 def time_ticks(start: float, end: float, most: int) -> list[float]:
-    """Round times from start to end, in seconds, at most so many or so.
+    """Return about `most` round times from `start` to `end`, in seconds.
 
     >>> time_ticks(61, 71, most=6)
     [62.0, 64.0, 66.0, 68.0, 70.0]
@@ -235,17 +236,17 @@ def time_ticks(start: float, end: float, most: int) -> list[float]:
     return [float(t) for t in np.arange(np.ceil(start / step), np.floor(end / step) + 1) * step]
 
 
-def short(name: str, most: int = 24) -> str:
-    """A name that leaves room for the chart beside it.
+def shorten(name: str, longest: int = 24) -> str:
+    """Truncate a long name, to leave room for the plot.
 
-    >>> short("ideal ratio mask"), short("a" * 30)
+    >>> shorten("ideal ratio mask"), shorten("a" * 30)
     ('ideal ratio mask', 'aaaaaaaaaaaaaaaaaaaaaaa…')
     """
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds.
+    """Format seconds as minutes and seconds.
 
     >>> clock(62), clock(0.5)
     ('1:02', '0:00.5')
@@ -254,11 +255,9 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{rest // 10:02d}" + (f".{rest % 10}" if rest % 10 else "")
 
 
-# --- training --------------------------------------------------------------------------------
-
 Curves = dict[str, dict[int, float]]  # column -> step -> value
 
-# What is drawn in one panel: its title, the columns, whether on a logarithmic axis.
+# Panel title -> a part of its columns' names, and True for a logarithmic axis.
 PANELS: dict[str, tuple[str, bool]] = {
     "Loss": ("loss", True),
     "SDR in validation, dB": ("val_sdr/", False),
@@ -268,20 +267,20 @@ NAMES = {"loss": "training", "train_loss": "training", "val_loss": "validation"}
 
 
 def read_curves(path: str | os.PathLike) -> Curves:
-    """Lightning's metrics.csv: column -> optimiser step -> value.
+    """Read Lightning's metrics.csv: column -> optimizer step -> value.
 
-    Cells may be empty. Of a step that is there more than once, as after a resume, the last counts.
+    Empty cells are skipped. The last row of a repeated step, as after a resume, takes precedence.
 
     Raises:
-        ValueError: if there is no step column, or a cell holds no number.
+        ValueError: if there is no step column or a cell is not a number.
     """
     curves: Curves = {}
     with open(path, newline="") as file:
         rows = csv.DictReader(file)
         if "step" not in (rows.fieldnames or ()):
             raise ValueError(
-                f"{path} has the columns {rows.fieldnames}; expected Lightning's metrics.csv,"
-                " which has one named step"
+                f"{path} has the columns {rows.fieldnames}; expected Lightning's metrics.csv"
+                " with a column named step"
             )
         for row in rows:
             for column, cell in row.items():
@@ -297,12 +296,12 @@ def read_curves(path: str | os.PathLike) -> Curves:
 
 
 def panels(curves: Curves) -> list[str]:
-    """The titles of what `training` draws of them."""
-    return list(_drawn(curves))
+    """Return the titles of the panels that `training` draws."""
+    return list(_panel_columns(curves))
 
 
-def _drawn(curves: Curves) -> dict[str, tuple[dict[str, dict[int, float]], bool]]:
-    """Title -> the columns of that panel, and whether its axis is logarithmic."""
+def _panel_columns(curves: Curves) -> dict[str, tuple[dict[str, dict[int, float]], bool]]:
+    """Return title -> (columns of the panel, True for a logarithmic axis)."""
     return {
         title: ({name: curves[name] for name in sorted(curves) if key in name}, is_log)
         for title, (key, is_log) in PANELS.items()
@@ -311,9 +310,9 @@ def _drawn(curves: Curves) -> dict[str, tuple[dict[str, dict[int, float]], bool]
 
 
 def training(curves: Curves, theme: Theme, width: float) -> Figure:
-    """Loss, scores and learning rate against optimiser steps; what there is of them."""
-    drawn = _drawn(curves)
-    figure, all_axes = _panels(width, len(drawn), 170, 40)
+    """Plot loss, validation scores and learning rate over optimizer steps, as far as recorded."""
+    drawn = _panel_columns(curves)
+    figure, all_axes = _stacked_axes(width, len(drawn), 170, 40)
     for axes, (title, (series, is_log)) in zip(all_axes, drawn.items(), strict=True):
         axes.grid(axis="y")
         for i, (name, values) in enumerate(series.items()):
@@ -334,14 +333,14 @@ def training(curves: Curves, theme: Theme, width: float) -> Figure:
             axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
             axes.yaxis.set_minor_locator(ticker.NullLocator())
-        _titled(axes, title, len(series), columns=max(int(width / 110), 1))
-    all_axes[-1].set_xlabel("optimiser steps")
+        _add_title(axes, title, len(series), columns=max(int(width / 110), 1))
+    all_axes[-1].set_xlabel("optimizer steps")
     all_axes[-1].xaxis.set_major_locator(ticker.MaxNLocator(round(width / 90), integer=True))
     return figure
 
 
-def _titled(axes: Axes, title: str, n_series: int, columns: int) -> None:
-    """A title, and the names of what is drawn between it and the axes, where there are several."""
+def _add_title(axes: Axes, title: str, n_series: int, columns: int) -> None:
+    """Add a title and, for several series, a legend between the title and the axes."""
     lines = -(-n_series // columns) if n_series > 1 else 0
     axes.set_title(title, pad=6 + 14 * lines)
     if lines:

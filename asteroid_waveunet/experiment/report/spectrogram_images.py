@@ -1,7 +1,7 @@
-"""Recordings as pictures: a waveform above a spectrogram, edge to edge in time.
+"""Images of recordings: a waveform above a spectrogram on a common time axis.
 
-Strips are dark on every page, and have no axes of their own: a page puts labels on them, in its own
-fonts, where `frequency_ticks` says. A `comparison` is for where there is no such page.
+The page's images are dark in both themes and have no axes; the page adds labels in its own fonts at
+the positions of `frequency_ticks`. `comparison` is a self-contained figure for experiment loggers.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ __all__ = [
     "spectrogram",
 ]
 
-LOWEST = 40.0  # Hz, the spectrograms' lower edge
+LOWEST = 40.0  # Hz, lower edge of the spectrograms
 DYNAMIC_RANGE = 70  # dB
 COLOURS = "magma"
-GROUND = "#07060f"  # nearly the darkest of COLOURS
-STRIP = (1000, 60, 120)  # pixels: width, height of the waveform, height of the spectrogram
-TITLES = ("true (grey), estimate (blue)", "true", "estimate")  # of a comparison's panels
-PLOTTED = 400  # places in a comparison's waveforms
+BACKGROUND = "#07060f"  # close to the darkest of COLOURS
+IMAGE_SIZE = (1000, 60, 120)  # pixels: width, height of the waveform, height of the spectrogram
+TITLES = ("true (grey), estimate (blue)", "true", "estimate")  # panels of a comparison
+WAVEFORM_POINTS = 400  # of a comparison
 
 
 def spectrogram(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Power of `(channels, time)` float32 samples in dB, `(bands, columns)`.
+    """Return the power in dB, `(bands, columns)`, of `(channels, time)` float32 samples.
 
-    Bands are spaced logarithmically from `LOWEST` to half the sample rate; a band that is wider
-    than the bins of the Fourier transform has their mean. Columns are spread evenly.
+    Bands are spaced logarithmically from `LOWEST` to half the sample rate; a band wider than one
+    bin of the Fourier transform has the mean of its bins. Columns are spaced evenly.
     """
-    columns, _, n_bands = STRIP
+    columns, _, n_bands = IMAGE_SIZE
     n_fft = 2 ** round(np.log2(0.09 * sample_rate))
     hop = max(samples.shape[-1] // columns, 1)
     spectra = torch.stft(
@@ -58,13 +58,13 @@ def spectrogram(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     frequencies = np.geomspace(LOWEST, sample_rate / 2, n_bands + 1)[:-1]
     first = np.round(frequencies * n_fft / sample_rate).astype(int)
     n_bins = np.diff(first, append=len(power))
-    # Where a band has no bin of its own, reduceat gives it the nearest one.
+    # For a band without a bin, reduceat returns the nearest one.
     bands = np.add.reduceat(power, first, axis=0) / np.maximum(n_bins, 1)[:, None]
     return 10 * np.log10(np.maximum(bands, 1e-20))
 
 
 def frequency_ticks(sample_rate: int) -> dict[str, float]:
-    """Labels of a spectrogram's height, and where they stand: 0 is its top, 1 its bottom.
+    """Return frequency labels and their vertical positions: 0 is the top, 1 the bottom.
 
     >>> frequency_ticks(8000)
     {'100 Hz': 0.801, '1 kHz': 0.301}
@@ -81,17 +81,17 @@ def frequency_ticks(sample_rate: int) -> dict[str, float]:
 def draw(
     samples: np.ndarray, bands: np.ndarray, peak: float, loudest: float, colour: str, path: Path
 ) -> None:
-    """A recording's waveform above its spectrogram, edge to edge in time, as a PNG file.
+    """Write a PNG of a recording's waveform above its spectrogram.
 
     Args:
         samples: `(channels, time)`.
-        bands: their `spectrogram`.
-        peak: the amplitude at the waveform's upper edge.
-        loudest: the power, in dB, that is brightest; `DYNAMIC_RANGE` below it is darkest.
+        bands: the `spectrogram` of the samples.
+        peak: amplitude at the upper edge of the waveform.
+        loudest: power in dB of the brightest colour; the darkest is `DYNAMIC_RANGE` below.
     """
-    width, upper, lower = STRIP
+    width, upper, lower = IMAGE_SIZE
     height = upper + lower
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor=GROUND)
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor=BACKGROUND)
     wave = figure.add_axes((0, lower / height, 1, upper / height))
     wave.set_axis_off()
     wave.set(xlim=(0, width), ylim=(-peak, peak))
@@ -100,13 +100,13 @@ def draw(
     image = figure.add_axes((0, 0, 1, lower / height))
     image.set_axis_off()
     _show(image, bands, loudest)
-    # 64 colours are a third of the bytes of all, and cannot be told from them here.
-    few = Image.fromarray(_pixels(figure)).quantize(64, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
+    # 64 colours look the same here and take a third of the bytes.
+    quantized = Image.fromarray(_pixels(figure)).quantize(64, dither=Image.Dither.NONE)
+    quantized.save(path, optimize=True)
 
 
 def _show(axes: Axes, bands: np.ndarray, loudest: float) -> None:
-    """A spectrogram, which fills its axes: from 0 to 1 upwards and to the right."""
+    """Draw a spectrogram over the whole axes, whose limits are 0 and 1."""
     axes.imshow(
         bands,
         cmap=COLOURS,
@@ -119,17 +119,17 @@ def _show(axes: Axes, bands: np.ndarray, loudest: float) -> None:
 
 
 def _pixels(figure: Figure) -> np.ndarray:
-    """`(height, width, 3)` of uint8."""
+    """Return `(height, width, 3)` pixels of uint8."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def comparison(piece: Excerpt) -> np.ndarray:
-    """A piece's true sources beside their estimates: `(height, width, 3)` pixels of uint8.
+    """Draw references and estimates of an excerpt: `(height, width, 3)` pixels of uint8.
 
-    A row a source: both waveforms in one panel, and a spectrogram of each. All rows have the
-    same levels, so that what is quieter looks so.
+    One row per source: both waveforms in one panel, and a spectrogram of each. All rows share one
+    scale.
     """
     rate, ticks = piece.sample_rate, frequency_ticks(piece.sample_rate)
     spectra = {
@@ -145,9 +145,9 @@ def comparison(piece: Excerpt) -> np.ndarray:
         wave.set_ylabel(source, parse_math=False)
         wave.set(xlim=(0, 1), ylim=(-peak, peak))
         for signals, colour in ((piece.references, "0.6"), (piece.estimates, "C0")):
-            low, high = _envelope(signals[source], PLOTTED)
-            places = np.linspace(0, 1, PLOTTED, endpoint=False)
-            wave.fill_between(places, low, high, color=colour, alpha=0.7, linewidth=0.5)
+            low, high = _envelope(signals[source], WAVEFORM_POINTS)
+            positions = np.linspace(0, 1, WAVEFORM_POINTS, endpoint=False)
+            wave.fill_between(positions, low, high, color=colour, alpha=0.7, linewidth=0.5)
         for axes, bands in zip(images, pair, strict=True):
             _show(axes, bands, loudest)
             axes.set_yticks([1 - depth for depth in ticks.values()], [*ticks])
@@ -159,13 +159,13 @@ def comparison(piece: Excerpt) -> np.ndarray:
 
 
 def _envelope(samples: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest and the highest sample of any channel in each of so many columns."""
+    """Return the minimum and maximum over channels in each of `columns` time steps."""
     starts = np.linspace(0, samples.shape[-1], columns, endpoint=False).astype(int)
     low = np.minimum.reduceat(samples.min(axis=0), starts)
     return low, np.maximum.reduceat(samples.max(axis=0), starts)
 
 
 def colour_scale(path: Path) -> None:
-    """The spectrograms' colours from darkest to brightest, left to right."""
+    """Write the colour scale of the spectrograms, darkest to brightest from left to right."""
     colours = mpl.colormaps[COLOURS](np.arange(256), bytes=True)[None, :, :3]
     Image.fromarray(np.ascontiguousarray(colours)).save(path)

@@ -1,4 +1,4 @@
-"""Scores as tables of text, and which tracks stand for all."""
+"""Score tables as text, and the choice of representative tracks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from asteroid_waveunet.experiment.evaluation.aggregation import METRICS, windows
 
 __all__ = [
     "REPRESENTATIVES",
+    "Scores",
     "Table",
     "comparison_table",
     "decibels",
@@ -28,10 +29,11 @@ REPRESENTATIVES = ("best", "median", "worst")
 
 
 def representatives(scores: Sequence[Scores]) -> dict[str, str]:
-    """The "best", "median" and "worst" track's name, by the mean over sources of its median SDR.
+    """Return the names of the "best", "median" and "worst" track.
 
-    Tracks without a score are left out. Of an even number, the lower of the two in the middle is
-    the median. Two tracks are best and worst, one alone is the median.
+    Tracks are ranked by the mean over sources of their median SDR; tracks without a score are
+    ignored. An even number has the lower of the middle two as median. Two tracks are the best and
+    the worst, and a single track is the median.
 
     >>> frame = lambda sdr: {"time": 0.0, "duration": 1.0, "metrics": {"SDR": sdr}}
     >>> track = lambda name, sdr: {
@@ -40,12 +42,12 @@ def representatives(scores: Sequence[Scores]) -> dict[str, str]:
     {'best': 'b', 'median': 'c', 'worst': 'a'}
     """
     names = [track["track"] for mean, track in _ranked(scores) if not np.isnan(mean)]
-    places = {0: {}, 1: {"median": 0}, 2: {"best": 0, "worst": 1}}
+    of_few = {0: {}, 1: {"median": 0}, 2: {"best": 0, "worst": 1}}
     of_many = {"best": 0, "median": len(names) // 2, "worst": -1}
-    return {label: names[i] for label, i in places.get(len(names), of_many).items()}
+    return {label: names[i] for label, i in of_few.get(len(names), of_many).items()}
 
 
-# Heading of some columns -> column -> metric and figure.
+# Column group -> column -> metric and statistic.
 SCORE_COLUMNS: dict[str, dict[str, tuple[str, str]]] = {
     "SDR pooled over all windows": {
         "median": ("SDR", "median"),
@@ -57,7 +59,7 @@ SCORE_COLUMNS: dict[str, dict[str, tuple[str, str]]] = {
     "Medians of medians": {metric: (metric, "median_of_medians") for metric in METRICS},
     "Windows": {"scored": ("SDR", "windows"), "NaN": ("SDR", "nan_windows")},
 }
-COMPARED = {
+COMPARISON_COLUMNS = {
     "pooled median": "median",
     "median of medians": "median_of_medians",
     "NaN windows": "nan_windows",
@@ -66,7 +68,7 @@ COMPARED = {
 
 @dataclass(frozen=True)
 class Table:
-    """Columns under headings, and rows with a name; all cells are text."""
+    """A table of text: columns in groups, and named rows."""
 
     corner: str
     columns: Mapping[str, Sequence[str]]
@@ -75,7 +77,7 @@ class Table:
 
 
 def score_table(summary: Mapping[str, Any]) -> Table:
-    """All figures of a model, as `aggregation.summarise` gives them."""
+    """Return the table of a model's scores from `aggregation.summarise`."""
     figures = {
         source: [
             metrics[metric][figure]
@@ -89,22 +91,22 @@ def score_table(summary: Mapping[str, Any]) -> Table:
 
 
 def comparison_table(summaries: Mapping[str, Mapping[str, Any]]) -> Table:
-    """The SDR of each system; the first is the model."""
+    """Return the table of the SDR of each system; the first is the model."""
     figures = {
         source: [
             summary[source]["SDR"][figure]
             for summary in summaries.values()
-            for figure in COMPARED.values()
+            for figure in COMPARISON_COLUMNS.values()
         ]
         for source in next(iter(summaries.values()))
     }
-    return _with_average("source", {name: list(COMPARED) for name in summaries}, figures)
+    return _with_average("source", {name: list(COMPARISON_COLUMNS) for name in summaries}, figures)
 
 
 def _with_average(
     corner: str, columns: Mapping[str, Sequence[str]], figures: Mapping[str, list]
 ) -> Table:
-    """A table with the mean of each column below, but for counts."""
+    """Return a table with a row of column means, without the counts."""
     average = None
     if len(figures) > 1:
         average = ("average", [_mean(column) for column in zip(*figures.values(), strict=True)])
@@ -113,7 +115,7 @@ def _with_average(
 
 
 def tracks_table(scores: Sequence[Scores]) -> Table:
-    """Each track's median SDRs, the best track first."""
+    """Return the table of each track's median SDRs, best track first."""
     sources = [target["name"] for target in scores[0]["targets"]]
     rows = [
         (
@@ -140,7 +142,7 @@ def _cell(value: float) -> str:
 
 
 def decibels(value: float, digits: int = 2) -> str:
-    """A figure as text, with a true minus sign; a dash where there is none.
+    """Format a value with a true minus sign; NaN is a dash.
 
     >>> decibels(-1.234), decibels(float("inf")), decibels(float("nan"))
     ('−1.23', '∞', '–')
@@ -152,7 +154,7 @@ def decibels(value: float, digits: int = 2) -> str:
 
 
 def gain_in_decibels(gain: float) -> str:
-    """A gain as text, with its sign.
+    """Format a linear gain in dB, with its sign.
 
     >>> gain_in_decibels(2.0), gain_in_decibels(0.5)
     ('+6.0', '−6.0')
@@ -162,7 +164,7 @@ def gain_in_decibels(gain: float) -> str:
 
 
 def _ranked(scores: Sequence[Scores]) -> list[tuple[float, Scores]]:
-    """Tracks with the mean over their sources of the median SDR; best first, without score last."""
+    """Return tracks with their mean of median SDRs, best first and those without a score last."""
 
     def mean(track: Scores) -> float:
         medians = np.array([median(windows(target, "SDR")) for target in track["targets"]])
@@ -175,6 +177,6 @@ def _ranked(scores: Sequence[Scores]) -> list[tuple[float, Scores]]:
 
 
 def median(values: np.ndarray) -> float:
-    """Of what is not NaN; NaN if all is."""
+    """Return the median of the values that are not NaN; NaN if there are none."""
     scored = values[~np.isnan(values)]
     return float(np.median(scored)) if len(scored) else np.nan

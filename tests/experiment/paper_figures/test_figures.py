@@ -1,10 +1,9 @@
-"""What figures share, and the recipe's command that draws them, from end to end."""
+"""Shared parts of the figures, and the recipe's command that draws them."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -26,12 +25,12 @@ SCRIPT = RECIPE / "figures.py"
 
 
 def drawn(title="energy"):
-    figure = common.sheet(200)
+    figure = common.new_figure(200)
     figure.subplots().set_title(title)
     return figure
 
 
-def test_the_same_figure_is_the_same_file_on_a_white_ground(tmp_path):
+def test_figures_are_reproducible_and_have_a_white_background(tmp_path):
     for name in ("one", "other"):
         common.save(drawn, tmp_path / f"{name}.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
@@ -40,7 +39,7 @@ def test_the_same_figure_is_the_same_file_on_a_white_ground(tmp_path):
     assert not {"Software", "Creation Time"} & set(picture.info)
 
 
-def test_a_figure_that_cannot_be_drawn_leaves_the_one_before(tmp_path):
+def test_failed_figure_leaves_the_earlier_file(tmp_path):
     path = tmp_path / "one.png"
     common.save(drawn, path)
     before = path.read_bytes()
@@ -49,27 +48,24 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_one_before(tmp_path):
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["one.png"]
 
 
-def test_a_track_is_heard_at_the_models_rate_and_channels():
+def test_track_is_loaded_at_the_rate_and_channels_of_the_model():
     model = tiny(sources=TWO, sample_rate=500)
     song = Song("song")
-    mixture, sources = common.heard(song, model)
+    mixture, sources = common.load_track(song, model)
     assert mixture.shape == (1, 2150) and sources.shape == (2, 1, 2150)
     torch.testing.assert_close(sources.sum(0), mixture, atol=1e-5, rtol=0)
 
 
-def test_sources_that_leave_music_out_are_refused_where_that_matters():
+def test_incomplete_sources_are_rejected_on_request():
     model = tiny(sources=("vocals",), in_channels=2)
-    assert common.heard(Song("song"), model)[1].shape[0] == 1
-    with pytest.raises(ValueError, match="vocals leave out a part of song"):
-        common.heard(Song("song"), model, complete=True)
-
-
-# --- the command -----------------------------------------------------------------------------
+    assert common.load_track(Song("song"), model)[1].shape[0] == 1
+    with pytest.raises(ValueError, match="vocals do not sum to the mixture of song"):
+        common.load_track(Song("song"), model, complete=True)
 
 
 @pytest.fixture(scope="module")
-def laid_out(tmp_path_factory):
-    """Two songs, models of each kind, and scores of the mixture as it is."""
+def workspace(tmp_path_factory):
+    """Return a folder of two songs, models of each kind, and scores of the mixture."""
     root = tmp_path_factory.mktemp("figures")
     for name, seconds in {"A - one": 2.5, "B - two": 1.2}.items():
         write_song(root / "data" / "test" / name, seconds=seconds)
@@ -88,11 +84,11 @@ def laid_out(tmp_path_factory):
 
 
 @pytest.fixture
-def recipe(laid_out, monkeypatch):
-    """The recipe's script, in the folder of what it is to draw."""
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which it changes
+def recipe(workspace, monkeypatch):
+    """Load the recipe's script and change to the workspace."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the script changes it
     monkeypatch.syspath_prepend(SCRIPT.parent)
-    monkeypatch.chdir(laid_out)
+    monkeypatch.chdir(workspace)
     spec = importlib.util.spec_from_file_location("recipe_figures", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
@@ -107,7 +103,7 @@ COMMANDS = {
     "outliers": ["--scores", "scores", "--data", "data"],
     "aliasing": ["--model", MODEL("direct")],
 }
-SAID = {
+EXPECTED_ROWS = {
     "borders": "| same padding, segments of 800 | 33 |",
     "additivity": "| direct, mixture consistency | -14",
     "outliers": "| vocals | 3 |",
@@ -116,16 +112,16 @@ SAID = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_figure_is_drawn_and_its_table_printed(name, recipe, capsys):
+def test_command_draws_each_figure_and_prints_its_table(name, recipe, capsys):
     recipe.main(recipe.parser().parse_args([name, *COMMANDS[name], "--out", "out"]))
-    said = capsys.readouterr().out
-    assert SAID[name] in said and f"out/{name}.png" in said
+    output = capsys.readouterr().out
+    assert EXPECTED_ROWS[name] in output and f"out/{name}.png" in output
     pixels = np.asarray(Image.open(f"out/{name}.png").convert("L"))
     assert pixels.shape[1] == 1800 and 0.01 < (pixels < 200).mean() < 0.5
 
 
 @pytest.mark.parametrize("name", ["borders", "additivity"])
-def test_models_that_cannot_be_compared_are_refused_before_anything_is_measured(name, recipe):
+def test_incomparable_models_are_rejected_before_measuring(name, recipe):
     arguments = COMMANDS[name]
     other = tiny(sources=("drums", "vocals"), in_channels=2, context=True)
     serialization.write(other.serialize(), "other.pth")
@@ -139,22 +135,18 @@ def test_models_that_cannot_be_compared_are_refused_before_anything_is_measured(
             )
 
 
-def test_a_trained_model_is_called_by_its_experiment(recipe, laid_out, monkeypatch):
-    monkeypatch.chdir(laid_out / "direct")
+def test_trained_model_is_named_by_its_experiment(recipe, workspace, monkeypatch):
+    monkeypatch.chdir(workspace / "direct")
     for path in (MODEL("../direct"), "best_model.pth", "user/direct"):
         assert recipe.tag_of(path) == "direct"
 
 
-def test_a_model_of_the_other_kind_is_refused_in_one_line(laid_out):
+def test_main_exits_with_one_line_for_a_model_of_the_other_kind(recipe, capsys):
     arguments = ["borders", "--same", MODEL("context"), *COMMANDS["borders"][2:], "--out", "none"]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", SCRIPT, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=laid_out,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr == (
+    options = recipe.parser().parse_args(arguments)
+    with pytest.raises(SystemExit) as error:
+        recipe.exit_on_error(lambda: recipe.main(options))
+    assert error.value.code == 1
+    assert capsys.readouterr().err == (
         "error: context/best_model.pth is a model with context=True; expected one with False.\n"
     )

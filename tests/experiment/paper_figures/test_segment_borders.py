@@ -1,4 +1,4 @@
-"""What is around the joints of segments: made up estimates whose faults are known."""
+"""Energies around joints, of synthetic estimates with known errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asteroid_waveunet.experiment.paper_figures import segment_borders
-from asteroid_waveunet.experiment.paper_figures.segment_borders import Around, Borders
+from asteroid_waveunet.experiment.paper_figures.segment_borders import Borders, JointEnergy
 from helpers.models import drawn, tiny
 from helpers.scores import TWO, Song
 
@@ -16,7 +16,7 @@ JOINTS, END = segment_borders.joints(1000, OUTPUT)
 
 
 def made_up(concatenated):
-    """Borders of estimates beside a seamless pass that is wrong by 1 at every sample."""
+    """Return borders of estimates relative to a seamless pass with an error of 1 everywhere."""
     sources = torch.randn(2, 1, END)
     found = Borders("made up", 1000, OUTPUT)
     estimates = {"concatenated": sources + concatenated, "seamless": sources + 1}
@@ -25,14 +25,14 @@ def made_up(concatenated):
 
 
 def at_joints(*offsets):
-    """Ones at these places beside each joint."""
+    """Return ones at these offsets from each joint."""
     ones = torch.zeros(END)
     for offset in offsets:
         ones[[joint + offset for joint in JOINTS if 0 <= joint + offset < END]] = 1
     return ones
 
 
-def test_a_click_is_found_where_it_is_and_nowhere_else():
+def test_click_appears_only_at_its_position():
     found = made_up(1 + 2 * at_joints(0))
     assert found.n_joints == 14 and JOINTS[-1] + OUTPUT > END
     places = np.arange(-8, 9)
@@ -42,8 +42,8 @@ def test_a_click_is_found_where_it_is_and_nowhere_else():
     np.testing.assert_allclose(found.levels(found.errors, "seamless", places), 0, atol=1e-4)
 
 
-def test_a_step_is_where_the_estimates_jump():
-    """Ramps of 64 samples that fall back at every joint: one jump of 63 in place of a step of 1."""
+def test_step_appears_where_the_estimates_jump():
+    """Ramps of 64 samples jump by 63 at every joint, instead of by 1."""
     place = torch.arange(END)
     ramp = {"concatenated": (place % OUTPUT).double(), "seamless": place.double()}
     found = Borders("ramps", 1000, OUTPUT)
@@ -52,7 +52,7 @@ def test_a_step_is_where_the_estimates_jump():
     np.testing.assert_allclose(levels, [0, 0, 20 * np.log10(63), 0], atol=1e-9)
 
 
-def test_differences_are_of_the_seamless_pass():
+def test_difference_is_relative_to_the_seamless_pass():
     found = made_up(1 + 0.5 * at_joints(-1, 0))
     energy = found.difference.binned(np.array([-2, -1, 0, 1, 2]))
     np.testing.assert_allclose(energy, [0, 0.25, 0.25, 0], atol=1e-6)
@@ -60,8 +60,8 @@ def test_differences_are_of_the_seamless_pass():
     assert found.difference.far() == pytest.approx(0, abs=1e-12)
 
 
-def test_means_are_over_what_there_is():
-    around = Around(4)
+def test_means_cover_available_samples_only():
+    around = JointEnergy(4)
     around.add(torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 1.0]]), [1])
     np.testing.assert_allclose(
         around.binned(np.array([-4, -1, 0, 1, 2, 4])).tolist()[1:4], [0.5, 2, 5]
@@ -69,14 +69,14 @@ def test_means_are_over_what_there_is():
     assert np.isnan(around.between(-4, -1)) and np.isnan(around.far())
 
 
-def test_edges_reach_from_half_a_segment_to_half_a_segment():
+def test_edges_span_one_segment():
     for half in (1, 2, 7, 8192, 8194):
         found = segment_borders.edges(half)
         assert (np.diff(found) > 0).all() and found[-1] == half == -found[0] and 0 in found
 
 
-def test_same_padding_differs_at_joints_and_context_as_much_anywhere():
-    """Segments of whole steps differ at their ends only, others of a pass in other steps."""
+def test_same_padding_differs_at_joints_and_context_differs_evenly():
+    """Segments of a multiple of the step differ at their ends only; others differ everywhere."""
     song, model = Song("song"), drawn(tiny(sources=TWO, in_channels=2, sample_rate=1000))
     length = model.geometry.fit(200).output
     assert length % model.geometry.step != 0
@@ -84,31 +84,31 @@ def test_same_padding_differs_at_joints_and_context_as_much_anywhere():
     assert found.n_joints == len(segment_borders.joints(4300, length)[0])
     same = drawn(tiny(sources=TWO, in_channels=2, sample_rate=1000, context=False))
     with_borders = segment_borders.measure(same, [song], "same", 200)
-    # Of whole steps, and so the same but for its borders.
+    # A multiple of the step: equal except at the borders.
     assert with_borders.difference.far() < 1e-9 < 1e-3 < with_borders.difference.near(4)
     even = found.difference.near(4) / found.difference.far()
-    assert 0.3 < even < 3  # with context there is a difference, and no more of it at a joint
+    assert 0.3 < even < 3  # with context, differences are not larger at joints
 
 
-@pytest.mark.parametrize("context", [True, False])
-def test_tracks_without_a_joint_are_refused(context):
-    model = tiny(sources=TWO, in_channels=2, sample_rate=1000, context=context)
-    with pytest.raises(ValueError, match="no joint to look at"):
-        segment_borders.measure(model, [Song("short", seconds=0.5)], "short", 600)
-    with pytest.raises(ValueError, match="nearly all joint; --output_length 64"):
-        segment_borders.measure(model, [Song("song")], "short", 40)
+def test_tracks_without_a_joint_and_short_segments_are_rejected():
+    for context in (True, False):
+        model = tiny(sources=TWO, in_channels=2, sample_rate=1000, context=context)
+        with pytest.raises(ValueError, match="no joint"):
+            segment_borders.measure(model, [Song("short", seconds=0.5)], "short", 600)
+        with pytest.raises(ValueError, match="--output_length 64"):
+            segment_borders.measure(model, [Song("song")], "short", 40)
 
 
-def test_where_there_is_only_silence_there_are_no_levels():
+def test_silence_has_no_levels():
     found, silence = Borders("silent", 1000, OUTPUT), torch.zeros(2, 1, END)
-    found.add(dict.fromkeys(segment_borders.WAYS, silence), silence, JOINTS)
+    found.add(dict.fromkeys(segment_borders.METHODS, silence), silence, JOINTS)
     text = segment_borders.table([found])
     assert "| silent, segments of 64 | 14 | – | – | – | – | – | – | – |" in text
     segment_borders.draw([found])
 
 
-def test_the_table_has_a_row_a_way():
+def test_table_has_a_row_for_each_method():
     text = segment_borders.table([made_up(1 + 2 * at_joints(0))])
-    # 31 samples of 1 and one of 9, and 9 beside 1.
+    # 31 samples of energy 1 and one of 9; at the joint, 9 relative to 1.
     assert "| made up, segments of 64 | 14 | +1.0 | +1.0 | +0.0 |" in text
     assert "| made up, seamless | 14 | +0.0 | +0.0 | +0.0 |" in text

@@ -1,4 +1,4 @@
-"""Windows that are nearly silent, and what they do to means and medians."""
+"""Nearly silent windows and their effect on mean and median."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RATE = 100
 
 @dataclass(frozen=True)
 class Levels:
-    """A track whose vocals have these levels in dB of full scale, second by second."""
+    """A track with these levels of the vocals in dBFS, one per second."""
 
     name: str
     levels: list[float] = field(default_factory=list)
@@ -35,7 +35,7 @@ def scores_of(name, sdrs, targets=("vocals",)):
     return {"track": name, "targets": [{"name": target, "frames": frames} for target in targets]}
 
 
-def test_each_score_is_beside_its_windows_level():
+def test_scores_are_paired_with_the_level_of_their_window():
     tracks = [Levels("a", [-10, -80, -20]), Levels("b", [-30])]
     scores = {"a": scores_of("a", [5.0, -40.0, np.nan]), "b": scores_of("b", [4.0])}
     (found,) = silent_windows.measure(scores, [*tracks, Levels("not scored", [0])]).values()
@@ -43,20 +43,20 @@ def test_each_score_is_beside_its_windows_level():
     assert found.sdrs.tolist() == [5.0, -40.0, 4.0]
 
 
-def test_the_accompaniment_is_the_sum_of_its_stems():
+def test_accompaniment_is_the_sum_of_its_stems():
     scores = {"a": scores_of("a", [5.0], ("accompaniment", "vocals"))}
     found = silent_windows.measure(scores, [Levels("a", [-10])])
     assert [*found] == ["accompaniment", "vocals"]
     np.testing.assert_allclose(found["accompaniment"].levels, found["vocals"].levels, atol=1e-5)
 
 
-def test_a_window_without_a_score_is_left_out_however_it_is_written():
-    """JSON has no NaN: other programs write null."""
+def test_windows_with_null_or_nan_scores_are_ignored():
+    """Other programs write null for NaN, which JSON lacks."""
     found = silent_windows.measure({"a": scores_of("a", [5.0, None])}, [Levels("a", [-10, -80])])
     assert found["vocals"].sdrs.tolist() == [5.0]
 
 
-def test_one_outlier_moves_the_mean_and_not_the_median():
+def test_outlier_shifts_the_mean_and_hardly_the_median():
     sdrs = [3.0, 4.0, 5.0, 6.0, -96.0]
     scores = {"a": scores_of("a", sdrs)}
     found = silent_windows.measure(scores, [Levels("a", [-10, -10, -10, -10, -70])])
@@ -70,14 +70,14 @@ def test_one_outlier_moves_the_mean_and_not_the_median():
     assert "| vocals, change | -1 | +20.10 | +0.50 | -39.09 | +0.00 |" in text
 
 
-def test_a_source_that_is_never_loud_has_no_figures_then():
+def test_source_without_loud_windows_has_dashes():
     found = silent_windows.measure({"a": scores_of("a", [1.0])}, [Levels("a", [-70])])
     assert "| vocals, -50 dBFS or more | 0 | – | – | – | – |" in silent_windows.table(found)
     silent_windows.draw(found)
 
 
-def test_scores_of_other_music_are_refused():
-    with pytest.raises(ValueError, match="The data has no b, which there are scores of"):
+def test_scores_of_other_tracks_are_rejected():
+    with pytest.raises(ValueError, match="scored tracks b"):
         silent_windows.measure({"b": scores_of("b", [1.0])}, [Levels("a", [0])])
-    with pytest.raises(ValueError, match="vocals of a has a score at 1 s, after its end"):
+    with pytest.raises(ValueError, match="vocals of a.* 1 s"):
         silent_windows.measure({"a": scores_of("a", [1.0, 2.0])}, [Levels("a", [0])])

@@ -1,4 +1,4 @@
-"""One table of several experiments: what it says is what their files say."""
+"""One table of several experiments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from helpers.scores import TWO, track_of
 
 
 def scores(vocals, rest, name="song"):
-    """A track whose two sources have these SDRs."""
+    """Return the scores of a track with these SDRs of two sources."""
     targets = [
         track_of(sdr, source)["targets"][0] for source, sdr in zip(TWO, (rest, vocals), strict=True)
     ]
@@ -35,7 +35,7 @@ def entry(name, *tracks, costs=None, **changed):
 COSTS = Costs(512022, 3.3e9, 0.0123, 0.5, 0.125, "2 threads")
 
 
-def test_the_table_has_both_aggregations_of_each_source_the_costs_and_the_baselines():
+def test_table_has_both_aggregations_costs_and_baselines():
     first = entry("m4", scores([1, 2, 9], [5, 5, 5]), scores([-4], [7.0], "two"), costs=COSTS)
     second = entry(
         "m7", scores([0.0], [0]), scores([0.0], [0], "two"),
@@ -48,7 +48,7 @@ def test_the_table_has_both_aggregations_of_each_source_the_costs_and_the_baseli
     assert lines[2] == (
         "| system | audio | music, min | accompaniment, pooled | vocals, pooled "
         "| accompaniment, by track | vocals, by track | weights, M | multiply-adds, G / s "
-        "| compute, s / s | memory, GB | of it for the track |"
+        "| compute, s / s | memory, GB | of which for the track |"
     )
     # Vocals, pooled: of -4 1 2 9; by track: of 2 and -4.
     assert lines[4] == (
@@ -63,19 +63,19 @@ def test_the_table_has_both_aggregations_of_each_source_the_costs_and_the_baseli
     assert "Measured on 2 threads." in lines[9]
 
 
-def test_what_holds_of_all_systems_is_said_once_and_the_rest_by_name():
+def test_shared_remarks_appear_once_and_others_with_the_system_name():
     silent = {"unscored": {"vocals": {"silent_reference": 2}}}
     own = {"unscored": {"vocals": {"silent_reference": 2, "silent_throughout": 1}}}
     plain, odd = {**scores([1], [1]), **silent}, {**scores([1], [1]), **own}
     entries = [entry("m4", plain), entry("m5", odd, unusual=["in segments", "levels fitted"])]
     said = benchmark_table.table(entries).splitlines()[-3:]
     assert said[0].startswith("- vocals is silent in 2 windows")
-    assert said[1] == "- m5: scored otherwise: in segments, levels fitted"
+    assert said[1] == "- m5: scored differently: in segments, levels fitted"
     assert said[2].startswith("- m5: the estimate of vocals is silent throughout 1 track")
 
 
-def test_scores_of_other_tracks_make_no_table():
-    with pytest.raises(ValueError, match="m5 and m4 were not scored on the same tracks"):
+def test_table_rejects_differing_tracks_and_no_entries():
+    with pytest.raises(ValueError, match="m5 and m4.*same tracks"):
         benchmark_table.table(
             [entry("m4", scores([1], [1])), entry("m5", scores([1], [1], "other"))]
         )
@@ -83,29 +83,25 @@ def test_scores_of_other_tracks_make_no_table():
         benchmark_table.table([])
 
 
-@pytest.mark.parametrize(
-    ("model", "training"),
-    [
+def test_epoch_length_covers_the_music_with_less_than_one_surplus_batch_per_epoch():
+    for model, training in (
         ({"preset": "M4", "levels": 3}, Training(segment_length=4000, batch_size=7, max_epochs=3)),
         (
             {"architecture": "SpectrogramUNet", "initial_filters": 1},
             Training(segment_length=98048, batch_size=1, accumulate=2, max_epochs=2),
         ),
-    ],
-)
-def test_every_system_is_trained_on_as_much_music(model, training):
-    """At least what was asked for, and less than a batch an epoch more."""
-    configuration = Configuration(model, training=training)
-    length = benchmark_table.epoch_length(configuration, minutes=5)
-    batch = training.batch_size * training.accumulate
-    made = configuration.make_model()
-    seconds = made.geometry.fit(training.segment_length).output / made.sample_rate
-    assert length % batch == 0
-    surplus = length * training.max_epochs * seconds - 300
-    assert -1e-6 <= surplus < batch * training.max_epochs * seconds
+    ):
+        configuration = Configuration(model, training=training)
+        length = benchmark_table.epoch_length(configuration, minutes=5)
+        batch = training.batch_size * training.accumulate
+        made = configuration.make_model()
+        seconds = made.geometry.fit(training.segment_length).output / made.sample_rate
+        assert length % batch == 0, model
+        surplus = length * training.max_epochs * seconds - 300
+        assert -1e-6 <= surplus < batch * training.max_epochs * seconds, model
 
 
-def test_an_entry_is_read_from_the_experiments_files(tmp_path):
+def test_entry_is_read_from_the_experiment(tmp_path):
     configuration, places = trained.experiment(tmp_path)
     assert benchmark_table.read("demo", configuration, places).minutes == 0, "no curves"
     places.curves.parent.mkdir(parents=True)

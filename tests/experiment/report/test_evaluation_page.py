@@ -1,4 +1,4 @@
-"""The page of an evaluation: its excerpts, and when it is written again."""
+"""The page of an evaluation: its excerpts, and when it is rewritten."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ def assess(out, targets, estimator):
     )  # fmt: skip
 
 
-def test_the_page_shows_the_best_the_median_and_the_worst_track(tmp_path, monkeypatch):
+def test_page_has_excerpts_of_the_best_median_and_worst_track(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
         evaluation_page.report_page, "write", lambda page, folder: written.append(page) or folder
@@ -36,7 +36,11 @@ def test_the_page_shows_the_best_the_median_and_the_worst_track(tmp_path, monkey
         np.testing.assert_allclose(total, piece.mixture, atol=1e-5)
 
 
-def test_the_page_is_written_again_only_for_other_scores(tmp_path):
+def test_page_is_rewritten_only_for_other_scores(tmp_path, monkeypatch):
+    plots = evaluation_page.report_page.plots
+    monkeypatch.setattr(plots, "THEMES", {"light": plots.THEMES["light"]})
+    monkeypatch.setattr(plots, "WIDTHS", {"wide": plots.WIDTHS["wide"]})
+
     def page_of(found):
         return evaluation_page.write_page(found, SONGS, Mixture(), tmp_path / "page", command="c")
 

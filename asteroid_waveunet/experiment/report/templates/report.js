@@ -1,9 +1,9 @@
-// Plays the recordings of an excerpt in exact synchrony, each through a gain of its own.
+// Plays the recordings of an excerpt in sync, each with a separate gain.
 "use strict";
 
-const RAMP = 0.012; // seconds: too short to be noticed, too long to click
-const LEAD = 0.05; // seconds from a start to the sound, so that all recordings are in time for it
-const METER = 50; // dB that a level's bar is long
+const RAMP = 0.012; // seconds: inaudible as a fade, long enough to avoid clicks
+const LEAD = 0.05; // seconds of scheduling delay, to start all recordings in sync
+const METER = 50; // dB range of a level bar
 
 const files = new Map(); // excerpt -> stem -> FLAC, in base64
 const players = [];
@@ -17,7 +17,7 @@ function addRecordings(excerpt, recordings) {
 function audioContext() {
   const Context = window.AudioContext || window.webkitAudioContext;
   if (!Context) {
-    throw new Error("This browser has no Web Audio, which playing in synchrony needs. The FLAC files can be saved and played elsewhere.");
+    throw new Error("This browser has no Web Audio, which synchronous playback needs. Download the FLAC files to play them elsewhere.");
   }
   context ??= new Context();
   return context;
@@ -28,23 +28,23 @@ function run(script) {
     const element = document.createElement("script");
     element.src = script;
     element.onload = resolve;
-    element.onerror = () => reject(new Error(`${script} could not be loaded. Is it still beside this page?`));
+    element.onerror = () => reject(new Error(`${script} could not be loaded. Keep the audio folder next to this page.`));
     document.head.append(element);
   });
 }
 
 async function decoded(base64, name) {
-  if (!base64) throw new Error(`The script in audio/ does not hold the recording of ${name}. Is it from this page's folder?`);
+  if (!base64) throw new Error(`The script in audio/ does not contain the recording of ${name}. Check that the folder belongs to this page.`);
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   try {
-    return soften(await audioContext().decodeAudioData(bytes.buffer));
+    return fadeEnds(await audioContext().decodeAudioData(bytes.buffer));
   } catch {
-    throw new Error(`This browser cannot decode the FLAC file of ${name}. It can be saved and played elsewhere.`);
+    throw new Error(`This browser cannot decode the FLAC file of ${name}. Download it to play it elsewhere.`);
   }
 }
 
-// An excerpt is cut out of a track: its ends would click.
-function soften(buffer) {
+// Fade the ends of an excerpt, which would click.
+function fadeEnds(buffer) {
   const length = Math.min(Math.round(RAMP * buffer.sampleRate), buffer.length >> 1);
   for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
     const samples = buffer.getChannelData(channel);
@@ -64,7 +64,7 @@ function press(button, pressed) {
   button.setAttribute("aria-pressed", String(pressed));
 }
 
-// One recording. Whether it is soloed or muted is what its buttons say.
+// One recording. Its buttons hold the solo and mute state.
 class Row {
   constructor(element) {
     this.element = element;
@@ -84,11 +84,11 @@ class Row {
 
   setGain(value) {
     this.target = value;
-    this.element.classList.toggle("heard", value > 0);
+    this.element.classList.toggle("audible", value > 0);
     this.gain?.gain.setTargetAtTime(value, context.currentTime, RAMP / 3);
   }
 
-  // RMS of what is heard of it now.
+  // RMS of the current output.
   level() {
     if (!this.analyser) return 0;
     const samples = new Float32Array(this.analyser.fftSize);
@@ -114,7 +114,7 @@ class Row {
   }
 }
 
-// All recordings of an excerpt. `this.began` is null while it rests at `this.from` seconds.
+// All recordings of an excerpt. `this.began` is null while paused at `this.from` seconds.
 class Player {
   constructor(element) {
     this.element = element;
@@ -129,7 +129,7 @@ class Player {
     );
     this.began = null;
     this.from = 0;
-    this.wanted = false;
+    this.playing = false;
     this.listen();
     for (const part of element.querySelectorAll(".transport, .options")) part.hidden = false;
     this.mix();
@@ -165,9 +165,9 @@ class Player {
     event.preventDefault();
   }
 
-  // --- which rows are heard
+  // --- audible rows
 
-  // A row alone, or none if it was alone; where rows are added, in or out with it.
+  // Solo only this row, or none if it was the only one; toggle it where rows are added.
   solo(row, adds) {
     const soloed = this.rows.filter((other) => isPressed(other.solo));
     const others = soloed.filter((other) => other !== row);
@@ -181,7 +181,7 @@ class Player {
     this.mix();
   }
 
-  // A source's truth for its estimate and back; the mixture for all estimates and back.
+  // Switch between a source's truth and estimate, or between the mixture and all estimates.
   swap() {
     const [mixture] = this.rows;
     const soloed = this.rows.filter((row) => isPressed(row.solo));
@@ -198,11 +198,11 @@ class Player {
       const gain = this.options.match.checked ? row.matching : 1;
       row.setGain(chosen && !isPressed(row.mute) ? gain : 0);
     }
-    const heard = this.rows.filter((row) => row.target).map((row) => row.name);
+    const audible = this.rows.filter((row) => row.target).map((row) => row.name);
     const estimates = this.rows.filter((row) => row.kind === "estimate");
-    if (!heard.length) this.say("You hear nothing: all is muted");
-    else if (!anySolo && heard.length === estimates.length) this.say("You hear: all estimates");
-    else this.say(`You hear: ${heard.join("; ")}`);
+    if (!audible.length) this.say("Playing nothing: all rows are muted");
+    else if (!anySolo && audible.length === estimates.length) this.say("Playing: all estimates");
+    else this.say(`Playing: ${audible.join("; ")}`);
   }
 
   say(text) {
@@ -218,19 +218,19 @@ class Player {
   }
 
   toggle() {
-    return this.wanted ? this.pause() : this.play();
+    return this.playing ? this.pause() : this.play();
   }
 
   async play() {
-    this.want(true);
+    this.setPlaying(true);
     for (const other of players) if (other !== this) other.pause();
     try {
       await (this.loading ??= this.load());
       await context.resume();
-      if (this.wanted && this.began === null) this.start(this.from);
+      if (this.playing && this.began === null) this.start(this.from);
     } catch (error) {
       this.loading = null;
-      this.want(false);
+      this.setPlaying(false);
       this.say(error.message);
     }
   }
@@ -247,12 +247,12 @@ class Player {
   }
 
   pause() {
-    this.want(false);
+    this.setPlaying(false);
     if (this.began !== null) this.stop(this.position());
   }
 
-  want(playing) {
-    this.wanted = playing;
+  setPlaying(playing) {
+    this.playing = playing;
     this.playButton.textContent = playing ? "Pause" : "Play";
   }
 
@@ -280,7 +280,7 @@ class Player {
     this.began = null;
   }
 
-  // Without this, time that was looped over would count once the loop is left.
+  // Restart the clock at the position in the loop, which ignores completed rounds.
   setLoop() {
     const loop = this.options.loop.checked;
     if (this.began === null) return;
@@ -302,7 +302,7 @@ class Player {
     }
     if (this.began === null) return;
     if (at >= this.seconds) {
-      this.want(false);
+      this.setPlaying(false);
       this.stop(0);
     }
     cancelAnimationFrame(this.frame);

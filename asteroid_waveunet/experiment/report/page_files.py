@@ -1,0 +1,110 @@
+"""The folder of a report page: its templates, file names, and safe replacement."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import jinja2
+
+from asteroid_waveunet.experiment.report.tables import gain_in_decibels
+
+__all__ = [
+    "ASSETS",
+    "PAGE",
+    "TEMPLATES",
+    "check_place",
+    "file_names",
+    "is_of",
+    "replacing_folder",
+    "template",
+]
+
+TEMPLATES = Path(__file__).with_name("templates")
+ASSETS = ("report.css", "report.js")
+PAGE = "index.html"
+CONTENTS = {PAGE, *ASSETS, "charts", "audio"}
+LEFT_BY_VIEWERS = {".DS_Store", "Thumbs.db"}
+
+
+def check_place(folder: Path) -> None:
+    """Raise an error if writing a report to `folder` would delete other files.
+
+    Raises:
+        ValueError: if the folder holds files that do not belong to a report.
+    """
+    others = sorted(set(os.listdir(folder)) - CONTENTS - LEFT_BY_VIEWERS) if folder.exists() else []
+    if others:
+        raise ValueError(
+            f"{folder} holds files that do not belong to a report ({', '.join(others[:5])}) and"
+            " would be deleted; name a new or empty folder, or an earlier report"
+        )
+
+
+def is_of(page: Path, made_from: str) -> bool:
+    """Return True if `page` exists and was made from these contents; see `Report.made_from`."""
+    return page.is_file() and f'content="{made_from}"' in page.read_text(encoding="utf-8")
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary sibling folder that replaces `folder` when the block succeeds.
+
+    Raises:
+        ValueError: as `check_place`.
+    """
+    check_place(folder)
+    folder = folder.absolute()
+    partial, earlier = (
+        folder.with_name(f".{word}.{folder.name}") for word in ("partial", "earlier")
+    )
+    for leftover in (partial, earlier):  # of a killed run
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if folder.exists():
+            folder.rename(earlier)
+        partial.rename(folder)
+        shutil.rmtree(earlier, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def file_names(texts: Sequence[str], longest: int = 80) -> list[str]:
+    """Return a unique name for each text, without suffix, that is safe in paths and URLs.
+
+    >>> file_names(["Mötley / <Crüe>.", "a", "A", "漢字"])
+    ['motley-crue', 'a', 'a-2', 'x']
+    """
+    names: list[str] = []
+    for text in texts:
+        ascii_only = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+        slug = re.sub(r"[^a-z0-9]+", "-", ascii_only.lower())[:longest].strip("-") or "x"
+        candidates = [slug, *(f"{slug}-{n}" for n in range(2, len(names) + 2))]
+        names.append(next(name for name in candidates if name not in names))
+    return names
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["gain"] = gain_in_decibels
+    return environment
+
+
+def template(name: str) -> jinja2.Template:
+    """Return a template of the page; undefined variables are errors and text is escaped."""
+    return _environment().get_template(name)
