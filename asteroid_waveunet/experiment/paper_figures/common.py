@@ -19,6 +19,7 @@ from torch import Tensor
 from asteroid_waveunet.audio.checks import to_channels
 from asteroid_waveunet.audio.resampling import resample
 from asteroid_waveunet.experiment.data.track import REST, Track
+from asteroid_waveunet.experiment.evaluation import formatting
 from asteroid_waveunet.experiment.report.plots import PIXELS_PER_INCH, THEMES, style
 from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.models.base import SourceModel
@@ -90,7 +91,7 @@ def format_number(value: Any, form: str = ".1f") -> str:
     ('0.0', '–')
     """
     rounded = float(format(float(value), form))
-    return "–" if np.isnan(rounded) else format(rounded + 0.0, form)
+    return formatting.number(rounded + 0.0, form)
 
 
 def format_quantiles(values: np.ndarray) -> str:

@@ -11,11 +11,10 @@ from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.evaluation import evaluate
 from asteroid_waveunet.experiment.evaluation.aggregation import Summary, summarise
 from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
-from asteroid_waveunet.experiment.evaluation.formatting import markdown
+from asteroid_waveunet.experiment.evaluation.formatting import decibels, markdown
 from asteroid_waveunet.experiment.evaluation.model_cost import Costs
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.report import plots
-from asteroid_waveunet.experiment.report.tables import decibels
 
 __all__ = ["Entry", "check", "epoch_length", "read", "table"]
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from asteroid_waveunet.experiment.evaluation.aggregation import summarise, windows
+from asteroid_waveunet.experiment.evaluation.formatting import decibels
 from asteroid_waveunet.experiment.report import plots, spectrogram_images
 from asteroid_waveunet.experiment.report.excerpts import Excerpt, excerpt
 from asteroid_waveunet.experiment.report.page_files import (
@@ -40,7 +41,6 @@ from asteroid_waveunet.experiment.report.page_files import (
 from asteroid_waveunet.experiment.report.tables import (
     Scores,
     comparison_table,
-    decibels,
     representatives,
     score_table,
     tracks_table,

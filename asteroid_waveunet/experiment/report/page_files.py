@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jinja2
 
-from asteroid_waveunet.experiment.report.tables import gain_in_decibels
+from asteroid_waveunet.experiment.evaluation.formatting import gain_in_decibels
 
 __all__ = [
     "ASSETS",

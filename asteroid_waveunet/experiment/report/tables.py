@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from asteroid_waveunet.experiment.evaluation.aggregation import METRICS, windows
+from asteroid_waveunet.experiment.evaluation.formatting import decibels
 
 __all__ = [
     "REPRESENTATIVES",
     "Scores",
     "Table",
     "comparison_table",
-    "decibels",
-    "gain_in_decibels",
     "median",
     "representatives",
     "score_table",
@@ -139,28 +138,6 @@ def _mean(column: Sequence[float]) -> str:
 
 def _cell(value: float) -> str:
     return str(value) if isinstance(value, int) else decibels(value)
-
-
-def decibels(value: float, digits: int = 2) -> str:
-    """Format a value with a true minus sign; NaN is a dash.
-
-    >>> decibels(-1.234), decibels(float("inf")), decibels(float("nan"))
-    ('−1.23', '∞', '–')
-    """
-    if np.isnan(value):
-        return "–"
-    text = "∞" if np.isinf(value) else f"{abs(value):.{digits}f}"
-    return f"−{text}" if value < 0 and text.strip("0.") else text
-
-
-def gain_in_decibels(gain: float) -> str:
-    """Format a linear gain in dB, with its sign.
-
-    >>> gain_in_decibels(2.0), gain_in_decibels(0.5)
-    ('+6.0', '−6.0')
-    """
-    text = decibels(20 * np.log10(gain), digits=1)
-    return text if text.startswith("−") else f"+{text}"
 
 
 def _ranked(scores: Sequence[Scores]) -> list[tuple[float, Scores]]:

@@ -13,13 +13,13 @@ import torch
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.evaluation.aggregation import windows
+from asteroid_waveunet.experiment.evaluation.formatting import decibels
 from asteroid_waveunet.experiment.report import plots, spectrogram_images
 from asteroid_waveunet.experiment.report.excerpts import Excerpt, common_gain, recordings
 from asteroid_waveunet.experiment.report.page_files import file_names, template
 from asteroid_waveunet.experiment.report.tables import (
     REPRESENTATIVES,
     Scores,
-    decibels,
     median,
     representatives,
 )

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment.report import excerpts, tables
+from asteroid_waveunet.experiment.evaluation import formatting
+from asteroid_waveunet.experiment.report import excerpts
 from asteroid_waveunet.experiment.report import page as report_page
 from asteroid_waveunet.experiment.report.excerpts import excerpt
 
@@ -370,8 +371,8 @@ def test_failed_report_leaves_the_earlier_one(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["report"]
 
 
-def test_decibels_have_a_true_minus_sign():
-    assert [tables.decibels(x) for x in (0.0, -0.001, -math.inf)] == ["0.00", "0.00", "−∞"]
+def test_decibels_have_a_true_minus_sign_and_no_negative_zero():
+    assert [formatting.decibels(x) for x in (0.0, -0.001, -math.inf)] == ["0.00", "0.00", "−∞"]
 
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
