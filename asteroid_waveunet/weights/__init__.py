@@ -1,1 +1,7 @@
-"""Trained models as files: written, read safely, found on the Hub."""
+"""Trained models as files: writing, safe loading, and the Hugging Face Hub.
+
+serialization   write and read model files
+safe_load       load untrusted checkpoint files without running code
+hub             find and download published models
+other_projects  detect checkpoint files of other projects
+"""

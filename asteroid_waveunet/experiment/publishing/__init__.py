@@ -1,1 +1,6 @@
-"""Trained models for the Hugging Face Hub."""
+"""Trained models for the Hugging Face Hub.
+
+package     write the folder of a published model
+model_card  write its model card
+hub_upload  upload the folder to the Hub
+"""

@@ -1,0 +1,73 @@
+"""Limits on the size of folders, modules and functions, and the maps of packages."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import asteroid_waveunet
+
+PACKAGE = Path(asteroid_waveunet.__file__).parent
+TESTS = Path(__file__).parents[1]
+MOST_MODULES, MOST_MODULE_LINES, MOST_FUNCTION_LINES = 12, 350, 50
+LARGE_FOLDERS = {TESTS / "helpers"}  # exceptions; do not add any
+LONG_MODULES = {PACKAGE / "models" / "base.py"}
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+FOLDERS = sorted({path.parent for path in [*SOURCES, *TESTS.rglob("*.py")]})
+
+
+def modules_of(folder: Path) -> list[str]:
+    return [p.stem for p in sorted(folder.glob("*.py")) if p.stem not in ("__init__", "conftest")]
+
+
+def test_folders_have_at_most_twelve_modules():
+    counts = {
+        str(folder): len(modules_of(folder)) for folder in FOLDERS if folder not in LARGE_FOLDERS
+    }
+    assert {folder: n for folder, n in counts.items() if n > MOST_MODULES} == {}
+
+
+def test_modules_above_350_lines_give_the_reason_in_their_docstring():
+    """The docstring must contain the word "lines"."""
+    long = {}
+    for path in sorted({*SOURCES} - LONG_MODULES):
+        text = path.read_text("utf-8")
+        n_lines = len(text.splitlines())
+        if n_lines > MOST_MODULE_LINES and "lines" not in (
+            ast.get_docstring(ast.parse(text)) or ""
+        ):
+            long[str(path)] = n_lines
+    assert long == {}
+
+
+def test_functions_have_at_most_50_lines():
+    long = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body
+                n_lines = (body[-1].end_lineno or 0) - node.lineno + 1
+                if ast.get_docstring(node) is not None:
+                    n_lines -= (body[0].end_lineno or 0) - body[0].lineno + 1
+                if n_lines > MOST_FUNCTION_LINES:
+                    long[f"{path}: {node.name}"] = n_lines
+    assert long == {}
+
+
+def test_package_docstrings_name_exactly_their_modules_and_packages():
+    """A map has one line per module: its name, two or more spaces, and what it does."""
+    wrong = {}
+    for init in SOURCES:
+        if init.name != "__init__.py" or init.parent == PACKAGE:
+            continue
+        folder = init.parent
+        listed = re.findall(
+            r"^(\w+)/? {2,}\S", ast.get_docstring(ast.parse(init.read_text("utf-8"))) or "", re.M
+        )
+        packages = [path.parent.name for path in folder.glob("*/__init__.py")]
+        differing = set(listed) ^ {*modules_of(folder), *packages}
+        if differing:
+            wrong[str(folder)] = sorted(differing)
+    assert wrong == {}
