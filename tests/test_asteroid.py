@@ -67,9 +67,9 @@ def test_torchaudio_of_another_cuda_disables_the_stoi_loss(tmp_path, monkeypatch
     (tmp_path / "torch_stoi.py").write_text("raise RuntimeError('another CUDA')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torch_stoi", raising=False)
-    with pytest.warns(UserWarning, match="STOI loss is off.*another CUDA"):
-        with _import_hook.without_broken_stoi():
-            assert sys.modules["torch_stoi"] is None
+    warned = pytest.warns(UserWarning, match="STOI loss is off.*another CUDA")
+    with warned, _import_hook.without_broken_stoi():
+        assert sys.modules["torch_stoi"] is None
     assert "torch_stoi" not in sys.modules
 
 
