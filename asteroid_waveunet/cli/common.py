@@ -6,13 +6,17 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from asteroid_waveunet.models import presets
-from asteroid_waveunet.models.base import SourceModel
+    from asteroid_waveunet.models.base import SourceModel
 
-__all__ = ["check_writable", "is_preset", "load", "printable"]
+__all__ = ["PRECISIONS", "check_writable", "is_preset", "load", "printable"]
+
+PRECISIONS = ("fp32", "bf16")
+"""A copy of `streaming.options.PRECISIONS`, which cannot be imported without torch."""
 
 
 def load(name: str, device: str | None = None) -> SourceModel:
@@ -24,6 +28,9 @@ def load(name: str, device: str | None = None) -> SourceModel:
         FileNotFoundError: if nothing has that name.
         ValueError: if it holds no model, or there is no such device.
     """
+    from asteroid_waveunet.models import presets
+    from asteroid_waveunet.models.base import SourceModel
+
     if is_preset(name):
         model: SourceModel = presets.make(name)
         warnings.warn(
@@ -42,6 +49,8 @@ def is_preset(name: str) -> bool:
 
 
 def _device(name: str | None) -> torch.device:
+    import torch
+
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from asteroid_waveunet.cli.common import printable
 
-__all__ = ["add", "compare"]
+__all__ = ["add_options", "compare"]
 
 
-def add(commands: Any) -> None:
-    """Adds the command to those of `waveunet`."""
-    parser = commands.add_parser(
-        "compare",
-        help="compare two sets of scores, track by track",
-        description="Prints the difference of two systems' scores with bootstrap intervals over "
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the description and options of the command."""
+    parser.description = (
+        "Prints the difference of two systems' scores with bootstrap intervals over "
         "tracks. FIRST and SECOND are folders that `waveunet evaluate` or museval left (a json a "
-        "track), such as a submission to SiSEC 2018, or OUT/baselines/mixture.",
+        "track), such as a submission to SiSEC 2018, or OUT/baselines/mixture."
     )
     add = parser.add_argument
     add("first", metavar="FIRST", type=Path)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from asteroid_waveunet.weights import serialization
-
-__all__ = ["add", "convert"]
+__all__ = ["add_options", "convert"]
 
 
-def add(commands: Any) -> None:
-    """Adds the command to those of `waveunet`."""
-    parser = commands.add_parser(
-        "convert",
-        help="make a model of a TensorFlow checkpoint of the paper's code",
-        description="Writes the model that a checkpoint of the paper's own code holds as a folder "
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the description and options of the command."""
+    parser.description = (
+        "Writes the model that a checkpoint of the paper's own code holds as a folder "
         "OUT, for --model. Its sizes are read from the checkpoint; what that does not tell is the "
-        "preset's, or is inferred from its name and sizes, with a warning that says what.",
+        "preset's, or is inferred from its name and sizes, with a warning that says what."
     )
     add = parser.add_argument
     add(
@@ -38,6 +33,7 @@ def add(commands: Any) -> None:
 def convert(options: argparse.Namespace) -> int:
     """`waveunet convert`."""
     from asteroid_waveunet.experiment.tf_checkpoint import architecture, bundle, conversion
+    from asteroid_waveunet.weights import serialization
 
     said = {
         "sources": options.sources,

@@ -9,28 +9,25 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from asteroid_waveunet.cli.common import check_writable, load, printable
-from asteroid_waveunet.models.base import SourceModel
-from asteroid_waveunet.streaming.options import PRECISIONS, SeparationOptions, check_shifts
+from asteroid_waveunet.cli.common import PRECISIONS, check_writable, load, printable
 
 if TYPE_CHECKING:
     from asteroid_waveunet.experiment.data.track import Track
     from asteroid_waveunet.experiment.evaluation.estimators import Estimator
+    from asteroid_waveunet.models.base import SourceModel
 
-__all__ = ["add", "evaluate"]
+__all__ = ["add_options", "evaluate"]
 
 
-def add(commands: Any) -> None:
-    """Adds the command to those of `waveunet`."""
-    parser = commands.add_parser(
-        "evaluate",
-        help="score a model, or a folder of estimates",
-        description="Scores with museval (BSS Eval v4, windows of 1 s) on songs in MUSDB18's "
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the description and options of the command."""
+    parser.description = (
+        "Scores with museval (BSS Eval v4, windows of 1 s) on songs in MUSDB18's "
         "layout, beside the mixture and the ideal ratio mask. Writes a json a song in museval's "
         "format, a table (scores.md) and a page to look at and listen to (report/index.html) into "
-        "OUT. Songs that are scored already are skipped, so that a run that was stopped goes on.",
+        "OUT. Songs that are scored already are skipped, so that a run that was stopped goes on."
     )
     add = parser.add_argument
     what = parser.add_mutually_exclusive_group(required=True)
@@ -148,6 +145,7 @@ def _estimator(
     """What gives the estimates, of which sources, and what tells it from all others."""
     from asteroid_waveunet.experiment.evaluation.estimators import Folder
     from asteroid_waveunet.experiment.evaluation.separator import Separator
+    from asteroid_waveunet.streaming.options import SeparationOptions, check_shifts
 
     if options.estimates:
         folder = Folder.find(Path(options.estimates).expanduser(), tracks)

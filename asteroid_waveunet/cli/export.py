@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from asteroid_waveunet.cli.common import check_writable, is_preset, load
-from asteroid_waveunet.streaming.export import FORMATS as EXPORT_FORMATS
-from asteroid_waveunet.streaming.export import export_step
-from asteroid_waveunet.weights import serialization
 
-__all__ = ["add", "export"]
+__all__ = ["add_options", "export"]
 
-SUFFIXES = {kind.suffix: form for form, kind in EXPORT_FORMATS.items()}
-SUFFIXES |= serialization.FORMAT_BY_SUFFIX
+# Suffix -> format: copies of those in `streaming.export` and `weights.serialization`, which
+# cannot be imported without torch.
+STEP_SUFFIXES = {".onnx": "onnx", ".pt": "torchscript"}
+WEIGHT_SUFFIXES = {".bin": "asteroid", ".pth": "asteroid", ".safetensors": "safetensors"}
+SUFFIXES = {**STEP_SUFFIXES, **WEIGHT_SUFFIXES}
 
 
-def add(commands: Any) -> None:
-    """Adds the command to those of `waveunet`."""
-    parser = commands.add_parser(
-        "export",
-        help="write a model as one file: weights, or one hop of it for other programs",
-        description="Writes a model's weights with their configuration, as Asteroid's dictionary "
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the description and options of the command."""
+    parser.description = (
+        "Writes a model's weights with their configuration, as Asteroid's dictionary "
         "or as safetensors; or the model as a function of one hop of the mixture and a state, "
         "zeros before a track, whose results are estimates and the next state. Estimates are not "
-        "limited to full scale.",
+        "limited to full scale."
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="folder, file, Hub name (user/model), URL or preset")
@@ -40,6 +37,9 @@ def add(commands: Any) -> None:
 
 def export(options: argparse.Namespace) -> int:
     """`waveunet export`."""
+    from asteroid_waveunet.streaming.export import export_step
+    from asteroid_waveunet.weights import serialization
+
     path = Path(options.output).expanduser()
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected the name of a file.")
@@ -48,11 +48,13 @@ def export(options: argparse.Namespace) -> int:
         *first, last = SUFFIXES
         known = f"{', '.join(first)} or {last}"
         raise ValueError(f"{path} does not end in {known}; say which with --format.")
-    if form in serialization.FORMATS and (options.hop, options.batch_size) != (None, None):
-        raise ValueError(f"--hop and --batch-size are of {' and '.join(EXPORT_FORMATS)} only.")
+    if form in WEIGHT_SUFFIXES.values() and (options.hop, options.batch_size) != (None, None):
+        raise ValueError(
+            f"--hop and --batch-size are of {' and '.join(STEP_SUFFIXES.values())} only."
+        )
     check_writable(path.parent)
     model = load(options.model)
-    if form in serialization.FORMATS:
+    if form in WEIGHT_SUFFIXES.values():
         conf = model.serialize()
         if not is_preset(options.model):
             conf["infos"] = serialization.plain(serialization.read(options.model)["infos"])

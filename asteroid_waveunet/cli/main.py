@@ -1,9 +1,14 @@
-"""The `waveunet` command: parse, one call, done."""
+"""The `waveunet` command: load the chosen command's module, parse its options, run it.
+
+Modules of commands import what they run inside their functions, so help and wrong options are
+answered without loading torch.
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import signal
 import sys
 import threading
@@ -12,27 +17,34 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from asteroid_waveunet._version import __version__
-from asteroid_waveunet.cli import compare, convert, evaluate, export, publish, separate
 
 __all__ = ["main"]
 
-COMMANDS = (separate, evaluate, compare, publish, export, convert)
+# Command, which is also the name of its module in `cli` -> one line of help.
+COMMANDS = {
+    "separate": "write the sources of songs as files",
+    "evaluate": "score a model, or a folder of estimates",
+    "compare": "compare two sets of scores, track by track",
+    "publish": "put a trained and scored model on the Hugging Face Hub",
+    "export": "write a model as one file: weights, or one hop of it for other programs",
+    "convert": "convert a TensorFlow checkpoint of the paper's code to a model",
+}
 
-INTERRUPTED = 130  # what a shell reports of a command that Ctrl-C ended
+INTERRUPTED = 130  # exit status that shells report after Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command's exit status: 0 if all was done, 1 if something was not."""
-    parser = argparse.ArgumentParser(
-        prog="waveunet", description="Takes songs apart into their sources with the Wave-U-Net."
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add(commands)
-    options = parser.parse_args(arguments)
-    options.arguments = sys.argv[1:] if arguments is None else list(arguments)
-    with _ending_as_interrupted(), warnings.catch_warnings():
+    """Run a command; print user errors to stderr.
+
+    Args:
+        arguments: command-line arguments; None for those of this process.
+    Returns:
+        The exit status: 0 on success, 1 on an error, 130 after an interruption.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser(arguments).parse_args(arguments)
+    options.arguments = arguments
+    with _sigterm_as_interrupt(), warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         try:
             return options.command(options)
@@ -40,13 +52,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"error: {reason}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print("stopped; the same command again goes on from here", file=sys.stderr)
+            print("stopped; run the same command again to resume", file=sys.stderr)
             return INTERRUPTED
 
 
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Return a parser with all commands, of which only the chosen one has its options."""
+    parser = argparse.ArgumentParser(
+        prog="waveunet", description="Separate songs into their sources with the Wave-U-Net."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if name == chosen:
+            importlib.import_module(f"asteroid_waveunet.cli.{name}").add_options(command)
+    return parser
+
+
 @contextlib.contextmanager
-def _ending_as_interrupted() -> Iterator[None]:
-    """A SIGTERM ends the command as Ctrl-C does: nothing half-written is left behind."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM too, to remove partial files."""
 
     def interrupt(number: int, frame: object) -> NoReturn:
         raise KeyboardInterrupt

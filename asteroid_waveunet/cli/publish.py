@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-__all__ = ["add", "publish"]
+__all__ = ["add_options", "publish"]
 
 # Settings of the configuration's section `publishing`, which this command replaces.
 SETTINGS = (
@@ -14,15 +13,13 @@ SETTINGS = (
 )  # fmt: skip
 
 
-def add(commands: Any) -> None:
-    """Adds the command to those of `waveunet`."""
-    parser = commands.add_parser(
-        "publish",
-        help="put a trained and scored model on the Hugging Face Hub",
-        description="Packs the model of an experiment with its scores, model card and licence "
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the description and options of the command."""
+    parser.description = (
+        "Packs the model of an experiment with its scores, model card and licence "
         "notice into EXP/published and uploads that in one commit. Everything is checked before "
         "anything is sent. What is not given is as in EXP/conf.yml. The same command again "
-        "makes no commit if nothing has changed, and goes on after a stop.",
+        "makes no commit if nothing has changed, and goes on after a stop."
     )
     add = parser.add_argument
     add("experiment", metavar="EXP", type=Path, help="folder that the recipe left, exp/TAG")

@@ -6,36 +6,35 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+from asteroid_waveunet.cli.common import PRECISIONS, check_writable, load, printable
 
-from asteroid_waveunet.audio import mp4
-from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
-from asteroid_waveunet.cli.common import check_writable, load, printable
-from asteroid_waveunet.separation import batch
-from asteroid_waveunet.separation.separate import Progress, separate_file
-from asteroid_waveunet.separation.stems import (
-    CLIPS,
-    FORMATS,
-    Stems,
-    Target,
-    subtype_of,
-)
-from asteroid_waveunet.streaming.options import PRECISIONS, SeparationOptions, check_shifts
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
-__all__ = ["add", "separate"]
+    from asteroid_waveunet.separation import batch
+    from asteroid_waveunet.separation.separate import Progress
+    from asteroid_waveunet.separation.stems import Target
+
+__all__ = ["add_options", "separate"]
+
+# Copies of `stems.FORMATS` and `stems.CLIPS`, which cannot be imported without torch.
+FORMATS = ("wav", "flac", "mp3", "ogg", "stem.mp4")
+CLIPS = {
+    "clamp": "limit each stem and move the excess to the others, which preserves their sum",
+    "rescale": "scale all stems of the song by one gain until none exceeds full scale",
+    "none": "no treatment: integer formats clip each stem at full scale",
+}
 
 
-def add(commands: Any) -> None:
-    """Adds the command to those of `waveunet`."""
-    parser = commands.add_parser(
-        "separate",
-        help="write the sources of songs as files",
-        description="Writes OUT/SONG/SOURCE.wav for each source of each song, as long, at the same "
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the description and options of the command."""
+    parser.description = (
+        "Writes OUT/SONG/SOURCE.wav for each source of each song, as long, at the same "
         "rate, with the same channels and bits as the song. Songs whose stems are there already "
         "are skipped, so that a run that was stopped goes on; a song that fails is reported at "
-        "the end.",
+        "the end."
     )
     add = parser.add_argument
     add("songs", nargs="+", metavar="SONG", help="file, folder (with all below it) or pattern")
@@ -43,8 +42,7 @@ def add(commands: Any) -> None:
     add("-o", "--output", default="separated", metavar="OUT", help="folder (default: %(default)s)")
     add("--two-stems", metavar="SOURCE", help="one source, and the sum of all others")
     add("--residual", action="store_true", help="also the song less all sources")
-    formats = [suffix[1:] for suffix in FORMATS]
-    add("--format", choices=formats, default="wav", help="(default: %(default)s)")
+    add("--format", choices=FORMATS, default="wav", help="(default: %(default)s)")
     add("--bits", choices=("16", "24", "float"), help="of wav and flac (default: the song's)")
     clips = "; ".join(f"{name}: {what}" for name, what in CLIPS.items())
     add(
@@ -66,11 +64,19 @@ def add(commands: Any) -> None:
 
 def separate(options: argparse.Namespace) -> int:
     """`waveunet separate`."""
+    from tqdm import tqdm
+
+    from asteroid_waveunet.audio import mp4
+    from asteroid_waveunet.separation import batch
+    from asteroid_waveunet.separation.separate import separate_file
+    from asteroid_waveunet.separation.stems import Stems, subtype_of
+    from asteroid_waveunet.streaming.options import SeparationOptions, check_shifts
+
     if options.jobs < 1:
         raise ValueError(f"--jobs is {options.jobs}; expected at least 1.")
     output, suffix = Path(options.output).expanduser(), f".{options.format}"
     subtype_of(suffix, options.bits, None)
-    if suffix == STEM_SUFFIX:
+    if suffix == mp4.STEM_SUFFIX:
         mp4.require_pyav()
     songs = batch.find(options.songs, output)
     model = load(options.model, options.device)

@@ -190,7 +190,7 @@ def test_jobs_and_progress_are_passed_on(here, monkeypatch):
         jobs.append(n_jobs)
         return run_batch(songs, work, n_jobs)
 
-    monkeypatch.setattr("asteroid_waveunet.cli.main.separate.tqdm", Bar)
+    monkeypatch.setattr("tqdm.tqdm", Bar)
     monkeypatch.setattr(batch, "run", recorded)
     assert separated("songs", "--jobs", "2") == 0
     assert jobs == [2]
@@ -378,7 +378,7 @@ def test_a_wrong_export_is_one_line(here, capsys, words, says):
 
 def command(*words, **options) -> subprocess.Popen:
     """The command as a process of its own."""
-    words = [sys.executable, "-m", "asteroid_waveunet.cli.main", "separate", *map(str, words)]
+    words = [sys.executable, "-m", "asteroid_waveunet.cli", "separate", *map(str, words)]
     return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -399,7 +399,7 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(here, number):
     assert 0 < len(done) < 45, "it was killed at work"
     assert {soundfile.info(f"out/{name}").frames for name in done} == {20 * 8000}
     if number == signal.SIGTERM:
-        assert done == written() and "the same command again goes on" in said
+        assert done == written() and "run the same command again to resume" in said
     assert separated("many") == 0
     assert len([name for name in written() if ".partial." not in name]) == 45
 

@@ -1,0 +1,63 @@
+"""Help and wrong options are answered without torch; copied choices match the registries."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
+from asteroid_waveunet.cli import common, export, separate
+from asteroid_waveunet.cli.main import COMMANDS
+from asteroid_waveunet.separation import stems
+from asteroid_waveunet.streaming import options
+from asteroid_waveunet.streaming.export import FORMATS as STEP_FORMATS
+from asteroid_waveunet.weights import serialization
+
+LINES = [
+    ([], 2),
+    (["--help"], 0),
+    (["--version"], 0),
+    (["nonsense"], 2),
+    *(([command, option], status) for command in COMMANDS for option, status in
+      (("--help", 0), ("--nonsense", 2))),
+    (["separate", "x"], 2),
+    (["separate", "x", "-m", "M4", "--precision", "nonsense"], 2),
+    (["export", "M4", "-o", "x", "--format", "nonsense"], 2),
+]  # fmt: skip
+
+# One process answers all lines and prints their statuses and the heavy modules that it loaded.
+PROGRAM = """
+import json, sys
+from asteroid_waveunet.cli.main import main
+statuses = []
+for line in json.loads(sys.argv[1]):
+    try:
+        statuses.append(main(line))
+    except SystemExit as end:
+        statuses.append(end.code)
+heavy = {"torch", "numpy", "soundfile", "asteroid"} & set(sys.modules)
+print(json.dumps([statuses, sorted(heavy)]))
+"""
+
+
+def test_help_and_wrong_options_load_no_heavy_module():
+    lines = json.dumps([line for line, _ in LINES])
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, lines], capture_output=True, text=True, check=True
+    )
+    statuses, heavy = json.loads(result.stdout.splitlines()[-1])
+    assert dict(zip(map(str, LINES), statuses, strict=True)) == {
+        str(line): line[1] for line in LINES
+    }
+    assert heavy == []
+
+
+def test_choices_match_the_registries():
+    assert options.PRECISIONS == common.PRECISIONS
+    assert stems.CLIPS == separate.CLIPS
+    assert tuple(suffix[1:] for suffix in stems.FORMATS) == separate.FORMATS
+    assert STEM_SUFFIX[1:] in separate.FORMATS
+    assert {kind.suffix: form for form, kind in STEP_FORMATS.items()} == export.STEP_SUFFIXES
+    assert serialization.FORMAT_BY_SUFFIX == export.WEIGHT_SUFFIXES
+    assert set(serialization.FORMATS) == set(export.WEIGHT_SUFFIXES.values())
