@@ -1,4 +1,4 @@
-"""Atomic writes and checksums of files."""
+"""Atomic writes and checksums of files; one-line messages of exceptions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["checksum", "replacing"]
+__all__ = ["checksum", "first_line", "replacing"]
+
+
+def first_line(reason: BaseException) -> str:
+    """Return the first line of an exception's message, or its type's name if that is empty."""
+    return (str(reason).strip().splitlines() or [type(reason).__name__])[0]
 
 
 def checksum(

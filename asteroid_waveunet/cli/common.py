@@ -8,6 +8,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asteroid_waveunet.file_utils import first_line
+
 if TYPE_CHECKING:
     import torch
 
@@ -57,8 +59,9 @@ def _device(name: str | None) -> torch.device:
         torch.empty(1, device=name).cpu()
         return torch.device(name)
     except (RuntimeError, AssertionError, ValueError, NotImplementedError) as reason:
-        detail = str(reason).splitlines()[0]
-        raise ValueError(f"There is no device {name!r} here ({detail}); cpu always is.") from reason
+        raise ValueError(
+            f"There is no device {name!r} here ({first_line(reason)}); cpu always is."
+        ) from reason
 
 
 def check_writable(folder: Path) -> None:

@@ -26,7 +26,7 @@ from huggingface_hub.utils import (
     RevisionNotFoundError,
 )
 
-from asteroid_waveunet.file_utils import checksum, replacing
+from asteroid_waveunet.file_utils import checksum, first_line, replacing
 
 __all__ = [
     "BIN",
@@ -170,7 +170,7 @@ def _from_hub(repo: str, revision: str | None, wanted: Sequence[str]) -> Path:
     if unreachable is not None:
         raise OSError(
             f"{name!r} is no file or folder, the cache of the Hugging Face Hub does not have it, "
-            f"and the Hub cannot be asked ({_first_line(unreachable)}). Check the network."
+            f"and the Hub cannot be asked ({first_line(unreachable)}). Check the network."
         ) from unreachable
     raise FileNotFoundError(f"{name} on the Hugging Face Hub has no {files}: no model to load.")
 
@@ -268,12 +268,8 @@ def _fetch(url: str, path: Path) -> None:
 
 def cause(reason: requests.RequestException) -> str:
     """Why a request failed: one line of what lies below requests' own exception."""
-    return _first_line(getattr(reason.args[0] if reason.args else reason, "reason", reason))
+    return first_line(getattr(reason.args[0] if reason.args else reason, "reason", reason))
 
 
 def _failed(name: str, reason: Exception) -> str:
-    return f"{name} cannot be downloaded from the Hugging Face Hub ({_first_line(reason)})."
-
-
-def _first_line(reason: Exception) -> str:
-    return (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+    return f"{name} cannot be downloaded from the Hugging Face Hub ({first_line(reason)})."

@@ -21,6 +21,7 @@ import requests
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.utils import RepositoryNotFoundError
 
+from asteroid_waveunet.file_utils import first_line
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights.hub import CONFIG, CONNECT
 
@@ -172,10 +173,9 @@ def _explained(api: HfApi, repo: str) -> Iterator[None]:
         if status in ANSWERS:
             kind = PermissionError if status in (401, 403) else OSError
             raise kind(ANSWERS[status].format(endpoint=api.endpoint, repo=repo)) from reason
-        said = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
         raise OSError(
-            f"The Hub cannot be reached, or broke off ({said}). Once that is mended, the same "
-            "command goes on."
+            f"The Hub cannot be reached, or broke off ({first_line(reason)}). Once that is "
+            "fixed, run the same command again to resume."
         ) from reason
 
 
