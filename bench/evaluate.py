@@ -1,4 +1,4 @@
-"""What scoring costs: tracks per minute, the SDR alone beside museval, memory.
+"""Benchmark scoring: tracks per minute, SDR only against museval, memory.
 
 From the repository's root:
 
@@ -50,7 +50,7 @@ def rate(args: argparse.Namespace) -> str:
     ]
     return (
         f"The ideal ratio mask of {len(songs)} {kind}, {sum(seconds) / len(songs):.0f} s each, "
-        f"{len(songs[0].stems)} sources, from files to scores, processes' start included; "
+        f"{len(songs[0].stems)} sources, from files to scores, including the processes' start; "
         f"medians of {args.repeats} turns.\n\n"
         + measure.table(["way", "tracks per minute", "times as fast"], rows)
     )
@@ -58,12 +58,12 @@ def rate(args: argparse.Namespace) -> str:
 
 def scored(songs: list, fast: bool, jobs: int) -> None:
     with tempfile.TemporaryDirectory() as out:
-        systems = {"oracle": ScoreStore(IdealRatioMask(), Path(out), fast)}
-        scoring.score_tracks(songs, systems, songs[0].stems, jobs=jobs, progress=False)
+        stores = {"oracle": ScoreStore(IdealRatioMask(), Path(out), fast)}
+        scoring.score_tracks(songs, stores, songs[0].stems, jobs=jobs, progress=False)
 
 
 def fast(args: argparse.Namespace) -> str:
-    """SDR alone beside museval."""
+    """SDR only against museval."""
     with tempfile.TemporaryDirectory() as folder:
         kind, songs = measure.songs(args.music, folder, 1)
         targets = songs[0].stems
@@ -114,33 +114,33 @@ oracle = ScoreStore(IdealRatioMask(), Path(root), fast == "fast")
 track_scoring.score_estimators(song, {"oracle": oracle}, tuple(targets))
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
-"""What a scoring process does with a track; prints the KiB in memory at the peak."""
+"""Scores a track like a worker process and prints its peak memory in KiB."""
 
 
 def memory(args: argparse.Namespace) -> str:
     """Memory of a process that scores a track."""
     if not Path("/proc/self/status").exists():
-        return "Not measured: the system does not tell a process's peak as Linux does."
+        return "Not measured: only Linux reports the peak memory of a process."
     rows = []
     for seconds in args.lengths:
         with tempfile.TemporaryDirectory() as folder:
             write_noise(Path(folder), seconds)
             for targets in (TARGETS[:n] for n in args.targets):
                 for way in ("museval", "fast"):
-                    reckoned = scoring.memory_needed(
+                    bound = scoring.memory_needed(
                         Extent(2, seconds * CD, CD), len(TARGETS), len(targets), way == "fast"
                     )
                     peak = peak_gigabytes(folder, way, targets)
-                    rows.append([way, len(targets), seconds, f"{peak:.2f}", f"{reckoned:.2f}"])
+                    rows.append([way, len(targets), seconds, f"{peak:.2f}", f"{bound:.2f}"])
     return (
         f"GB at the peak, from files of four stems in stereo at {CD} Hz to scores of their ideal "
-        "ratio masks, beside what `--memory` reckons with.\n\n"
-        + measure.table(["way", "targets", "s", "peak, GB", "reckoned, GB"], rows)
+        "ratio masks, and the bound that `--memory` uses.\n\n"
+        + measure.table(["way", "targets", "s", "peak, GB", "bound, GB"], rows)
     )
 
 
 def write_noise(folder: Path, seconds: int) -> None:
-    """A song of four stems in MUSDB18's layout."""
+    """Write a song of four stems in MUSDB18's layout."""
     noise = measure.white_noise(2 * len(TARGETS), seconds, CD).chunk(len(TARGETS))
     for name, stem in zip((*TARGETS, "mixture"), (*noise, sum(noise)), strict=True):
         audio_io.write(folder / "test" / "noise" / f"{name}.wav", stem, CD)
@@ -160,14 +160,18 @@ def arguments() -> argparse.Namespace:
     parser.set_defaults(repeats=3)
     parser.add_argument("--songs", type=int, default=4)
     parser.add_argument(
-        "--lengths", type=int, nargs="+", default=[30, 60, 120], help="of tracks, in s"
+        "--lengths", type=int, nargs="+", default=[30, 60, 120], help="lengths of tracks in seconds"
     )
-    parser.add_argument("--targets", type=int, nargs="+", default=[2, 4], help="how many")
+    parser.add_argument("--targets", type=int, nargs="+", default=[2, 4], help="numbers of targets")
     args = parser.parse_args()
     args.only = args.only or list(PARTS)
     return args
 
 
-if __name__ == "__main__":
+def main() -> None:
     args = arguments()
     measure.write_parts(PARTS, args, "cpu", PACKAGES)
+
+
+if __name__ == "__main__":
+    main()

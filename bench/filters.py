@@ -1,4 +1,4 @@
-"""Training steps of a network of long filters: through spectra, and by the definition."""
+"""Benchmark a network of long filters: convolution by FFT against direct convolution."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from asteroid_waveunet import MRCAE
 from asteroid_waveunet.models.mrcae import Layer
 
 SIZES = (4, 20)
-"""Filters a set: of the comparison's small network, and of the default one."""
+"""Filters per set, of the comparison's small network and of the default one."""
 
 LENGTH = 48896
-"""Samples, as the comparison trains on."""
+"""Samples of a training segment of the comparison."""
 
 
-def plainly(layer: Layer, x: Tensor) -> list[Tensor]:
+def direct_convolution(layer: Layer, x: Tensor) -> list[Tensor]:
     return layer.convolve_directly(x)
 
 
 def stepper(filters: int, definition: bool) -> Callable[[], Tensor]:
-    """A forward pass and its gradients, of the same weights on the same noise."""
+    """Return a function for forward and backward, always with the same weights and noise."""
     torch.manual_seed(0)
     model = MRCAE(filters=filters)
     if definition:
         for layer in model.layers:
-            layer._convolved = types.MethodType(plainly, layer)  # type: ignore[assignment]
+            layer._convolve = types.MethodType(direct_convolution, layer)  # type: ignore[assignment]
     mixture = 0.1 * torch.randn(1, model.in_channels, LENGTH)
 
     def step() -> Tensor:
@@ -54,8 +54,8 @@ def long_filters(args: argparse.Namespace) -> str:
         spread = [measure.spread(measured) for measured in seconds.values()]
         rows.append([filters, *spread, f"{slow / fast:.1f}", *(f"{loss:.6f}" for loss in losses)])
     return (
-        f"`MRCAE` with so many filters a set, of 5 to 1025 samples, in stereo on {LENGTH} samples "
-        f"of noise: forward and backward, median (range) of {args.repeats} turns.\n\n"
+        f"`MRCAE` with that many filters per set, of 5 to 1025 samples, in stereo on {LENGTH} "
+        f"samples of noise: forward and backward, median (range) of {args.repeats} turns.\n\n"
         + measure.table(
             ["filters", "definition, s", "spectra, s", "times as fast", "loss", "loss"], rows
         )

@@ -1,4 +1,4 @@
-"""Loading training segments: how many a second, beside Asteroid's own data set; memory."""
+"""Benchmark loading training segments: segments per second against Asteroid's data set, memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def random_gain(stem: torch.Tensor) -> torch.Tensor:
 
 
 def asteroids_data_set(root: Path, n_segments: int) -> Dataset:
-    """Asteroid's `MUSDB18Dataset`, without the rest of `asteroid.data`, which needs librosa."""
+    """Load Asteroid's `MUSDB18Dataset` without the rest of `asteroid.data`, which needs librosa."""
     package = Path(str(importlib.util.find_spec("asteroid").origin)).parent
     name = "musdb18_dataset"
     spec = importlib.util.spec_from_file_location(name, package / "data" / f"{name}.py")
@@ -49,7 +49,7 @@ def asteroids_data_set(root: Path, n_segments: int) -> Dataset:
         root,
         sources=list(SOURCES),
         targets=list(SOURCES),
-        segment=(PAPER.input + 0.5) / CD,  # it rounds down
+        segment=(PAPER.input + 0.5) / CD,  # Asteroid rounds down
         samples_per_track=-(-n_segments // songs),
         random_segments=True,
         source_augmentations=random_gain,
@@ -88,7 +88,7 @@ def ours(
     )
 
 
-# How the loader is made, and how many times Asteroid's segments make a turn of useful length.
+# A function that makes the loader, and its turn's length in multiples of Asteroid's.
 Way = tuple[Callable[[Path, int, int], DataLoader], int]
 WAYS: dict[str, Way] = {
     "Asteroid's `MUSDB18Dataset`, in the process": (lambda r, n, b: asteroids(r, n, 0, b), 1),
@@ -110,8 +110,11 @@ def loader(args: argparse.Namespace) -> str:
             name: make(root, times * args.segments, args.batch_size)
             for name, (make, times) in WAYS.items()
         }
-        counts = {name: drained(batches) for name, batches in loaders.items()}
-        ways = {name: lambda batches=batches: drained(batches) for name, batches in loaders.items()}
+        counts = {name: count_segments(batches) for name, batches in loaders.items()}
+        ways = {
+            name: lambda batches=batches: count_segments(batches)
+            for name, batches in loaders.items()
+        }
         measured = measure.interleaved(ways, args.repeats)
         peaks = {name: peak_gigabytes(name, root, args) for name in WAYS}
     rates = {name: [counts[name] / value for value in values] for name, values in measured.items()}
@@ -137,7 +140,7 @@ def loader(args: argparse.Namespace) -> str:
 
 
 def wavs(music: str | None, root: Path, most: int) -> str:
-    """Training songs as wavs under `root/train`, generated if there are none; what they are."""
+    """Write training songs as wavs to `root/train`, generated without `music`; describe them."""
     if not music:
         generate.generate(root, most, 1, seconds=20, sample_rate=CD, progress=False)
         return "generated songs"
@@ -149,8 +152,8 @@ def wavs(music: str | None, root: Path, most: int) -> str:
     return "songs of a folder given by --music"
 
 
-def drained(batches: DataLoader) -> int:
-    """How many segments come."""
+def count_segments(batches: DataLoader) -> int:
+    """Iterate over a loader and return the number of segments."""
     count = 0
     for mixtures, _ in batches:
         assert mixtures.shape[-1] == PAPER.input
@@ -159,7 +162,7 @@ def drained(batches: DataLoader) -> int:
 
 
 def peak_gigabytes(name: str, root: Path, args: argparse.Namespace) -> float:
-    """Of a way in a process of its own."""
+    """Measure the peak memory of a loader in a new process."""
     code = "import sys, loading; print(loading.peak(*sys.argv[1:]))"
     command = [sys.executable, "-W", "ignore", "-c", code, name, str(root), str(args.batch_size)]
     here = Path(__file__).parent
@@ -168,8 +171,8 @@ def peak_gigabytes(name: str, root: Path, args: argparse.Namespace) -> float:
 
 
 def peak(name: str, root: str, batch_size: str) -> float:
-    """GB that this process and its workers hold at most."""
+    """Return the peak memory in GB of this process and its workers."""
     batches = WAYS[name][0](Path(root), 10 * int(batch_size), int(batch_size))
-    drained(batches)
+    count_segments(batches)
     workers = [process.pid for process in multiprocessing.active_children()]
     return sum(measure.process_memory(process=each) for each in ("self", *workers))

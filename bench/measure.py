@@ -1,4 +1,4 @@
-"""What benchmarks share: timing in turns, tables, sections of a results file, the machine."""
+"""Shared by the benchmarks: interleaved timing, tables, the results file, the machine."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ __all__ = [
 ]
 
 Part = Callable[[argparse.Namespace], str]
-"""Measures something and gives a text; its docstring is the title."""
+"""A part of a benchmark: measures and returns a text; its docstring is the title."""
 
 LONG = 60.0
-"""Seconds after which a way is not measured again: disturbances average out within."""
+"""A call longer than this, in seconds, is not repeated."""
 
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # Linux's names
 
@@ -42,10 +42,10 @@ CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  
 def interleaved(
     ways: dict[str, Callable[[], object]], repeats: int, device: str = "cpu"
 ) -> dict[str, list[float]]:
-    """Seconds that each of the ways takes, `repeats` times.
+    """Time each of the ways `repeats` times, in seconds.
 
-    They take turns, A B C A B C ..., so that what slows the machine for a while slows all of
-    them. The first turn warms up, and counts only where no other follows: after `LONG`.
+    They take turns (A B C A B C ...), so a temporary slowdown of the machine affects all of them.
+    The first turn is a warm-up; it counts only if no other follows (see `LONG`).
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(1 + repeats):
@@ -56,7 +56,7 @@ def interleaved(
 
 
 def duration(way: Callable[[], object], device: str = "cpu") -> float:
-    """Seconds that a call takes, until the device has done all of it."""
+    """Time a call in seconds, including the device's pending work."""
     start = time.perf_counter()
     way()
     if device != "cpu":
@@ -65,7 +65,7 @@ def duration(way: Callable[[], object], device: str = "cpu") -> float:
 
 
 def spread(values: Sequence[float], unit: float = 1.0) -> str:
-    """Median and range of values, in multiples of a unit.
+    """Format median and range of values, in multiples of a unit.
 
     >>> spread([1.0, 3.0, 2.0], unit=2.0)
     '1 (0.5-1.5)'
@@ -75,7 +75,7 @@ def spread(values: Sequence[float], unit: float = 1.0) -> str:
 
 
 def songs(folder: str | None, draft: str, most: int) -> tuple[str, list]:
-    """What songs these are, and test songs in MUSDB18's layout; generated if there are none."""
+    """Return a description and test songs in MUSDB18's layout; generate them without a folder."""
     from asteroid_waveunet.experiment.data import musdb
     from asteroid_waveunet.experiment.demo_songs import generate
 
@@ -86,13 +86,13 @@ def songs(folder: str | None, draft: str, most: int) -> tuple[str, list]:
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
+    """Return a Markdown table."""
     lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def machine(device: str, packages: Iterable[str]) -> str:
-    """What a figure depends on besides the code: command, processor, threads, versions, day."""
+    """Describe the measurement: command, processor, threads, versions, date."""
     versions = [f"{name} {metadata.version(name)}" for name in packages if is_installed(name)]
     if device == "cpu":
         hardware = f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
@@ -118,28 +118,30 @@ def is_installed(distribution: str) -> bool:
 
 
 def processor() -> str:
-    """The processor's name and what it has for matrices, as far as the system tells."""
+    """Return the processor's name and its vector and matrix instructions, where known."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = said.get("flags", said.get("Features", "")).split()
+    fields = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
+    flags = fields.get("flags", fields.get("Features", "")).split()
     features = " ".join(feature for feature in CPU_FEATURES if feature in flags)
-    return f"{said.get('model name', platform.machine())} ({features})"
+    return f"{fields.get('model name', platform.machine())} ({features})"
 
 
 def parser(description: str | None, parts: dict[str, Part]) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+    """Return a parser with the options of every benchmark."""
     listed = "\n".join(f"{name:10}{part.__doc__}" for name, part in parts.items())
     result = argparse.ArgumentParser(
         description=f"{description}\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = result.add_argument
-    add("--only", nargs="+", choices=parts, help="parts; all that suit the device if not given")
+    add("--only", nargs="+", choices=parts, help="parts to run (default: all that suit the device)")
     add("--threads", type=int, default=2)
-    add("--repeats", type=int, default=5, help="turns that count, after one that warms up")
+    add("--repeats", type=int, default=5, help="timed turns, after one to warm up")
     add("--music", default=os.environ.get("WAVEUNET_TEST_MUSIC"), help="in MUSDB18's layout; by "
         "default $WAVEUNET_TEST_MUSIC, or generated songs")  # fmt: skip
     add("--output", type=Path, default=Path(__file__).with_name("RESULTS.md"))
@@ -149,7 +151,7 @@ def parser(description: str | None, parts: dict[str, Part]) -> argparse.Argument
 def write_parts(
     parts: dict[str, Part], args: argparse.Namespace, device: str, packages: Iterable[str]
 ) -> None:
-    """Measures `args.only`, prints each, and puts it into its place in the results."""
+    """Measure the parts `args.only`, print them and write them to the results file."""
     torch.set_num_threads(args.threads)
     for name in args.only:
         title = (parts[name].__doc__ or name).rstrip(".") + (
@@ -161,7 +163,7 @@ def write_parts(
 
 
 def write_section(path: Path, name: str, text: str) -> None:
-    """Puts a text between its marks in a results file, in place of what stood there."""
+    """Replace the section between its marks in a results file, or append it."""
     begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->\n"
     page = path.read_text() if path.exists() else "# Results\n\nGenerated: see README.md here.\n"
     before, found, rest = page.partition(begin)

@@ -1,4 +1,4 @@
-"""Separators that one would pick instead, with random weights, as calls on a clip of 44.1 kHz."""
+"""Other separators with random weights, as calls on a clip at 44.1 kHz."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ SOURCES = ["drums", "bass", "other", "vocals"]
 
 
 def open_unmix(name: str, clip: Tensor) -> Callable[[], Tensor]:
-    """Its networks for four sources and their Wiener filter, with the settings of its command."""
+    """Four-source networks and Wiener filter, with the settings of Open-Unmix's command."""
     model = import_openunmix().__dict__[name](pretrained=False).eval()
     return partial(model.to(clip.device), clip[None])
 
 
 def import_openunmix() -> types.ModuleType:
-    """The package, also where torchaudio is missing or cannot load.
+    """Import the package, even if torchaudio is missing or cannot be loaded.
 
-    It imports torchaudio to read and resample files, which is not measured; PyPI's is built for
-    CUDA and does not load beside a torch that is not. An empty module takes its place meanwhile.
+    It imports torchaudio to read and resample files, which is not measured. PyPI's torchaudio is
+    built for CUDA and fails to load with a CPU build of torch; an empty module replaces it.
     """
     try:
         import torchaudio  # noqa: F401
@@ -43,13 +43,13 @@ def demucs(clip: Tensor) -> Callable[[], Tensor]:
     from demucs.apply import apply_model
     from demucs.htdemucs import HTDemucs
 
-    # What differs from the class's defaults is of the released model: demucs/grids/mmi.py.
+    # Differences from the class's defaults are those of the released model: demucs/grids/mmi.py.
     model = HTDemucs(SOURCES, bottom_channels=512, dconv_mode=3, segment=7.8).eval()
     return partial(apply_model, model.to(clip.device), clip[None], split=True, overlap=0.25)
 
 
 def conv_tasnet(clip: Tensor) -> Callable[[], Tensor]:
-    """Asteroid's, the channels as a batch, in windows as long as in the documentation's example."""
+    """Asteroid's Conv-TasNet: channels as a batch, windows from the documentation's example."""
     from asteroid.dsp.overlap_add import LambdaOverlapAdd
     from asteroid.models import ConvTasNet
 
@@ -57,7 +57,7 @@ def conv_tasnet(clip: Tensor) -> Callable[[], Tensor]:
     return partial(model.eval().to(clip.device), clip[:, None])
 
 
-OTHERS = {  # title: the package to install, and what makes the call
+OTHERS = {  # title: (package to install, function that returns the call)
     "Open-Unmix, umxhq": ("openunmix", partial(open_unmix, "umxhq")),
     "Open-Unmix, umxl": ("openunmix", partial(open_unmix, "umxl")),
     "Demucs v4, htdemucs": ("demucs", demucs),

@@ -1,4 +1,4 @@
-"""What separation costs, beside the reference's way of it and other separators.
+"""Benchmark separation against the reference's algorithm and other separators.
 
 From the repository's root:
 
@@ -39,13 +39,13 @@ CD = 44100
 
 
 def fresh(name: str, device: str) -> WaveUNet:
-    """A preset with the same random weights each time, in evaluation mode."""
+    """Return a preset with reproducible random weights, in evaluation mode."""
     torch.manual_seed(0)
     return presets.make(name).eval().to(device)
 
 
 def streamed(model: WaveUNet, track: Tensor, dtype: torch.dtype) -> Tensor:
-    """The estimates of a track, in blocks as long as those that the network takes at once."""
+    """Separate a track in blocks of the network's largest hop."""
     with Stream(model, dtype=dtype) as stream:
         parts = [stream.feed(block) for block in track.split(MAX_HOP, dim=-1)]
         parts.append(stream.flush())
@@ -111,15 +111,15 @@ def cost_rows(title: str, model: WaveUNet, songs: list) -> Iterator[list]:
     sdr = 10 * (truth / distance).log10()
     lost = sdr - 10 * (truth / rounded).log10()
     for i, source in enumerate(model.sources):
-        heard = truth[:, i] > 0  # what is silent in a song has no SDR there
-        mean, worst = lost[heard, i].mean(), max(lost[heard, i].tolist(), default=math.nan)
-        before = f"{level[i]:.1f}", f"{sdr[heard, i].mean():.2f}"
+        audible = truth[:, i] > 0  # a silent source has no SDR
+        mean, worst = lost[audible, i].mean(), max(lost[audible, i].tolist(), default=math.nan)
+        before = f"{level[i]:.1f}", f"{sdr[audible, i].mean():.2f}"
         yield [title, source, *before, f"{mean:.4f}", f"{worst:.4f}"]
 
 
 def energies(model: WaveUNet, song) -> Tensor:
-    """`(5, n_src)`: of the truth, of the estimates, of their error in bfloat16, and of the
-    distances from the truth, in float32 and in bfloat16."""
+    """Return energies `(5, n_src)`: truth, estimates, their error in bfloat16, and the distances
+    from the truth in float32 and in bfloat16."""
     mixture, groups, rate = song.mixture_and_groups(model.sources)
     signals = torch.stack([mixture, *(groups[source] for source in model.sources)])
     signals = resample(signals[..., : SONG_SECONDS * rate], rate, model.sample_rate)
@@ -131,7 +131,7 @@ def energies(model: WaveUNet, song) -> Tensor:
     return torch.stack(parts).square().sum((-2, -1)).cpu()
 
 
-# Of the down blocks of three levels: level, channels in and out.
+# Down blocks of three levels: level, input channels, output channels.
 CONVOLUTIONS = ((4, 96, 120), (6, 144, 168), (8, 192, 216))
 
 
@@ -170,13 +170,13 @@ def share_rows(dtype: str, args: argparse.Namespace) -> Iterator[list]:
 
 
 def products(dtype: torch.dtype, device: str) -> dict[str, tuple[partial, float]]:
-    """Products of square matrices, and their multiply-adds."""
+    """Return products of square matrices with their multiply-adds."""
     matrices = {n: torch.randn(n, n, device=device).to(dtype) for n in (2048, 4096)}
     return {f"product, {n}": (partial(torch.mm, a, a), n**3) for n, a in matrices.items()}
 
 
 def convolutions(dtype: torch.dtype, device: str) -> dict[str, tuple[partial, float]]:
-    """Convolutions of 8 times the samples that come to their level at once; multiply-adds."""
+    """Return convolutions of 8 hops of their level with their multiply-adds."""
     work = {}
     for level, n_in, n_out in CONVOLUTIONS:
         n_samples = 8 * MAX_HOP >> level
@@ -189,10 +189,10 @@ def convolutions(dtype: torch.dtype, device: str) -> dict[str, tuple[partial, fl
 
 
 def done(model: WaveUNet) -> float:
-    """Multiply-adds per sample of the convolutions of `StatefulWaveUNet`, for a model with context.
+    """Count multiply-adds per sample of `StatefulWaveUNet`, for a model with context.
 
-    Each does its weights once a sample of its level, and there are 2**-level of them to a
-    sample of the track. What follows an upsampling is run before it, a level below.
+    A convolution uses each weight once per sample of its level, which has 2**-level samples per
+    sample of the track. The convolution after an upsampling runs before it, one level below.
     """
     step = StatefulWaveUNet(model)
     total = step.bottleneck.weight.numel() / 2 ** len(step.down)
@@ -204,7 +204,7 @@ def done(model: WaveUNet) -> float:
 
 
 def nominal(model: WaveUNet) -> float:
-    """Multiply-adds per sample of the network's convolutions as the paper draws them."""
+    """Count multiply-adds per sample of the network as the paper draws it."""
     total = model.bottleneck.weight.numel() / 2 ** len(model.down)
     for level, (down, up) in enumerate(zip(model.down, reversed(model.up), strict=True)):
         total += (down.conv.weight.numel() + up.conv.weight.numel()) / 2**level
@@ -218,14 +218,14 @@ torch.set_num_threads(int(sys.argv[3]))
 presets.make("M4").eval().file_separate(sys.argv[1], output_dir=sys.argv[2])
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
-"""Prints the KiB in memory at the peak. Not `ru_maxrss`, which counts what the parent held when
-it started the process, too: Linux keeps that figure when a process becomes another program."""
+"""Prints the peak memory in KiB. Not `ru_maxrss`: Linux keeps the parent's figure when a process
+executes another program."""
 
 
 def memory(args: argparse.Namespace) -> str:
     """Memory from file to files."""
     if not Path("/proc/self/status").exists():
-        return "Not measured: the system does not tell a process's peak as Linux does."
+        return "Not measured: only Linux reports the peak memory of a process."
     rates = (22050, CD)
     peaks = [[peak_memory(m, rate, args.threads) for rate in rates] for m in args.minutes]
     rows = [
@@ -241,7 +241,7 @@ def memory(args: argparse.Namespace) -> str:
 
 
 def peak_memory(minutes: float, rate: int, threads: int) -> float:
-    """MB of a process that separates a file of that length."""
+    """Return the peak memory in MB of a process that separates a file of that length."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "mixture.wav")
         write_noise(path, minutes, rate)
@@ -323,7 +323,7 @@ def arguments() -> argparse.Namespace:
     add("--minutes", type=float, nargs="+", default=[1, 10, 60], help="lengths of files")
     add("--album", type=float, default=45, help="minutes of an album")
     add("--device", default="cpu", choices=["cpu", "cuda"])
-    add("--model", help="a trained one, for WaveUNet.from_pretrained")
+    add("--model", help="trained model for WaveUNet.from_pretrained")
     args = parser.parse_args()
     unsuited = "album" if args.device == "cpu" else "memory"
     args.only = args.only or [name for name in PARTS if name != unsuited]

@@ -1,10 +1,10 @@
-"""What training costs: a step, its segments, memory.
+"""Benchmark training: a step, loading segments, long filters, memory.
 
 From the repository's root:
 
-    python bench/train.py                          # all but the whole, into bench/RESULTS.md
+    python bench/train.py                          # all but `whole`, into bench/RESULTS.md
     python bench/train.py --only step --batch_size 4
-    python bench/train.py --device cuda            # the whole, on a GPU
+    python bench/train.py --device cuda            # `whole`, on a GPU
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ PACKAGES = (
 
 
 def convolve_all(block: DownBlock, x: Tensor) -> tuple[Tensor, Tensor]:
-    """A down block as it is usually written: every sample, then the crop and the decimation."""
+    """A down block as usually written: convolve every sample, then crop and decimate."""
     features = F.leaky_relu(block.conv(x), LEAKY_SLOPE)
     return features[..., block.margin : features.shape[-1] - block.margin], features[..., ::2]
 
 
 @dataclass(frozen=True)
 class Way:
-    """How steps are made."""
+    """A variant of the training step."""
 
     full: bool = False
     dtype: torch.dtype = torch.float32
@@ -70,7 +70,7 @@ WAYS = {
 
 
 class Trainer:
-    """M4 at the paper's sizes, on noise: what its time depends on."""
+    """M4 at the paper's sizes on noise."""
 
     def __init__(self, way: Way, batch_size: int, device: str):
         torch.manual_seed(0)
@@ -91,7 +91,7 @@ class Trainer:
         )
 
     def step(self, batch: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """A forward pass, its gradients, and the optimiser's step; the loss."""
+        """Run forward, backward and optimizer step; return the loss."""
         device = self.batch[0].device
         mixture, targets = (x.to(device, non_blocking=True) for x in batch or self.batch)
         self.optimizer.zero_grad()
@@ -114,7 +114,7 @@ for _ in range(2):
     trainer.step()
 print(measure.process_memory() - before)
 """
-"""GB that two steps of a way take at the peak, beyond the model, the batch and the libraries."""
+"""Prints the peak memory of two steps in GB, beyond model, batch and libraries."""
 
 
 def step(args: argparse.Namespace) -> str:
@@ -156,7 +156,7 @@ def peak_gigabytes(name: str, args: argparse.Namespace) -> float:
     return float(child.stdout)
 
 
-# float32 without TF32, and bfloat16, in operations a second, as the makers state them (dense).
+# Dense operations per second in float32 without TF32 and in bfloat16, from the data sheets.
 CARDS = {"H100": (67e12, 989e12), "H200": (67e12, 989e12), "A100": (19.5e12, 312e12)}
 
 WHOLE: dict[str, tuple[Way, str]] = {
@@ -169,7 +169,7 @@ WHOLE: dict[str, tuple[Way, str]] = {
     "ours, bfloat16 compiled, `store: gpu`": (Way(dtype=torch.bfloat16, compiled=True), "gpu"),
 }
 SCHEDULE = 100 * 2000
-"""Steps of a hundred of the paper's epochs, which a patience of 20 ends sooner or later."""
+"""Steps of 100 of the paper's epochs; early stopping with a patience of 20 may end sooner."""
 
 
 def whole(args: argparse.Namespace) -> str:
@@ -193,7 +193,7 @@ def whole(args: argparse.Namespace) -> str:
 
 
 def row_of(name: str, way: Way, store: str, folder: Path, args: argparse.Namespace) -> list[str]:
-    """A way's figures; its memory is the GPU's, or the process's where there is none."""
+    """Return the figures of a variant; memory is the GPU's, or the process's without a GPU."""
     on_gpu = args.device == "cuda"
     if on_gpu:
         torch.cuda.empty_cache()
@@ -231,14 +231,14 @@ def segments(model: WaveUNet, store: str, folder: Path, device: str) -> Dataset:
 
 
 def endless(dataset: Dataset, args: argparse.Namespace) -> Iterator:
-    """Batches as the recipe loads them."""
+    """Yield batches from the recipe's loader."""
     workers = 0 if isinstance(dataset, DeviceSegments) else args.workers
     batches = ResumableBatchSampler(10**6, args.batch_size)
     return iter(make_loader(dataset, workers, batch_sampler=batches))
 
 
 def timed(step: Callable[[], object], args: argparse.Namespace) -> float:
-    """Seconds that the steps which count take."""
+    """Return the seconds of `args.steps` steps, after the warm-up."""
 
     def steps(n: int) -> None:
         for _ in range(n):
@@ -259,19 +259,29 @@ PARTS: dict[str, measure.Part] = {
 def arguments() -> argparse.Namespace:
     parser = measure.parser(__doc__, PARTS)
     parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--songs", type=int, default=4, help="to load segments of")
-    parser.add_argument("--segments", type=int, default=480, help="of Asteroid's, a turn")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="of the whole")
-    parser.add_argument("--workers", type=int, default=8, help="of the whole's loaders")
-    parser.add_argument("--steps", type=int, default=200, help="of the whole, that count")
-    parser.add_argument("--warm_up", type=int, default=20, help="steps before them")
-    parser.add_argument("--filters", type=int, nargs="+", default=filters.SIZES, help="a set")
+    parser.add_argument("--songs", type=int, default=4, help="songs to load segments from")
+    parser.add_argument(
+        "--segments", type=int, default=480, help="segments per turn of Asteroid's loader"
+    )
+    parser.add_argument(
+        "--device", default="cpu", choices=["cpu", "cuda"], help="device of `whole`"
+    )
+    parser.add_argument("--workers", type=int, default=8, help="loader workers of `whole`")
+    parser.add_argument("--steps", type=int, default=200, help="timed steps of `whole`")
+    parser.add_argument("--warm_up", type=int, default=20, help="untimed steps before them")
+    parser.add_argument(
+        "--filters", type=int, nargs="+", default=filters.SIZES, help="filters per set"
+    )
     args = parser.parse_args()
     on_cpu = [name for name in PARTS if name != "whole"]
     args.only = args.only or (["whole"] if args.device == "cuda" else on_cpu)
     return args
 
 
-if __name__ == "__main__":
+def main() -> None:
     args = arguments()
     measure.write_parts(PARTS, args, args.device, PACKAGES)
+
+
+if __name__ == "__main__":
+    main()

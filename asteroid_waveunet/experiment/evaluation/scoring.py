@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -51,12 +51,10 @@ def score_tracks(
 ) -> DatasetScores:
     """Score every track with every store's estimator; write a JSON file as each track is done.
 
-    An interrupted run resumes: tracks with scores are skipped, unless their files or those of
-    their estimates have changed. A track that fails is skipped and reported. museval's own tools
-    read the folders, too (`museval.EvalStore().add_eval_dir(out)`).
+    An interrupted run resumes: tracks with scores are skipped unless their files or estimates
+    have changed. museval reads the folders, too (`museval.EvalStore().add_eval_dir(out)`).
 
     Args:
-        tracks: for example `musdb.tracks(root, "test")`.
         stores: name -> estimator and its folder. A worker reads a track once for all of them.
         targets: scored together. A single one is scored together with the rest of the mixture
             (mixture minus estimate, against the other stems); only its own scores are kept.
@@ -69,20 +67,17 @@ def score_tracks(
     targets = tuple(targets)
     for store in stores.values():
         store.check_settings(fingerprint=fingerprint, targets=sorted(targets))
-    scores: dict[Track, dict[str, Scores]] = {}
-    todo: dict[Track, dict[str, ScoreStore]] = {}
-    for track in tracks:
-        read = {name: store.read(track, targets) for name, store in stores.items()}
-        scores[track] = {name: known for name, known in read.items() if known is not None}
-        if missing := {name: stores[name] for name, known in read.items() if known is None}:
-            todo[track] = missing
+    scores = {track: _known_scores(track, stores, targets) for track in tracks}
+    missing = {
+        track: {name: store for name, store in stores.items() if name not in scores[track]}
+        for track in tracks
+    }
+    todo = [track for track in tracks if missing[track]]
 
     def start(submit: Submit, track: Track) -> Future:
-        return submit(score_estimators, track, _separated(track, todo[track], targets), targets)
+        return submit(score_estimators, track, _separated(track, missing[track], targets), targets)
 
-    def need(track: Track) -> float:
-        return _memory_for(track, todo[track].values(), targets, memory)
-
+    need = functools.partial(_memory_for, missing=missing, targets=targets, limit=memory)
     failures = {}
     bar = functools.partial(tqdm, desc="scoring", unit="track", disable=not progress)
     with contextlib.closing(run_in_processes(todo, start, need, jobs, memory)) as work:
@@ -94,6 +89,13 @@ def score_tracks(
                 scores[track][name] = stores[name].write(track, found)
     complete = [scores[track] for track in tracks if track.name not in failures]
     return DatasetScores({name: [found[name] for found in complete] for name in stores}, failures)
+
+
+def _known_scores(
+    track: Track, stores: Mapping[str, ScoreStore], targets: Sequence[str]
+) -> dict[str, Scores]:
+    read = {name: store.read(track, targets) for name, store in stores.items()}
+    return {name: scores for name, scores in read.items() if scores is not None}
 
 
 def memory_needed(extent: Extent, n_stems: int, n_targets: int, fast: bool = False) -> float:
@@ -116,10 +118,13 @@ def memory_needed(extent: Extent, n_stems: int, n_targets: int, fast: bool = Fal
 
 
 def _memory_for(
-    track: Track, stores: Iterable[ScoreStore], targets: Sequence[str], limit: float | None
+    track: Track,
+    missing: Mapping[Track, Mapping[str, ScoreStore]],
+    targets: Sequence[str],
+    limit: float | None,
 ) -> float:
     """Return a track's `memory_needed`; warn if it exceeds the limit."""
-    fast = all(store.fast for store in stores)
+    fast = all(store.fast for store in missing[track].values())
     needed = memory_needed(track.extent(), len(track.stems), max(len(targets), 2), fast)
     if limit is not None and needed > limit:
         warnings.warn(
