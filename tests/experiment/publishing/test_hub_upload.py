@@ -264,7 +264,7 @@ def test_an_upload_goes_on_after_the_hub_went_away(hub, run):
     hub.uploads_until, hub.stuck = 2, lambda: setattr(hub, "away", True)
     to = ["--repo_id", "user/model", "--revision", "v1"]
     line = refused(run(to)[0])  # after half a minute, in which the client tries again
-    assert "broke off" in line and "Once that is mended, the same command goes on" in line
+    assert "broke off" in line and "run the same command again" in line
     there = broken_off(hub)
     done(run(to)[0])
     assert_the_rest_was_sent(hub, there)
