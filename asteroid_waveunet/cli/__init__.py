@@ -1,11 +1,15 @@
-"""The command `waveunet`. Each command's module imports what it runs inside its functions.
+"""The command `waveunet`, one module per command.
 
-main      parse the arguments, run a command, report errors
-separate  songs to stems
-evaluate  scores of a model or of a folder of estimates
-compare   two sets of scores, track by track
-publish   an experiment's model to the Hugging Face Hub
-export    a model as one file
-convert   a TensorFlow checkpoint to a model
-common    loading a model, checking folders
+main      parse the command line; load the chosen command only
+separate  write the stems of songs
+evaluate  score a model or a folder of estimates
+compare   compare two sets of scores
+publish   upload an experiment's model to the Hugging Face Hub
+export    write a model as one file
+convert   turn a TensorFlow checkpoint into a model
+choices   values that options may take, without importing torch
+common    load a model by name; check output folders
+
+Each command module has `add_options(parser)` and `run(options)`, and imports torch only in `run`,
+so that help and wrong options answer at once.
 """

@@ -1,8 +1,7 @@
-"""Run `waveunet` as `python -m asteroid_waveunet.cli`."""
+"""Run `python -m asteroid_waveunet.cli`."""
 
 import sys
 
 from asteroid_waveunet.cli.main import main
 
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main())

@@ -1,4 +1,4 @@
-"""What commands share: the model that is named, and what can be written where."""
+"""Load a model by name, check output folders, print names on any terminal."""
 
 from __future__ import annotations
 
@@ -8,27 +8,58 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asteroid_waveunet.file_utils import first_line
-
 if TYPE_CHECKING:
+    import argparse
+
     import torch
 
     from asteroid_waveunet.models.base import SourceModel
+    from asteroid_waveunet.streaming.options import SeparationOptions
 
-__all__ = ["PRECISIONS", "check_writable", "is_preset", "load", "printable"]
+__all__ = [
+    "add_separation_options",
+    "check_writable",
+    "is_preset",
+    "load_model",
+    "printable",
+    "separation_options",
+]
 
-PRECISIONS = ("fp32", "bf16")
-"""A copy of `streaming.options.PRECISIONS`, which cannot be imported without torch."""
+MODEL_HELP = "folder, file, Hub name (user/model), URL or preset"
 
 
-def load(name: str, device: str | None = None) -> SourceModel:
-    """A model that does not clip, by folder, file, Hub name, URL or preset.
+def add_separation_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how a model separates, shared by `separate` and `evaluate`."""
+    from asteroid_waveunet.cli.choices import PRECISIONS
 
-    It is `--clip` that decides on samples beyond full scale, when files are written.
+    add = parser.add_argument
+    add("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda if available, else cpu)")
+    add("--precision", choices=PRECISIONS, default="fp32", help="(default: %(default)s)")
+    add("--shifts", type=int, default=1, metavar="N", help="average N shifted passes (default: 1)")
+    add("--mixture-consistency", action="store_true", help="make the stems sum to the song")
+
+
+def separation_options(options: argparse.Namespace, model: SourceModel) -> SeparationOptions:
+    """Build the options for a model.
 
     Raises:
-        FileNotFoundError: if nothing has that name.
-        ValueError: if it holds no model, or there is no such device.
+        ValueError: if `--shifts` is out of range for the model.
+    """
+    from asteroid_waveunet.streaming.options import SeparationOptions, check_shifts
+
+    check_shifts(options.shifts, model.geometry)
+    return SeparationOptions(options.precision, options.shifts, options.mixture_consistency)
+
+
+def load_model(name: str, device: str | None = None) -> SourceModel:
+    """Load a model without clipping; `--clip` handles samples beyond full scale when writing.
+
+    Args:
+        name: folder, file, Hub name, URL or preset.
+        device: a torch device; the GPU if None and one is available.
+    Raises:
+        FileNotFoundError: if the model does not exist.
+        ValueError: if it is not a model of this package, or the device is not available.
     """
     from asteroid_waveunet.models import presets
     from asteroid_waveunet.models.base import SourceModel
@@ -36,8 +67,8 @@ def load(name: str, device: str | None = None) -> SourceModel:
     if is_preset(name):
         model: SourceModel = presets.make(name)
         warnings.warn(
-            f"{name} is a preset: a model that was never trained, whose estimates mean nothing. "
-            "Name a trained one by its folder, file, Hub name or URL.",
+            f"{name} is a preset, an untrained model: its estimates are meaningless. Give a "
+            "trained model by its folder, file, Hub name or URL.",
             stacklevel=2,
         )
     else:
@@ -46,7 +77,7 @@ def load(name: str, device: str | None = None) -> SourceModel:
 
 
 def is_preset(name: str) -> bool:
-    """Whether a model's name is that of a preset, being neither a path nor anything remote."""
+    """Return True for a name that is neither a path nor remote."""
     return "/" not in name and not Path(name).suffix and not Path(name).exists()
 
 
@@ -59,16 +90,17 @@ def _device(name: str | None) -> torch.device:
         torch.empty(1, device=name).cpu()
         return torch.device(name)
     except (RuntimeError, AssertionError, ValueError, NotImplementedError) as reason:
+        detail = str(reason).splitlines()[0]
         raise ValueError(
-            f"There is no device {name!r} here ({first_line(reason)}); cpu always is."
+            f"Device {name!r} is not available ({detail}); cpu always works."
         ) from reason
 
 
 def check_writable(folder: Path) -> None:
-    """Finds out before the work.
+    """Create a folder and check that files can be written to it.
 
     Raises:
-        OSError: if files cannot be written into the folder.
+        OSError: if not.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,11 +108,11 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as reason:
         raise OSError(
-            f"Nothing can be written into {folder} ({reason.strerror}); name another with -o."
+            f"Cannot write to {folder} ({reason.strerror}); choose another folder with -o."
         ) from reason
 
 
 def printable(text: object) -> str:
-    """What a terminal of any encoding shows of a name in another."""
+    """Escape characters that the terminal's encoding lacks."""
     encoding = sys.stdout.encoding or "ascii"
     return str(text).encode(encoding, "backslashreplace").decode(encoding)

@@ -1,55 +1,54 @@
-"""`waveunet convert`: a model of a TensorFlow checkpoint of the paper's code."""
+"""`waveunet convert`: turn a TensorFlow checkpoint of the paper's code into a model."""
 
 from __future__ import annotations
 
 import argparse
 
-__all__ = ["add_options", "convert"]
+__all__ = ["add_options", "run"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the description and options of the command."""
+    """Add the options of this command."""
     parser.description = (
-        "Writes the model that a checkpoint of the paper's own code holds as a folder "
-        "OUT, for --model. Its sizes are read from the checkpoint; what that does not tell is the "
-        "preset's, or is inferred from its name and sizes, with a warning that says what."
+        "Convert a checkpoint of the paper's code to a folder OUT, for --model. Sizes are read "
+        "from the checkpoint. The sample rate and the names of the sources are not stored in it: "
+        "they come from the preset, or are inferred from file name and sizes, with a warning."
     )
     add = parser.add_argument
     add(
         "checkpoint",
         metavar="CHECKPOINT",
-        help="what its files begin with (baseline_stereo-186093), one of them, or their folder",
+        help="prefix of its files (baseline_stereo-186093), one of them, or their folder",
     )
     add("-o", "--output", required=True, metavar="OUT", help="folder")
-    add("--preset", default="inferred", help="that it must be, such as M4 (default: %(default)s)")
-    add("--sources", nargs="+", metavar="NAME", help="of the estimates, in order")
-    add("--sample-rate", type=int, metavar="HZ", help="that it was trained at")
-    add("--padding", choices=("context", "same"), help="of its convolutions")
-    add("--activation", choices=("tanh", "linear"), help="of its outputs")
-    add("--verify", action="store_true", help="check the checksums of the weights too")
-    parser.set_defaults(command=convert)
+    add("--preset", default="inferred", help="require this preset, e.g. M4 (default: %(default)s)")
+    add("--sources", nargs="+", metavar="NAME", help="names of the estimates, in order")
+    add("--sample-rate", type=int, metavar="HZ", help="sample rate of the training data")
+    add("--padding", choices=("context", "same"), help="padding of the convolutions")
+    add("--activation", choices=("tanh", "linear"), help="activation of the outputs")
+    add("--verify", action="store_true", help="also check the checksums of the weights")
 
 
-def convert(options: argparse.Namespace) -> int:
-    """`waveunet convert`."""
+def run(options: argparse.Namespace) -> int:
+    """Convert the checkpoint and print the model's arguments."""
     from asteroid_waveunet.experiment.tf_checkpoint import architecture, bundle, conversion
     from asteroid_waveunet.weights import serialization
 
-    said = {
+    given = {
         "sources": options.sources,
         "sample_rate": options.sample_rate,
         "context": None if options.padding is None else options.padding == "context",
         "output_activation": options.activation,
     }
-    said = {name: value for name, value in said.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
     preset = None if options.preset == "inferred" else options.preset
-    model = conversion.convert(options.checkpoint, preset, options.verify, **said)
+    model = conversion.convert(options.checkpoint, preset, options.verify, **given)
     source = bundle.locate(options.checkpoint).name
     serialization.save(model.serialize(converted_from=source), options.output)
     print(options.output)
     for name, value in model.get_model_args().items():
-        told = "" if name not in architecture.NOT_STORED else "  (not from the checkpoint)"
-        print(f"  {name}: {value}{told}")
+        origin = "" if name not in architecture.NOT_STORED else "  (not from the checkpoint)"
+        print(f"  {name}: {value}{origin}")
     print("from asteroid_waveunet import WaveUNet")
     print(f"model = WaveUNet.from_pretrained({options.output!r})")
     return 0

@@ -1,8 +1,4 @@
-"""The `waveunet` command: load the chosen command's module, parse its options, run it.
-
-Modules of commands import what they run inside their functions, so help and wrong options are
-answered without loading torch.
-"""
+"""Parse the command line of `waveunet` and run the chosen command."""
 
 from __future__ import annotations
 
@@ -20,60 +16,63 @@ from asteroid_waveunet._version import __version__
 
 __all__ = ["main"]
 
-# Command, which is also the name of its module in `cli` -> one line of help.
+# Command -> its line in `waveunet --help`; each is a module of this package.
 COMMANDS = {
-    "separate": "write the sources of songs as files",
-    "evaluate": "score a model, or a folder of estimates",
+    "separate": "write the stems of songs",
+    "evaluate": "score a model or a folder of estimates",
     "compare": "compare two sets of scores, track by track",
-    "publish": "put a trained and scored model on the Hugging Face Hub",
-    "export": "write a model as one file: weights, or one hop of it for other programs",
-    "convert": "convert a TensorFlow checkpoint of the paper's code to a model",
+    "publish": "upload a trained and scored model to the Hugging Face Hub",
+    "export": "write a model as one file: its weights, or one hop for other programs",
+    "convert": "turn a TensorFlow checkpoint of the paper's code into a model",
 }
 
-INTERRUPTED = 130  # exit status that shells report after Ctrl-C
+INTERRUPTED = 130  # exit status of a command ended by Ctrl-C, by the shell's convention
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; print user errors to stderr.
+    """Run a command line.
+
+    User errors are printed to stderr in one line.
 
     Args:
-        arguments: command-line arguments; None for those of this process.
+        arguments: words after `waveunet`; those of this process if None.
     Returns:
-        The exit status: 0 on success, 1 on an error, 130 after an interruption.
+        Exit status: 0 if everything was done, 1 if something failed, 130 if interrupted.
     """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser(arguments).parse_args(arguments)
-    options.arguments = arguments
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser(words).parse_args(words)
+    options.arguments = words
     with _sigterm_as_interrupt(), warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         try:
-            return options.command(options)
+            return options.run(options)
         except (ValueError, OSError, ImportError) as reason:
             print(f"error: {reason}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print("stopped; run the same command again to resume", file=sys.stderr)
+            print("interrupted; run the same command again to resume", file=sys.stderr)
             return INTERRUPTED
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """Return a parser with all commands, of which only the chosen one has its options."""
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Build the parser; only the chosen command's module is imported and adds its options."""
     parser = argparse.ArgumentParser(
         prog="waveunet", description="Separate songs into their sources with the Wave-U-Net."
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
-        if name == chosen:
-            importlib.import_module(f"asteroid_waveunet.cli.{name}").add_options(command)
+        if name in words[:1]:
+            module = importlib.import_module(f"{__package__}.{name}")
+            module.add_options(command)
+            command.set_defaults(run=module.run)
     return parser
 
 
 @contextlib.contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM too, to remove partial files."""
+    """Treat SIGTERM like Ctrl-C, so that no half-written file is left behind."""
 
     def interrupt(number: int, frame: object) -> NoReturn:
         raise KeyboardInterrupt
@@ -86,7 +85,3 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,12 +17,16 @@ from tqdm import tqdm
 
 from asteroid_waveunet import WaveUNet, separate
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.cli.common import load
-from asteroid_waveunet.cli.main import main
+from asteroid_waveunet.cli import choices
+from asteroid_waveunet.cli.common import load_model as load
+from asteroid_waveunet.cli.main import COMMANDS, main
 from asteroid_waveunet.cli.separate import advancing
-from asteroid_waveunet.separation import batch
+from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.evaluation import aggregation
+from asteroid_waveunet.separation import batch, stems
 from asteroid_waveunet.separation.separate import separate_at_rate
 from asteroid_waveunet.separation.stems import clamped
+from asteroid_waveunet.streaming import export, options
 from asteroid_waveunet.weights import serialization
 from helpers.models import SYSTEMS, assert_same_model, tiny
 from helpers.paths import GOLDEN
@@ -30,10 +34,11 @@ from helpers.paths import GOLDEN
 SOURCES = ("bass", "drums", "vocals")
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A folder with a trained model and songs of all kinds."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def songs_and_model(tmp_path_factory):
+    """A folder with a trained model and songs of all kinds; do not change it."""
+    tmp_path = tmp_path_factory.mktemp("songs_and_model")
+    torch.manual_seed(0)
     model = tiny(sources=SOURCES, in_channels=2, sample_rate=8000)
     serialization.save(model.serialize(), tmp_path / "model")
     kinds = {
@@ -47,6 +52,14 @@ def here(tmp_path, monkeypatch):
     for name, (channels, rate, subtype) in kinds.items():
         samples = 0.2 * torch.randn(channels, rate // 3)
         audio_io.write(tmp_path / "songs" / name, samples, rate, subtype)
+    return tmp_path
+
+
+@pytest.fixture
+def here(songs_and_model, tmp_path, monkeypatch):
+    """A copy of it, as the working directory."""
+    shutil.copytree(songs_and_model, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -190,7 +203,7 @@ def test_jobs_and_progress_are_passed_on(here, monkeypatch):
         jobs.append(n_jobs)
         return run_batch(songs, work, n_jobs)
 
-    monkeypatch.setattr("tqdm.tqdm", Bar)
+    monkeypatch.setattr("asteroid_waveunet.cli.separate.tqdm", Bar)
     monkeypatch.setattr(batch, "run", recorded)
     assert separated("songs", "--jobs", "2") == 0
     assert jobs == [2]
@@ -285,43 +298,72 @@ def test_finished_songs_are_skipped_unless_told_otherwise(here, capsys):
     capsys.readouterr()
     times = {name: Path("out", name).stat().st_mtime_ns for name in written()}
     assert separated("songs", "--skip-existing") == 0
-    assert "6 of 6 songs are in out already; --overwrite" in capsys.readouterr().out
+    assert "6 of 6 songs already in out; --overwrite" in capsys.readouterr().out
     assert times == {name: Path("out", name).stat().st_mtime_ns for name in written()}
     assert separated("songs", "--overwrite") == 0
     assert all(times[name] < Path("out", name).stat().st_mtime_ns for name in written())
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["nowhere.wav"], "nowhere.wav does not exist"),
-        (["model"], "model holds no audio file (wav, flac"),
-        (["songs", "-m", "songs/plain.wav"], "songs/plain.wav cannot be read"),
-        (["songs", "--device", "meta"], "no device 'meta' here"),
-        (["songs", "--two-stems", "guitar"], "no source 'guitar'; it has bass, drums, vocals"),
-        (["songs", "--shifts", "5"], "shifts is 5; expected 1 to 4"),
-        (["songs", "--jobs", "0"], "--jobs is 0; expected at least 1"),
-        (
-            ["songs", "--format", "flac", "--bits", "float"],
-            "flac files do not support bits float; expected 16 or 24",
-        ),
-        (["songs", "--device", "abacus"], "no device 'abacus' here"),
-        (["songs", "-m", "M99"], "preset 'M99'"),
-        (["songs", "-m", "nowhere/model.bin"], "no file or folder 'nowhere/model.bin'"),
-        (["songs", "-o", "songs/plain.wav"], "Nothing can be written into songs/plain.wav"),
-        (["songs", "-o", "songs/plain.wav/deep"], "Nothing can be written into songs"),
-    ],
-)
-def test_a_wrong_command_is_one_line(here, capsys, words, says):
-    assert separated(*words) == 1
-    said = capsys.readouterr().err
-    assert says in said and said.startswith("error: ") and said.count("\n") == 1
-    assert not Path("out").exists() or not written()
+def test_user_errors_are_one_line(here, capsys):
+    """Each names what is wrong and what is possible, and nothing is written."""
+    refused = {
+        "nowhere.wav": "nowhere.wav does not exist",
+        "model": "model holds no audio file (wav, flac",
+        "songs -m songs/plain.wav": "songs/plain.wav cannot be read",
+        "songs --device meta": "'meta' is not available",
+        "songs --device abacus": "'abacus' is not available",
+        "songs --two-stems guitar": "no source 'guitar'; it has bass, drums, vocals",
+        "songs --shifts 5": "shifts is 5; expected 1 to 4",
+        "songs --jobs 0": "--jobs is 0; expected at least 1",
+        "songs --format flac --bits float": "float; expected 16 or 24",
+        "songs -m M99": "preset 'M99'",
+        "songs -m nowhere/model.bin": "nowhere/model.bin",
+        "songs -o songs/plain.wav": "Cannot write to songs/plain.wav",
+        "songs -o songs/plain.wav/deep": "Cannot write to songs",
+    }
+    for words, message in refused.items():
+        assert separated(*words.split()) == 1, words
+        error = capsys.readouterr().err
+        assert message in error, words
+        assert error.startswith("error: ") and error.count("\n") == 1, words
+        assert not Path("out").exists() or not written(), words
+
+
+def test_help_and_wrong_options_need_no_torch():
+    """They answer at once; torch, Asteroid and soundfile take seconds to import."""
+    lines = ["--help", "--version", "nonsense", *(f"{name} --help" for name in COMMANDS)]
+    lines += ["separate", "separate --nonsense", "separate x -m y --precision z", "separate x"]
+    lines += ["evaluate -m x", "separate x -m y --jobs 0", "publish nowhere --examples maybe"]
+    code = (
+        "import sys\n"
+        "from asteroid_waveunet.cli.main import main\n"
+        "for line in sys.argv[1:]:\n"
+        "    try:\n"
+        "        main(line.split())\n"
+        "    except SystemExit:\n"
+        "        pass\n"
+        "heavy = {'torch', 'asteroid', 'numpy', 'soundfile', 'huggingface_hub'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *lines], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+def test_choices_match_what_they_stand_for():
+    assert choices.PRECISIONS == options.PRECISIONS
+    assert tuple(suffix[1:] for suffix in stems.FORMATS) == choices.STEM_FORMATS
+    assert choices.CLIPS == stems.CLIPS
+    assert set(choices.BITS) == {bits for formats in stems.FORMATS.values() for bits in formats}
+    assert sorted(choices.SUBSETS) == sorted(musdb.SUBSETS)
+    assert choices.METRICS == aggregation.METRICS
+    assert choices.WEIGHT_FORMATS == serialization.FORMAT_BY_SUFFIX
+    assert {kind.suffix: name for name, kind in export.FORMATS.items()} == choices.EXPORT_FORMATS
 
 
 def test_a_preset_is_said_to_be_untrained(here, capsys):
     assert separated("songs/plain.wav", "-m", "M4") == 0
-    assert "warning: M4 is a preset: a model that was never trained" in capsys.readouterr().err
+    assert "warning: M4 is a preset, an untrained model" in capsys.readouterr().err
     assert written() == ["plain/accompaniment.wav", "plain/vocals.wav"]
 
 

@@ -189,7 +189,7 @@ def test_a_folder_with_other_things_is_refused_before_the_work(here, capsys):
 
 def test_a_terminal_without_unicode_is_shown_what_it_can(here):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-m", "asteroid_waveunet.cli.main", "evaluate"]
+    command = [sys.executable, "-W", "ignore", "-m", "asteroid_waveunet.cli", "evaluate"]
     command += ["-m", "two", "-d", "songs", "--fast", "--jobs", "1", "--no-report"]
     done = subprocess.run(command, capture_output=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -1,0 +1,33 @@
+"""Values that options may take.
+
+They repeat what torch-importing modules define, so that `--help` needs no torch; a test compares
+the two.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BITS",
+    "CLIPS",
+    "EXPORT_FORMATS",
+    "METRICS",
+    "PRECISIONS",
+    "STEM_FORMATS",
+    "SUBSETS",
+    "WEIGHT_FORMATS",
+]
+
+PRECISIONS = ("fp32", "bf16")
+STEM_FORMATS = ("wav", "flac", "mp3", "ogg", "stem.mp4")
+BITS = ("16", "24", "float")
+CLIPS = {
+    "clamp": "limit each stem and move the excess to the others, which preserves their sum",
+    "rescale": "scale all stems of the song by one gain until none exceeds full scale",
+    "none": "no treatment: integer formats clip each stem at full scale",
+}
+SUBSETS = ("test", "train")
+METRICS = ("SDR", "SIR", "ISR", "SAR")
+
+# File suffix -> format of `waveunet export`.
+EXPORT_FORMATS = {".onnx": "onnx", ".pt": "torchscript"}  # one hop of the network
+WEIGHT_FORMATS = {".bin": "asteroid", ".pth": "asteroid", ".safetensors": "safetensors"}
