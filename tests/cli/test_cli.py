@@ -249,7 +249,7 @@ def test_stems_never_replace_a_song(here, capsys):
     before = song.read_bytes()
     words = ["--format", "stem.mp4", "-o", "mine", "--overwrite"]
     assert separated(song, *words) == 1
-    assert "is a song to separate, and stems would replace it" in capsys.readouterr().err
+    assert "is a song to separate, and a stem would replace it" in capsys.readouterr().err
     assert song.read_bytes() == before
 
 
@@ -342,7 +342,7 @@ def test_help_and_wrong_options_need_no_torch():
         "        main(line.split())\n"
         "    except SystemExit:\n"
         "        pass\n"
-        "heavy = {'torch', 'asteroid', 'numpy', 'soundfile', 'huggingface_hub'} & set(sys.modules)\n"
+        "heavy = {'torch', 'asteroid', 'numpy', 'soundfile'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run([sys.executable, "-c", code, *lines], capture_output=True, text=True)
@@ -401,21 +401,19 @@ def test_a_checkpoint_of_a_training_is_exported(here):
     assert WaveUNet.from_pretrained("last.safetensors").sources == ("accompaniment", "vocals")
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["-o", "model"], "model is a folder; expected the name of a file"),
-        (["-o", "step.so"], "does not end in .onnx, .pt, .bin, .pth or .safetensors; say which"),
-        (["-o", "step.bin", "--hop", "8"], "--hop and --batch-size are of onnx and torchscript"),
-        (["-o", "songs/plain.wav/step.pt"], "Nothing can be written into songs/plain.wav"),
-        (["-o", "step.pt", "--batch-size", "0"], "batch_size is 0; expected at least 1"),
-        (["-o", "step.pt", "--hop", "7"], "hop is 7; expected a multiple of this model's step"),
-    ],
-)
-def test_a_wrong_export_is_one_line(here, capsys, words, says):
-    assert run("export", "model", *words) == 1
-    assert says in capsys.readouterr().err
-    assert not list(here.glob("step*"))
+def test_refused_exports_write_nothing(here, capsys):
+    refused = {
+        "-o model": "model is a folder; expected a file name",
+        "-o step.so": ".onnx, .pt, .bin, .pth or .safetensors; choose a format",
+        "-o step.bin --hop 8": "--hop and --batch-size only apply to onnx and torchscript",
+        "-o songs/plain.wav/step.pt": "Cannot write to songs/plain.wav",
+        "-o step.pt --batch-size 0": "batch_size is 0; expected at least 1",
+        "-o step.pt --hop 7": "hop is 7; expected a multiple of this model's step",
+    }
+    for words, message in refused.items():
+        assert run("export", "model", *words.split()) == 1, words
+        assert message in capsys.readouterr().err, words
+        assert not list(here.glob("step*")), words
 
 
 def command(*words, **options) -> subprocess.Popen:
@@ -441,7 +439,7 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(here, number):
     assert 0 < len(done) < 45, "it was killed at work"
     assert {soundfile.info(f"out/{name}").frames for name in done} == {20 * 8000}
     if number == signal.SIGTERM:
-        assert done == written() and "run the same command again to resume" in said
+        assert done == written() and "the same command again to resume" in said
     assert separated("many") == 0
     assert len([name for name in written() if ".partial." not in name]) == 45
 
@@ -452,18 +450,20 @@ def test_a_full_disk_is_said_and_leaves_nothing(here):
         "import resource, signal, sys; from asteroid_waveunet.cli.main import main;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
-        "sys.exit(main(sys.argv[1:]))"
+        "print(*(main(line.split()) for line in sys.argv[1:]))"
     )
     audio_io.write(here / "long.wav", 0.2 * torch.randn(2, 60000), 8000, "PCM_16")
-    for form in ("wav", "flac --bits 24", "stem.mp4"):
-        words = f"separate long.wav songs/plain.wav -m model -o out --format {form}".split()
-        result = subprocess.run(
-            [sys.executable, "-c", limit, *words], capture_output=True, text=True, check=False
-        )
-        if result.returncode:
-            assert "cannot be written" in result.stderr and "Free some space" in result.stderr
-            assert "1 of 2 songs failed" in result.stderr
-        assert not any("long" in name or "partial" in name for name in written()), form
+    lines = [
+        f"separate long.wav songs/plain.wav -m model -o out --format {form}"
+        for form in ("wav", "flac --bits 24", "stem.mp4")
+    ]
+    result = subprocess.run(
+        [sys.executable, "-c", limit, *lines], capture_output=True, text=True, check=False
+    )
+    assert "1" in result.stdout.split(), result.stderr
+    assert "cannot be written" in result.stderr and "Free some space" in result.stderr
+    assert "1 of 2 songs failed" in result.stderr
+    assert not any("long" in name or "partial" in name for name in written())
     assert any("plain" in name for name in written())
 
 
