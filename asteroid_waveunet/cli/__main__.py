@@ -1,7 +1,8 @@
-"""Run `python -m asteroid_waveunet.cli`."""
+"""Run `waveunet` as `python -m asteroid_waveunet.cli`."""
 
 import sys
 
 from asteroid_waveunet.cli.main import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,6 +8,9 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asteroid_waveunet.cli.choices import PRECISIONS
+from asteroid_waveunet.file_utils import first_line
+
 if TYPE_CHECKING:
     import argparse
 
@@ -30,8 +33,6 @@ MODEL_HELP = "folder, file, Hub name (user/model), URL or preset"
 
 def add_separation_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of how a model separates, shared by `separate` and `evaluate`."""
-    from asteroid_waveunet.cli.choices import PRECISIONS
-
     add = parser.add_argument
     add("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda if available, else cpu)")
     add("--precision", choices=PRECISIONS, default="fp32", help="(default: %(default)s)")
@@ -90,9 +91,8 @@ def _device(name: str | None) -> torch.device:
         torch.empty(1, device=name).cpu()
         return torch.device(name)
     except (RuntimeError, AssertionError, ValueError, NotImplementedError) as reason:
-        detail = str(reason).splitlines()[0]
         raise ValueError(
-            f"Device {name!r} is not available ({detail}); cpu always works."
+            f"Device {name!r} is not available ({first_line(reason)}); cpu always works."
         ) from reason
 
 

@@ -149,7 +149,6 @@ def _estimator(
     """Return the estimator, its sources, and a name that identifies it."""
     from asteroid_waveunet.experiment.evaluation.estimators import Folder
     from asteroid_waveunet.experiment.evaluation.separator import Separator
-    from asteroid_waveunet.streaming.options import SeparationOptions, check_shifts
 
     if options.estimates:
         folder = Folder.find(Path(options.estimates).expanduser(), tracks)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asteroid_waveunet.cli.common import PRECISIONS, check_writable, load, printable
+from tqdm import tqdm
 
 from asteroid_waveunet.cli.choices import BITS, CLIPS, STEM_FORMATS
 from asteroid_waveunet.cli.common import (

@@ -17,16 +17,12 @@ from tqdm import tqdm
 
 from asteroid_waveunet import WaveUNet, separate
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.cli import choices
 from asteroid_waveunet.cli.common import load_model as load
-from asteroid_waveunet.cli.main import COMMANDS, main
+from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.cli.separate import advancing
-from asteroid_waveunet.experiment.data import musdb
-from asteroid_waveunet.experiment.evaluation import aggregation
-from asteroid_waveunet.separation import batch, stems
+from asteroid_waveunet.separation import batch
 from asteroid_waveunet.separation.separate import separate_at_rate
 from asteroid_waveunet.separation.stems import clamped
-from asteroid_waveunet.streaming import export, options
 from asteroid_waveunet.weights import serialization
 from helpers.models import SYSTEMS, assert_same_model, tiny
 from helpers.paths import GOLDEN
@@ -327,38 +323,6 @@ def test_user_errors_are_one_line(here, capsys):
         assert message in error, words
         assert error.startswith("error: ") and error.count("\n") == 1, words
         assert not Path("out").exists() or not written(), words
-
-
-def test_help_and_wrong_options_need_no_torch():
-    """They answer at once; torch, Asteroid and soundfile take seconds to import."""
-    lines = ["--help", "--version", "nonsense", *(f"{name} --help" for name in COMMANDS)]
-    lines += ["separate", "separate --nonsense", "separate x -m y --precision z", "separate x"]
-    lines += ["evaluate -m x", "separate x -m y --jobs 0", "publish nowhere --examples maybe"]
-    code = (
-        "import sys\n"
-        "from asteroid_waveunet.cli.main import main\n"
-        "for line in sys.argv[1:]:\n"
-        "    try:\n"
-        "        main(line.split())\n"
-        "    except SystemExit:\n"
-        "        pass\n"
-        "heavy = {'torch', 'asteroid', 'numpy', 'soundfile'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *lines], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert all(name in done.stdout for name in COMMANDS)
-
-
-def test_choices_match_what_they_stand_for():
-    assert choices.PRECISIONS == options.PRECISIONS
-    assert tuple(suffix[1:] for suffix in stems.FORMATS) == choices.STEM_FORMATS
-    assert choices.CLIPS == stems.CLIPS
-    assert set(choices.BITS) == {bits for formats in stems.FORMATS.values() for bits in formats}
-    assert sorted(choices.SUBSETS) == sorted(musdb.SUBSETS)
-    assert choices.METRICS == aggregation.METRICS
-    assert choices.WEIGHT_FORMATS == serialization.FORMAT_BY_SUFFIX
-    assert {kind.suffix: name for name, kind in export.FORMATS.items()} == choices.EXPORT_FORMATS
 
 
 def test_a_preset_is_said_to_be_untrained(here, capsys):

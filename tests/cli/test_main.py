@@ -6,12 +6,12 @@ import json
 import subprocess
 import sys
 
-from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
-from asteroid_waveunet.cli import common, export, separate
+from asteroid_waveunet.cli import choices
 from asteroid_waveunet.cli.main import COMMANDS
+from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.evaluation import aggregation
 from asteroid_waveunet.separation import stems
-from asteroid_waveunet.streaming import options
-from asteroid_waveunet.streaming.export import FORMATS as STEP_FORMATS
+from asteroid_waveunet.streaming import export, options
 from asteroid_waveunet.weights import serialization
 
 LINES = [
@@ -22,6 +22,7 @@ LINES = [
     *(([command, option], status) for command in COMMANDS for option, status in
       (("--help", 0), ("--nonsense", 2))),
     (["separate", "x"], 2),
+    (["separate", "x", "-m", "y", "--jobs", "0"], 1),
     (["separate", "x", "-m", "M4", "--precision", "nonsense"], 2),
     (["export", "M4", "-o", "x", "--format", "nonsense"], 2),
 ]  # fmt: skip
@@ -54,10 +55,11 @@ def test_help_and_wrong_options_load_no_heavy_module():
 
 
 def test_choices_match_the_registries():
-    assert options.PRECISIONS == common.PRECISIONS
-    assert stems.CLIPS == separate.CLIPS
-    assert tuple(suffix[1:] for suffix in stems.FORMATS) == separate.FORMATS
-    assert STEM_SUFFIX[1:] in separate.FORMATS
-    assert {kind.suffix: form for form, kind in STEP_FORMATS.items()} == export.STEP_SUFFIXES
-    assert serialization.FORMAT_BY_SUFFIX == export.WEIGHT_SUFFIXES
-    assert set(serialization.FORMATS) == set(export.WEIGHT_SUFFIXES.values())
+    assert choices.PRECISIONS == options.PRECISIONS
+    assert tuple(suffix[1:] for suffix in stems.FORMATS) == choices.STEM_FORMATS
+    assert choices.CLIPS == stems.CLIPS
+    assert set(choices.BITS) == {bits for formats in stems.FORMATS.values() for bits in formats}
+    assert sorted(choices.SUBSETS) == sorted(musdb.SUBSETS)
+    assert choices.METRICS == aggregation.METRICS
+    assert choices.WEIGHT_FORMATS == serialization.FORMAT_BY_SUFFIX
+    assert {kind.suffix: name for name, kind in export.FORMATS.items()} == choices.EXPORT_FORMATS
