@@ -268,7 +268,7 @@ def test_four_sources_are_another_protocol(tmp_path):
 def test_the_command_says_what_is_no_experiment_and_asks_for_a_name(tmp_path, capsys):
     _, places = experiment(tmp_path)
     assert main(["publish", str(places.exp_dir)]) == 1
-    assert "Where to? Name it with --repo_id user/name" in capsys.readouterr().err
+    assert "--repo-id user/name" in capsys.readouterr().err
     assert main(["publish", str(tmp_path), "--dry-run"]) == 1
     assert "is no experiment: it has no conf.yml" in capsys.readouterr().err
     assert not places.published.exists()
