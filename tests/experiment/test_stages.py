@@ -12,8 +12,8 @@ import torch
 from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.config import Configuration, load
 from asteroid_waveunet.experiment.data import download, obtain
-from asteroid_waveunet.experiment.data.licenses import terms
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
+from asteroid_waveunet.experiment.publishing.licensing import terms
 from asteroid_waveunet.experiment.settings import Data, Publishing
 from helpers import corpora
 from helpers.file_server import FileServer, dropped

@@ -11,10 +11,10 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from asteroid_waveunet.experiment.config import Configuration
-from asteroid_waveunet.experiment.data.licenses import Terms
 from asteroid_waveunet.experiment.evaluation.aggregation import nan_to_none
 from asteroid_waveunet.experiment.evaluation.bss_eval import protocol_name
 from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
+from asteroid_waveunet.experiment.publishing.licensing import Terms
 from asteroid_waveunet.experiment.training.objectives import WITHOUT_LEVEL
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.models.wave_unet import WaveUNet

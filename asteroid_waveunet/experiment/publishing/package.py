@@ -28,12 +28,12 @@ from huggingface_hub import hf_hub_url
 from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.data import licenses, musdb, splits
-from asteroid_waveunet.experiment.data.licenses import Terms
 from asteroid_waveunet.experiment.evaluation import evaluate
 from asteroid_waveunet.experiment.evaluation.aggregation import nan_to_none
 from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
-from asteroid_waveunet.experiment.publishing import hub_upload, model_card
+from asteroid_waveunet.experiment.publishing import hub_upload, licensing, model_card
+from asteroid_waveunet.experiment.publishing.licensing import Terms
 from asteroid_waveunet.experiment.report import evaluation_page, page
 from asteroid_waveunet.experiment.settings import Publishing
 from asteroid_waveunet.models.base import SourceModel
@@ -87,7 +87,7 @@ class Trained:
             ValueError: if its scores are not the model's, or something may not be published.
         """
         found = evaluate.read(places.scores, places.fingerprint(configuration))
-        terms = licenses.terms(configuration, _of_musdb18(configuration))
+        terms = licensing.terms(configuration, _of_musdb18(configuration))
         read = serialization.read(places.best_model)
         shown = _shown(configuration)
         scored = datetime.datetime.fromtimestamp(
