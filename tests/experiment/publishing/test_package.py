@@ -270,5 +270,5 @@ def test_the_command_says_what_is_no_experiment_and_asks_for_a_name(tmp_path, ca
     assert main(["publish", str(places.exp_dir)]) == 1
     assert "--repo-id user/name" in capsys.readouterr().err
     assert main(["publish", str(tmp_path), "--dry-run"]) == 1
-    assert "has no conf.yml: it has no conf.yml" in capsys.readouterr().err
+    assert "has no conf.yml" in capsys.readouterr().err
     assert not places.published.exists()
