@@ -7,5 +7,4 @@ spectrogram_unet  SpectrogramUNet, the baseline U7
 conv_tasnet       TasNet, Asteroid's Conv-TasNet
 mrcae             MRCAE, a multi-resolution convolutional auto-encoder
 argument_checks   range checks of model arguments
-meta              build on the meta device, to reject absurd sizes
 """

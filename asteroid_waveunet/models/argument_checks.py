@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from asteroid_waveunet.nn.wave_unet_blocks import ACTIVATIONS, UPSAMPLING
 
-__all__ = ["check_count", "check_ranges", "check_replaced", "check_wave_unet"]
+__all__ = ["check_count", "check_ranges", "check_wave_unet"]
 
 MAX_SAMPLE_RATE = 1_000_000
 MAX_COUNT = 2**29
@@ -91,41 +91,6 @@ def check_count(name: str, value: Any, minimum: int, maximum: int) -> None:
         raise ValueError(
             f"{name} is {_shown(value)}; expected a whole number, {minimum} to {maximum}."
         )
-
-
-def check_replaced(
-    stored: Mapping[str, Any], given: Mapping[str, Any], replaceable: Sequence[str]
-) -> None:
-    """Check that arguments can override those that the weights were trained with.
-
-    The names of sources (not their number) and all arguments that do not affect the shapes of
-    the weights can be overridden.
-
-    Args:
-        stored: all arguments of the trained model.
-        given: the overrides.
-        replaceable: names that can be overridden besides the sources.
-    Raises:
-        ValueError: if one cannot be overridden; names it.
-
-    >>> check_replaced({"levels": 12, "sample_rate": 22050}, {"levels": 6}, ["sample_rate"])
-    Traceback (most recent call last):
-      ...
-    ValueError: Cannot override levels=6: the weights were trained with levels=12, which fixes \
-their shapes. These can be overridden: sources (same number), sample_rate.
-    """
-    for name, value in given.items():
-        if name == "sources" and isinstance(value, Sequence):
-            differs, trained = len(value) != len(stored[name]), f"{len(stored[name])} sources"
-        else:
-            differs, trained = value != stored.get(name, value), f"{name}={stored.get(name)!r}"
-            differs = differs and name not in ("sources", *replaceable)
-        if differs:
-            raise ValueError(
-                f"Cannot override {name}={_shown(value)}: the weights were trained with {trained}, "
-                "which fixes their shapes. These can be overridden: "
-                f"{', '.join(('sources (same number)', *replaceable))}."
-            )
 
 
 def _check_sources(sources: Any) -> None:

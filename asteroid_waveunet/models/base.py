@@ -13,10 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asteroid_waveunet._asteroid import BaseModel, asteroid
-from asteroid_waveunet._import_hook import register_models
+from asteroid_waveunet._asteroid import BaseModel
 from asteroid_waveunet.audio.checks import check_floating, check_samples
-from asteroid_waveunet.models import argument_checks, meta
 from asteroid_waveunet.nn.geometry import LengthRule, segment_starts
 from asteroid_waveunet.separation.separate import (
     Progress,
@@ -28,7 +26,7 @@ from asteroid_waveunet.separation.separate import (
 from asteroid_waveunet.streaming.base import BlockStream
 from asteroid_waveunet.streaming.options import SeparationOptions
 from asteroid_waveunet.streaming.overlapping_chunks import ChunkStream
-from asteroid_waveunet.weights import serialization
+from asteroid_waveunet.weights import pretrained
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -274,19 +272,7 @@ class SourceModel(BaseModel):
         Raises:
             ValueError: if a value has no plain Python equivalent.
         """
-        from asteroid_waveunet._version import __version__
-
-        versions = {
-            "torch_version": str(torch.__version__),
-            "asteroid_version": asteroid.__version__,
-            "asteroid_waveunet_version": __version__,
-        }
-        return {
-            "model_name": type(self).__name__,
-            "state_dict": self.get_state_dict(),
-            "model_args": serialization.plain(self.get_model_args()),
-            "infos": serialization.plain({"software_versions": versions, **infos}),
-        }
+        return pretrained.serialize(self, infos)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_conf_or_path: Any, **kwargs: Any) -> Self:
@@ -320,34 +306,7 @@ class SourceModel(BaseModel):
         >>> WaveUNet.from_pretrained(model.serialize(), sources=("music", "speech")).sources
         ('music', 'speech')
         """
-        conf = serialization.read(pretrained_model_conf_or_path)
-        kind = cls._kind(conf["model_name"])
-        stored = kind._outline(conf["model_args"])
-        argument_checks.check_replaced(stored.get_model_args(), kwargs, kind.replaceable)
-        model = kind._outline({**conf["model_args"], **kwargs}) if kwargs else stored
-        serialization.fill(model, conf["state_dict"])
-        return model.eval()
-
-    @classmethod
-    def _kind(cls, name: str) -> type[Self]:
-        """Return this class or a subclass by its name.
-
-        Raises:
-            ValueError: if there is no such class.
-        """
-        register_models()
-        found = cls if name == cls.__name__ else vars(asteroid.models).get(name)
-        if not (isinstance(found, type) and issubclass(found, cls)):
-            raise ValueError(
-                f"These are weights of a {name}; expected a {cls.__name__}. "
-                "Load them with asteroid.models.BaseModel.from_pretrained."
-            )
-        return found
-
-    @classmethod
-    def _outline(cls, model_args: dict[str, Any]) -> Self:
-        """See `meta.build`."""
-        return meta.build(cls, model_args)
+        return pretrained.load(cls, pretrained_model_conf_or_path, kwargs)
 
 
 class PerChannel(SourceModel):

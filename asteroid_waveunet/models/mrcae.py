@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asteroid_waveunet._asteroid import register
-from asteroid_waveunet.models import argument_checks, meta
+from asteroid_waveunet.models import argument_checks
 from asteroid_waveunet.models.base import SourceModel
+from asteroid_waveunet.nn import meta
 from asteroid_waveunet.nn.fft_conv import correlate
 from asteroid_waveunet.nn.geometry import LengthRule
 from asteroid_waveunet.nn.wave_unet_blocks import centre_crop, conv1d, glorot_uniform_

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asteroid_waveunet._asteroid import register
-from asteroid_waveunet.models import argument_checks, meta
+from asteroid_waveunet.models import argument_checks
 from asteroid_waveunet.models.base import SourceModel
+from asteroid_waveunet.nn import meta
 from asteroid_waveunet.nn.geometry import Geometry
 from asteroid_waveunet.nn.wave_unet_blocks import (
     LEAKY_SLOPE,

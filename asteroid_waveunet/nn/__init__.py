@@ -5,4 +5,5 @@ wave_unet_blocks  down block, up block, upsampling, output head
 stft              short-time Fourier transform with an exact inverse
 fft_conv          convolution with long filters by FFT
 autocast          exclude operations from mixed precision
+meta              build models on the meta device; reject absurd sizes
 """

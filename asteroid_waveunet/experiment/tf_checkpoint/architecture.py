@@ -35,8 +35,9 @@ from typing import Any
 
 import numpy as np
 
-from asteroid_waveunet.models import meta, presets
+from asteroid_waveunet.models import presets
 from asteroid_waveunet.models.wave_unet import WaveUNet
+from asteroid_waveunet.nn import meta
 
 __all__ = ["NOT_STORED", "Architecture", "assume"]
 

@@ -15,8 +15,9 @@ import torch
 
 from asteroid_waveunet.experiment.tf_checkpoint import bundle
 from asteroid_waveunet.experiment.tf_checkpoint.architecture import Architecture, assume
-from asteroid_waveunet.models import meta, presets
+from asteroid_waveunet.models import presets
 from asteroid_waveunet.models.wave_unet import WaveUNet
+from asteroid_waveunet.nn import meta
 from asteroid_waveunet.weights import serialization
 
 __all__ = ["convert", "read", "state_dict_from_variables"]

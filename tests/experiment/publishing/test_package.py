@@ -161,9 +161,7 @@ def test_a_folder_beside_one_of_musdb18_keeps_its_name_and_its_songs(tmp_path):
     )
     card = card_of(places)
     assert card.data.datasets is None and card.data.license == "cc-by-nc-4.0"
-    assert (
-        "songs. A private collection" in (places.published / "NOTICE.md").read_text()
-    )
+    assert "songs. A private collection" in (places.published / "NOTICE.md").read_text()
     assert "also trained on MUSDB18" in card.content
     assert len([*places.published.glob("examples/*/*.flac")]) == 3
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asteroid_waveunet import MRCAE, SpectrogramUNet, TasNet, WaveUNet, presets
-from asteroid_waveunet.models import meta
+from asteroid_waveunet.nn import meta
 
 
 @pytest.mark.timeout(20)
