@@ -14,7 +14,7 @@ __all__ = ["check_count", "check_ranges", "check_wave_unet"]
 MAX_SAMPLE_RATE = 1_000_000
 MAX_COUNT = 2**29
 MAX_NAME_LENGTH = 100
-"""Of a source; it becomes part of a file name."""
+"""Maximum length of a source name, which becomes part of a file name."""
 
 FORBIDDEN_IN_FILE_NAMES = set('/\\:*?"<>|')
 

@@ -20,7 +20,7 @@ from asteroid_waveunet.nn.wave_unet_blocks import centre_crop, conv1d, glorot_un
 __all__ = ["MRCAE"]
 
 KERNEL_SIZES = (5, 50, 256, 512, 1025)
-"""Of the filter sets in each layer, in samples."""
+"""Lengths of the filter sets in each layer, in samples."""
 
 MAX_SETS = 2**10
 """With the default number of filters, 670 sets of one sample exceed `meta.MAX_WEIGHTS`."""

@@ -20,7 +20,7 @@ from asteroid_waveunet.nn.wave_unet_blocks import LEAKY_SLOPE, glorot_uniform_
 __all__ = ["MaskUNet", "SpectrogramUNet"]
 
 KERNEL_SIZE = 5
-"""Of all convolutions, in frequency and time."""
+"""Kernel size of all convolutions, in frequency and time."""
 
 N_DROPOUTS = 3
 """Number of up blocks, from the bottom, with dropout 0.5."""

@@ -13,7 +13,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 __all__ = ["MAX_WEIGHTS", "build", "check_size"]
 
 MAX_WEIGHTS = 2**29
-"""Of one model: 2 GB in float32, fifty times the paper's M4."""
+"""Maximum of one model: 2 GB in float32, fifty times the paper's M4."""
 
 Model = TypeVar("Model", bound=nn.Module)
 

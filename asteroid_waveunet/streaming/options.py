@@ -15,7 +15,7 @@ PRECISIONS = ("fp32", "bf16")
 
 @dataclass(frozen=True)
 class SeparationOptions:
-    """How a track is separated.
+    """Options of how a track is separated.
 
     Attributes:
         precision: one of `PRECISIONS`. "fp32" computes in the weights' dtype; "bf16" in

@@ -59,7 +59,7 @@ def is_url(name: str) -> bool:
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether it may be "user/model" or "user/model@revision", and no file's path.
+    """Return True for "user/model" or "user/model@revision", not for a file path.
 
     >>> is_hub_name("user/model@v1.0"), is_hub_name("exp/model.pth"), is_hub_name("a/b/c")
     (True, False, False)
@@ -205,7 +205,7 @@ def _unreachable(repo: str, revision: str | None, name: str) -> Exception | None
 
 
 def _commit_of(path: Path, file: str) -> str:
-    """Of a file in the cache, which is snapshots/COMMIT/FILE."""
+    """Return the commit of a cached file, from its path snapshots/COMMIT/FILE."""
     return path.parents[file.count("/")].name
 
 

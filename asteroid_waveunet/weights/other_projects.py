@@ -1,4 +1,4 @@
-"""Whose weights a file holds that are not ours: told by the names of its tensors.
+"""Recognise the weights of other projects by the names of their tensors.
 
 The names are looked for in the file as it is. Every format has them near its beginning in
 plain text, those included that are not, or must not be, unpickled.
@@ -29,7 +29,7 @@ BARE = (
 
 @dataclass(frozen=True)
 class Kind:
-    """Whose weights they are, what they all have in their names, and what to do."""
+    """A project: its name, the tensor names it is recognised by, and what to do instead."""
 
     name: str
     marks: tuple[bytes, ...]
@@ -60,7 +60,7 @@ KINDS = (
 
 
 def of_file(path: str | os.PathLike) -> str | None:
-    """Whose weights a file holds and what to do, for people; None if they are of no known kind."""
+    """Return a message naming the project and the remedy; None if it is unknown."""
     with open(path, "rb") as file:
         return _explanation(os.fspath(path), file.read(SCANNED))
 

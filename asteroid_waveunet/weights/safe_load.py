@@ -28,7 +28,7 @@ CORRUPT = "it is truncated, corrupt, or nothing that torch.save wrote. Download 
 
 
 def unpickled(path: Path) -> Any:
-    """What `torch.save` wrote, if it is tensors and plain Python.
+    """Read a file of `torch.save` that holds only tensors and plain Python.
 
     Tensors are read from the file as they are needed, and cannot reach beyond it.
 

@@ -31,7 +31,7 @@ Tree = Mapping[str, str]  # path -> git's hash of a small file, sha256 of a larg
 
 NOT_OF_MODELS = {".gitattributes", "README.md"}  # what a repository has that was just made
 # What users of a model rely on by its name.
-KEPT = ("architecture", "sources", "in_channels", "sample_rate")
+FIXED_ARGUMENTS = ("architecture", "sources", "in_channels", "sample_rate")
 
 # What the Hub answers -> what that means to its user.
 ANSWERS = {
@@ -81,10 +81,10 @@ class Destination:
             OSError: if the Hub cannot be reached.
         """
         api = HfApi(token=_token())
-        with _explained(api, repo_id):
+        with _hub_errors_explained(api, repo_id):
             account = api.whoami()
         _check_may_write(account, api, repo_id)
-        with _explained(api, repo_id):
+        with _hub_errors_explained(api, repo_id):
             try:
                 there = _asked(api, repo_id)
             except RepositoryNotFoundError:
@@ -102,7 +102,7 @@ class Destination:
             raise ValueError(f"{tag} is a branch of {repo_id}; choose another --revision.")
         tagged = None
         if tag in [ref.name for ref in refs.tags]:
-            with _explained(api, repo_id):
+            with _hub_errors_explained(api, repo_id):
                 tagged = _tree(_asked(api, repo_id, tag))
         return cls(api, repo_id, there.private, tag, there.sha, files, tagged)
 
@@ -132,7 +132,7 @@ def send(folder: Path, files: Sequence[str], owned: Collection[str], to: Destina
             *(CommitOperationAdd(path, folder / path) for path in changed),
             *(CommitOperationDelete(path) for path in gone),
         ]
-        with _explained(api, repo):
+        with _hub_errors_explained(api, repo):
             if head is None:
                 api.create_repo(repo, private=to.private)
                 head = api.model_info(repo).sha
@@ -140,7 +140,7 @@ def send(folder: Path, files: Sequence[str], owned: Collection[str], to: Destina
                 repo, operations, commit_message="asteroid-waveunet", parent_commit=head
             ).oid
     if to.tag and to.tagged is None:
-        with _explained(api, repo):
+        with _hub_errors_explained(api, repo):
             api.create_tag(repo, tag=to.tag, revision=head)
     done = f"{len(changed)} new or changed files" if changed or gone else "it was there already"
     tag, private = f"tagged {to.tag}; " if to.tag else "", "private; " if to.private else ""
@@ -158,8 +158,8 @@ def _token() -> str:
 
 
 @contextlib.contextmanager
-def _explained(api: HfApi, repo: str) -> Iterator[None]:
-    """What the Hub refuses, and what goes wrong on the way there, in one line.
+def _hub_errors_explained(api: HfApi, repo: str) -> Iterator[None]:
+    """Turn refusals of the Hub and network errors into one-line messages.
 
     Raises:
         PermissionError: for 401 and 403. OSError: for all else.
@@ -218,7 +218,7 @@ def _check_is_such_a_model(
     """
     config: Any = {}
     if CONFIG in files:
-        with _explained(api, repo):
+        with _hub_errors_explained(api, repo):
             path = api.hf_hub_download(repo, CONFIG, revision=commit)
         with contextlib.suppress(ValueError):
             config = json.loads(Path(path).read_bytes())
@@ -237,7 +237,7 @@ def _check_is_such_a_model(
     expected = {**model.get_model_args(), "architecture": type(model).__name__}
     differing = [
         f"{name} {arguments.get(name)!r}, not {expected[name]!r}"
-        for name in KEPT
+        for name in FIXED_ARGUMENTS
         if arguments.get(name) != expected[name]
     ]
     if differing:
@@ -257,7 +257,7 @@ def _differences(
 
 
 def _hashes(path: Path) -> tuple[str, str]:
-    """What the Hub knows a content by: git's hash where it is small, sha256 where it is large."""
+    """Return git's hash and sha256; the Hub uses the former for small files, else the latter."""
     content = path.read_bytes()
     blob = b"blob %d\0" % len(content) + content
     return hashlib.sha1(blob).hexdigest(), hashlib.sha256(content).hexdigest()
@@ -269,7 +269,7 @@ def _check_card(path: Path, api: HfApi, repo: str) -> None:
         ValueError: if the Hub finds fault with its metadata, such as a licence that it has not.
     """
     asked = {"repoType": "model", "content": path.read_text(encoding="utf-8")}
-    with _explained(api, repo):
+    with _hub_errors_explained(api, repo):
         # ModelCard.validate of old clients asks huggingface.co, whatever the endpoint.
         response = requests.post(f"{api.endpoint}/api/validate-yaml", json=asked, timeout=CONNECT)
         if response.status_code != 400:

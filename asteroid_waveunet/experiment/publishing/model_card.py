@@ -43,7 +43,7 @@ OUTPUT = {
 
 @dataclass(frozen=True)
 class Work:
-    """Where an architecture comes from.
+    """The publication that an architecture comes from.
 
     Attributes:
         name: of the architecture.
@@ -160,7 +160,7 @@ def make(
 
 
 def _other_license(terms: Terms) -> dict[str, Any]:
-    """What the Hub asks for of a licence that it has no name for."""
+    """Return the card fields that the Hub requires for a license without an identifier."""
     if terms.license != "other":
         return {}
     return {"license_name": "see-notice", "license_link": "NOTICE.md"}
@@ -177,7 +177,7 @@ def _tag(work: Work) -> str:
 
 
 def _architecture(model: SourceModel) -> dict[str, Any]:
-    """What the card says of it: of a Wave-U-Net in words, of others their arguments."""
+    """Describe a Wave-U-Net in words, other models by their arguments."""
     if isinstance(model, WaveUNet):
         return _of_waveunet(model)
     told = ("sources", "in_channels", "sample_rate")
@@ -209,7 +209,7 @@ def _of_waveunet(model: WaveUNet) -> dict[str, str]:
 def _results(found: Evaluation, terms: Terms, unusual: Sequence[str]) -> list[EvalResult]:
     """One entry a source and aggregation, for the card's model-index."""
     summary = nan_to_none(found.summaries[found.name])
-    how = "; ".join([protocol_name(_together(found)), *unusual, "dB"])
+    how = "; ".join([protocol_name(_scored_targets(found)), *unusual, "dB"])
     return [
         EvalResult(
             task_type="audio-to-audio",
@@ -223,7 +223,7 @@ def _results(found: Evaluation, terms: Terms, unusual: Sequence[str]) -> list[Ev
             metric_args={
                 "aggregation": key,
                 "protocol": found.protocol,
-                "targets": list(_together(found)),
+                "targets": list(_scored_targets(found)),
                 "windows": metrics["SDR"]["windows"],
             },
         )
@@ -233,7 +233,7 @@ def _results(found: Evaluation, terms: Terms, unusual: Sequence[str]) -> list[Ev
     ]
 
 
-def _together(found: Evaluation) -> Sequence[str]:
-    """What was scored together."""
+def _scored_targets(found: Evaluation) -> Sequence[str]:
+    """Return the targets that were scored together."""
     protocol: Any = found.scores[0]["protocol"]
     return protocol

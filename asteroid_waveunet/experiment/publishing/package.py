@@ -79,7 +79,7 @@ class Trained:
 
     @classmethod
     def of(cls, configuration: Configuration, places: ExperimentDir) -> Trained:
-        """Of an experiment, all that can be wrong with it found out.
+        """Collect an experiment's files and check them.
 
         Raises:
             FileNotFoundError: if it is not trained or not scored yet; if there are no recordings;

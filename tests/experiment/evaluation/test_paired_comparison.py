@@ -43,7 +43,7 @@ def test_constant_difference_has_an_interval_of_zero_width():
 
 
 def test_intervals_cover_zero_as_often_as_claimed(monkeypatch):
-    """Of 20 comparisons of the same system's noise, nearly all 95 % intervals contain 0."""
+    """Nearly all 95 % intervals of 20 comparisons of pure noise contain 0."""
     monkeypatch.setattr(paired_comparison, "RESAMPLES", 1000)
     rng = np.random.default_rng(1)
     covered = 0
