@@ -1,8 +1,7 @@
-"""`waveunet evaluate` and `waveunet compare`, as people run them."""
+"""`waveunet evaluate` and `waveunet compare` on small songs."""
 
+import io
 import json
-import os
-import subprocess
 import sys
 
 import pytest
@@ -10,6 +9,7 @@ import torch
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.cli.main import main
+from asteroid_waveunet.experiment.evaluation import scoring, worker_pool
 from asteroid_waveunet.weights import serialization
 from helpers.models import drawn, tiny
 from helpers.songs import STEMS, write_song, write_stem_file
@@ -17,48 +17,51 @@ from helpers.songs import STEMS, write_song, write_stem_file
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """Two songs, a model of two sources and one of four."""
+    """Two songs, a model of two sources and one of four; scored in this process."""
     for name in ("A. B. - one", "C - two"):
         write_song(tmp_path / "songs" / "test" / name, seconds=2.5)
     for name, sources in {"two": ("accompaniment", "vocals"), "four": STEMS}.items():
         model = drawn(tiny(sources=sources, in_channels=2, sample_rate=8000))
         serialization.save(model.serialize(), tmp_path / name)
+
+    def run_here(items, start, need, jobs, memory):
+        return worker_pool.run_in_processes(items, start, need, 0, memory)
+
+    monkeypatch.setattr(scoring, "run_in_processes", run_here)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def evaluate(*options, jobs="1"):
-    return main(["evaluate", "--data", "songs", "--fast", "--jobs", jobs, *options])
+def evaluate(*options):
+    return main(["evaluate", "--data", "songs", "--fast", *options])
 
 
-def test_a_model_is_scored_beside_the_baselines(here, capsys):
+def test_model_is_scored_with_baselines_and_a_page_that_is_kept_up_to_date(here, capsys):
     assert evaluate("-m", "four") == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"{here.name}/four on test of songs: SDR of BSS Eval v4")
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{here.name}/four on test of songs: SDR of BSS Eval v4")
     for system in ("model", "mixture", "ideal ratio mask"):
-        assert f"| {system} | average |" in said
-    assert "four-source (bass, drums, other, vocals), 2 tracks" in said
-    assert str(here / "scores" / "report" / "index.html").endswith(said.split()[-1])
+        assert f"| {system} | average |" in printed
+    assert "four-source (bass, drums, other, vocals), 2 tracks" in printed
+    assert str(here / "scores" / "report" / "index.html").endswith(printed.split()[-1])
     assert (here / "scores" / "report" / "index.html").is_file()
     for folder in ("scores", "scores/baselines/mixture", "scores/baselines/ideal ratio mask"):
         names = {path.name for path in (here / folder / "test").iterdir()}
         assert names == {"A. B. - one.json", "C - two.json"}
     summary = json.loads((here / "scores" / "summary.json").read_text())
     assert summary["tracks"] == 2 and summary["systems"]["model"].keys() == set(STEMS)
-    assert (here / "scores" / "scores.md").read_text() in said
+    assert (here / "scores" / "scores.md").read_text() in printed
     page = here / "scores" / "report" / "index.html"
+    assert "waveunet evaluate --data songs" in page.read_text()
     written = page.stat().st_mtime_ns
     assert evaluate("-m", "four") == 0
     assert page.stat().st_mtime_ns == written
     write_song(here / "songs" / "test" / "D - three", seconds=2.5)
     assert evaluate("-m", "four") == 0
     assert page.stat().st_mtime_ns > written and "D - three" in page.read_text()
-    assert (
-        "waveunet evaluate --data songs" in (here / "scores" / "report" / "index.html").read_text()
-    )
 
 
-def test_what_is_scored_is_not_scored_again_and_a_lost_track_is(here, capsys):
+def test_scored_tracks_are_skipped_and_a_missing_one_is_scored(here, capsys):
     assert evaluate("-m", "two", "--no-report") == 0
     first = capsys.readouterr().out
     files = sorted((here / "scores").rglob("test/*.json"))
@@ -70,7 +73,7 @@ def test_what_is_scored_is_not_scored_again_and_a_lost_track_is(here, capsys):
     assert not (here / "scores" / "report").exists()
 
 
-def test_saved_estimates_score_as_the_model_did(here, capsys):
+def test_saved_estimates_have_the_scores_of_the_model(here, capsys):
     assert evaluate("-m", "four", "--save-estimates", "estimates", "--no-report") == 0
     files = {path.relative_to(here / "estimates") for path in here.glob("estimates/*/*/*.wav")}
     assert len(files) == 2 * len(STEMS)
@@ -85,13 +88,14 @@ def test_saved_estimates_score_as_the_model_did(here, capsys):
             assert abs(other["estimates"][source]["SDR"][figure] - value) < 1e-6
 
 
-def test_protocols_are_chosen_and_never_mixed(here, capsys):
+def test_protocols_are_chosen_and_not_mixed(here, capsys):
     assert evaluate("-m", "four", "-o", "a", "--no-report") == 0
-    assert evaluate("-m", "four", "-o", "b", "--targets", *STEMS[3:], "accompaniment") == 0
+    targets = ["--targets", "vocals", "accompaniment"]
+    assert evaluate("-m", "four", "-o", "b", "--no-report", *targets) == 0
     assert "two-source (vocals, accompaniment)" in capsys.readouterr().out
     assert main(["compare", "a", "b"]) == 1
-    said = capsys.readouterr().err
-    assert "four-source" in said and "two-source" in said
+    printed = capsys.readouterr().err
+    assert "four-source" in printed and "two-source" in printed
     for song in ("A. B. - one", "C - two"):
         for source in (*STEMS, "accompaniment", "residual"):
             audio_io.write(here / "five" / song / f"{source}.wav", torch.randn(2, 20000) / 9, 8000)
@@ -103,24 +107,24 @@ def test_protocols_are_chosen_and_never_mixed(here, capsys):
     assert "the data lacks these stems: residual." in capsys.readouterr().out
 
 
-def test_systems_are_compared_track_by_track(here, capsys):
+def test_compare_pairs_two_systems_by_track(here, capsys):
     assert evaluate("-m", "two", "--no-report") == 0
     capsys.readouterr()
     assert main(["compare", "scores/baselines/mixture", "scores"]) == 0
-    said = capsys.readouterr().out
-    assert "| target | tracks | windows | NaN | mixture, pooled | scores, pooled |" in said
-    assert "| vocals | 2 | 4 | 0 |" in said and "two-source (accompaniment, vocals)" in said
+    printed = capsys.readouterr().out
+    assert "| target | tracks | windows | NaN | mixture, pooled | scores, pooled |" in printed
+    assert "| vocals | 2 | 4 | 0 |" in printed and "two-source (accompaniment, vocals)" in printed
     assert main(["compare", "scores", "scores"]) == 1
     assert "are the same folder" in capsys.readouterr().err
 
 
-def test_a_song_that_fails_is_named_and_the_rest_goes_on(here, capsys):
+def test_failed_song_is_reported_and_the_others_are_scored(here, capsys):
     song = here / "songs" / "test" / "C - two" / "vocals.wav"
     song.write_bytes(song.read_bytes()[:1000])
     assert evaluate("-m", "two", "--no-report") == 1
-    said = capsys.readouterr().err
-    assert "1 of 2 tracks could not be scored" in said and "C - two: " in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert "1 of 2 tracks could not be scored" in printed and "C - two: " in printed
+    assert "Traceback" not in printed
     text = (here / "scores" / "scores.md").read_text()
     assert "1 track" in text and "- not scored: C - two: " in text
     assert [path.stem for path in (here / "scores" / "test").iterdir()] == ["A. B. - one"]
@@ -149,13 +153,15 @@ def test_user_errors_are_reported_without_a_traceback(here, capsys):
     assert not list(here.glob("scores/test/*")) and not list(here.glob("songs/test/x"))
 
 
-def test_a_real_song_through_museval(tmp_path, capsys):
+def test_real_song_is_scored_by_museval_in_a_worker_process(tmp_path, capsys):
     """6 s of MUSDB18, every metric."""
     write_stem_file(tmp_path / "songs" / "test")
     model = drawn(tiny(sources=("accompaniment", "vocals"), in_channels=2, sample_rate=22050))
     serialization.save(model.serialize(), tmp_path / "model")
     options = ["-m", tmp_path / "model", "-d", tmp_path / "songs", "-o", tmp_path / "scores"]
-    assert main(["evaluate", *map(str, options), "--memory", "1"]) == 0
+    assert (
+        main(["evaluate", *map(str, options), "--jobs", "1", "--memory", "1", "--no-report"]) == 0
+    )
     figures = json.loads((tmp_path / "scores" / "summary.json").read_text())["systems"]
     assert figures["model"]["vocals"]["SIR"]["windows"] == 6
     oracle, mixture = (
@@ -164,7 +170,7 @@ def test_a_real_song_through_museval(tmp_path, capsys):
     assert oracle > mixture + 3
 
 
-def test_estimates_that_one_song_has_too_many_fail_no_other(here, capsys):
+def test_surplus_estimates_of_a_song_are_ignored(here, capsys):
     for song in ("A. B. - one", "C - two"):
         for source in (*STEMS, "guitar", "accompaniment")[: 5 if song[0] == "A" else 4]:
             audio_io.write(here / "own" / song / f"{source}.wav", torch.randn(2, 20000) / 9, 8000)
@@ -175,7 +181,7 @@ def test_estimates_that_one_song_has_too_many_fail_no_other(here, capsys):
     assert {path: path.read_bytes() for path in (here / "own").rglob("*.wav")} == before
 
 
-def test_a_folder_with_other_things_is_refused_before_the_work(here, capsys):
+def test_report_folder_with_other_files_is_refused_before_scoring(here, capsys):
     (here / "scores" / "report").mkdir(parents=True)
     (here / "scores" / "report" / "thesis.txt").touch()
     assert evaluate("-m", "two") == 1
@@ -183,10 +189,11 @@ def test_a_folder_with_other_things_is_refused_before_the_work(here, capsys):
     assert not (here / "scores" / "test").exists()
 
 
-def test_a_terminal_without_unicode_is_shown_what_it_can(here):
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-m", "asteroid_waveunet.cli", "evaluate"]
-    command += ["-m", "two", "-d", "songs", "--fast", "--jobs", "1", "--no-report"]
-    done = subprocess.run(command, capture_output=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert b"| model | average |" in done.stdout
+def test_names_are_escaped_on_a_terminal_without_unicode(here, monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    (here / "songs").rename(here / "música")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert evaluate("-m", "two", "-d", "música", "--no-report") == 0
+    terminal.flush()
+    printed = terminal.buffer.getvalue()
+    assert b"m\\xfasica" in printed and b"| model | average |" in printed
