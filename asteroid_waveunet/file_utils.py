@@ -1,14 +1,15 @@
-"""Atomic writes and checksums of files; one-line messages of exceptions."""
+"""Atomic writes of files and folders; checksums; one-line messages of exceptions."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["checksum", "first_line", "replacing"]
+__all__ = ["checksum", "first_line", "replacing", "replacing_folder"]
 
 
 def first_line(reason: BaseException) -> str:
@@ -49,3 +50,28 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: str | os.PathLike) -> Iterator[Path]:
+    """Yield an empty temporary sibling folder that replaces `folder` when the block succeeds.
+
+    Readers never see a partial folder. If the process is killed, the next call for the same
+    folder restores the earlier contents and deletes the temporary folder.
+    """
+    folder = Path(folder).absolute()
+    partial = folder.with_name(f".partial.{folder.name}")
+    earlier = folder.with_name(f".earlier.{folder.name}")
+    if earlier.exists() and not folder.exists():  # killed between the two renames below
+        earlier.rename(folder)
+    for leftover in (partial, earlier):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if folder.exists():
+            folder.rename(earlier)
+        partial.rename(folder)
+        shutil.rmtree(earlier, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

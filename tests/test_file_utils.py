@@ -1,4 +1,4 @@
-"""Tests of `file_utils`: atomic writes and checksums."""
+"""Tests of `file_utils`: atomic writes of files and folders; checksums."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from asteroid_waveunet.file_utils import checksum, replacing
+from asteroid_waveunet.file_utils import checksum, replacing, replacing_folder
 
 
 def test_checksum_covers_the_whole_file_and_reports_progress(tmp_path):
@@ -27,3 +27,26 @@ def test_failed_write_keeps_the_previous_file(tmp_path):
         partial.write_text("incomplete")
         raise RuntimeError
     assert path.read_text() == "one" and [*path.parent.iterdir()] == [path]
+
+
+def test_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "a" / "folder"
+    for name in ("one", "two"):
+        with replacing_folder(folder) as partial:
+            (partial / name).touch()
+            assert [*partial.iterdir()] == [partial / name]
+    assert [*folder.parent.iterdir()] == [folder] and [*folder.iterdir()] == [folder / "two"]
+    with pytest.raises(RuntimeError), replacing_folder(folder) as partial:
+        raise RuntimeError
+    assert [*folder.parent.iterdir()] == [folder] and [*folder.iterdir()] == [folder / "two"]
+
+
+def test_folder_of_a_killed_replacement_is_restored(tmp_path):
+    folder = tmp_path / "folder"
+    for name in (".partial.folder", ".earlier.folder"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    with pytest.raises(RuntimeError), replacing_folder(folder) as partial:
+        assert [*partial.iterdir()] == []
+        raise RuntimeError
+    assert [*tmp_path.iterdir()] == [folder] and [*folder.iterdir()] == [folder / ".earlier.folder"]

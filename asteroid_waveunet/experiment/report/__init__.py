@@ -2,7 +2,7 @@
 
 evaluation_page     the page of an evaluation, with excerpts of the best, median and worst track
 page                a page to judge a model by: scores, plots, excerpts, settings
-page_files          the folder of a page: templates, file names, safe replacement
+page_files          the folder of a page: templates, file names, allowed contents
 track_sections      the page's sections on single tracks: SDR over time, and the player
 tables              score tables, and the choice of representative tracks
 plots               plots of scores and training curves as SVG

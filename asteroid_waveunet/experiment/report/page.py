@@ -35,7 +35,6 @@ from asteroid_waveunet.experiment.report.page_files import (
     TEMPLATES,
     check_place,
     is_of,
-    replacing_folder,
     template,
 )
 from asteroid_waveunet.experiment.report.tables import (
@@ -46,6 +45,7 @@ from asteroid_waveunet.experiment.report.tables import (
     tracks_table,
 )
 from asteroid_waveunet.experiment.report.track_sections import track_sections
+from asteroid_waveunet.file_utils import replacing_folder
 
 __all__ = [
     "PAGE",
@@ -121,7 +121,8 @@ def write(report: Report, folder: str | os.PathLike) -> Path:
         OSError: if writing fails.
     """
     _check(report)
-    with replacing_folder(Path(folder)) as partial:
+    check_place(Path(folder))
+    with replacing_folder(folder) as partial:
         for name in ASSETS:
             shutil.copyfile(TEMPLATES / name, partial / name)
         (partial / "charts").mkdir()

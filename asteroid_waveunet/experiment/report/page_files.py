@@ -1,14 +1,12 @@
-"""The folder of a report page: its templates, file names, and safe replacement."""
+"""The folder of a report page: its templates, file names and allowed contents."""
 
 from __future__ import annotations
 
 import functools
 import os
 import re
-import shutil
 import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -22,7 +20,6 @@ __all__ = [
     "check_place",
     "file_names",
     "is_of",
-    "replacing_folder",
     "template",
 ]
 
@@ -50,31 +47,6 @@ def check_place(folder: Path) -> None:
 def is_of(page: Path, made_from: str) -> bool:
     """Return True if `page` exists and was made from these contents; see `Report.made_from`."""
     return page.is_file() and f'content="{made_from}"' in page.read_text(encoding="utf-8")
-
-
-@contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary sibling folder that replaces `folder` when the block succeeds.
-
-    Raises:
-        ValueError: as `check_place`.
-    """
-    check_place(folder)
-    folder = folder.absolute()
-    partial, earlier = (
-        folder.with_name(f".{word}.{folder.name}") for word in ("partial", "earlier")
-    )
-    for leftover in (partial, earlier):  # of a killed run
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        if folder.exists():
-            folder.rename(earlier)
-        partial.rename(folder)
-        shutil.rmtree(earlier, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def file_names(texts: Sequence[str], longest: int = 80) -> list[str]:
