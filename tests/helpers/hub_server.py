@@ -1,7 +1,8 @@
 """A Hugging Face Hub of one process: what huggingface_hub asks for, answered from memory.
 
-    with Hub() as hub:  # HF_ENDPOINT=hub.url HF_HUB_DISABLE_XET=1, in a process of its own
+    with Hub() as hub:
         hub.commit("user/model", {"config.json": b"{}"})
+        connect(hub, tmp_path, monkeypatch)  # this process; or `client`, another one
 
 Models only. Names that end in one of `LFS` are kept as large files, whose ETag is their sha256;
 others have git's. Reading needs no token, writing one of `hub.tokens`. `hub.cut_off` and
@@ -24,6 +25,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import huggingface_hub
+import pytest
 
 from helpers.paths import ROOT
 
@@ -123,6 +127,24 @@ class Hub:
         if tag is not None:
             repo.tags[tag] = commit
         return commit
+
+
+def connect(hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this process a client of the Hub, without a token and with caches below `home`."""
+    for name, value in hub.client(home).items():
+        monkeypatch.setenv(name, value)
+    settings = {
+        "ENDPOINT": hub.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+        "HF_URL_HOSTS": frozenset({"127.0.0.1"}),
+        "HF_HUB_CACHE": str(home / "HF_HOME" / "hub"),
+        "HF_TOKEN_PATH": str(home / "HF_HOME" / "token"),
+        "HF_HUB_DISABLE_XET": True,
+    }
+    for name, value in settings.items():  # huggingface_hub reads the environment when imported
+        monkeypatch.setattr(huggingface_hub.constants, name, value, raising=False)
+    close = "close_session" if hasattr(huggingface_hub.utils, "close_session") else "reset_sessions"
+    getattr(huggingface_hub.utils, close)()  # an open session keeps its proxy settings
 
 
 def client(hub: Hub, home: Path, code: str, *words: str, **environment: str) -> subprocess.Popen:

@@ -1,9 +1,9 @@
-"""A folder on the Hugging Face Hub: what has to be true before it goes there, and the sending.
+"""Check a repository on the Hugging Face Hub, and upload a folder to it.
 
-First everything is asked (`Destination.of`), then everything is sent (`send`), as one commit, which
-is made on the state that was seen: it holds all or nothing, and never undoes somebody else's. Large
-files travel before it. Those that came through before an upload broke off are not sent again: the
-Hub knows contents by their sha256.
+`Destination.check` verifies everything before anything is sent. `upload` then makes one commit on
+top of the commit that was checked: it applies completely or not at all, and never reverts commits
+of others. Large files are sent before the commit; an interrupted upload does not send them again,
+because the Hub identifies contents by their SHA-256.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from asteroid_waveunet.file_utils import first_line
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights.hub import CONFIG, CONNECT
 
-__all__ = ["Destination", "send"]
+__all__ = ["Destination", "upload"]
 
-Tree = Mapping[str, str]  # path -> git's hash of a small file, sha256 of a large one
+Tree = Mapping[str, str]  # path -> Git blob id of a small file, SHA-256 of a large one
 
-NOT_OF_MODELS = {".gitattributes", "README.md"}  # what a repository has that was just made
-# What users of a model rely on by its name.
+INITIAL_FILES = {".gitattributes", "README.md"}  # may exist in a new repository
+# A repository's users rely on these; a new version must not change them.
 FIXED_ARGUMENTS = ("architecture", "sources", "in_channels", "sample_rate")
 
-# What the Hub answers -> what that means to its user.
-ANSWERS = {
-    401: "The Hub does not know this token: make one that may write at "
-    "{endpoint}/settings/tokens, and `hf auth login` (or HF_TOKEN).",
-    403: "This token may not write to {repo}: give it that right at {endpoint}/settings/tokens.",
-    409: "Somebody has made {repo} meanwhile: look at {endpoint}/{repo}, and run the same "
-    "command again.",
-    412: "Somebody else has committed to {repo} meanwhile, so nothing was committed: look at "
+# HTTP status of the Hub -> message.
+MESSAGES = {
+    401: "The Hub does not know this token: create one with write access at "
+    "{endpoint}/settings/tokens, and run `hf auth login` (or set HF_TOKEN).",
+    403: "This token has no write access to {repo}: grant it at {endpoint}/settings/tokens.",
+    409: "Somebody else has created {repo} in the meantime: check {endpoint}/{repo}, and run the "
+    "same command again.",
+    412: "Somebody else has committed to {repo} in the meantime, so nothing was committed: check "
     "{endpoint}/{repo}, and run the same command again.",
 }
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A model's name on the Hub, found fit to be published under.
+    """A repository on the Hub that a model may be uploaded to.
 
     Attributes:
         repo_id: user/name.
-        private: whether it is, or is to be, for its owners only.
-        tag: that this version is to have.
-        head: the commit that is there; None if there is no such repository yet.
-        files: of that commit.
-        tagged: of the commit that has the tag already, if one has.
+        private: visibility of the repository, or of the one to create.
+        tag: tag to set on the uploaded version; None for no tag.
+        head: latest commit; None if the repository does not exist yet.
+        files: files of the latest commit.
+        tagged: files of the commit that already has the tag; None if there is none.
     """
 
     api: HfApi
@@ -67,92 +67,103 @@ class Destination:
     tagged: Tree | None
 
     @classmethod
-    def of(
+    def check(
         cls, repo_id: str, model: SourceModel, private: bool = False, tag: str | None = None
     ) -> Destination:
-        """Asks all that can be asked, and changes nothing.
+        """Check that the model may be uploaded; nothing on the Hub changes.
 
         Args:
-            private: of a repository that is to be made; of one that is there, whether it must be.
+            private: create a private repository; an existing one must be private.
         Raises:
-            PermissionError: if there is no token, or not one that may write there.
-            FileExistsError: if something else than such a model has this name.
-            ValueError: if the repository is public and not to be, or the tag's name is a branch's.
+            PermissionError: if there is no token, or it has no write access.
+            FileExistsError: if the repository has other contents than such a model.
+            ValueError: if the repository is public but should be private, or a branch has the
+                tag's name.
             OSError: if the Hub cannot be reached.
         """
         api = HfApi(token=_token())
         with _hub_errors_explained(api, repo_id):
             account = api.whoami()
-        _check_may_write(account, api, repo_id)
+        _check_write_access(account, api, repo_id)
         with _hub_errors_explained(api, repo_id):
             try:
-                there = _asked(api, repo_id)
+                info = _model_info(api, repo_id)
             except RepositoryNotFoundError:
                 return cls(api, repo_id, private, tag, None, {}, None)
             refs = api.list_repo_refs(repo_id)
-        if private and not there.private:
+        if private and not info.private:
             raise ValueError(
-                f"{repo_id} is public on the Hub, and was to be private; make it private at "
+                f"{repo_id} is public on the Hub; make it private at "
                 f"{api.endpoint}/{repo_id}/settings, or publish without --private."
             )
-        files = _tree(there)
-        if files.keys() - NOT_OF_MODELS:
-            _check_is_such_a_model(api, repo_id, there.sha, files, model)
+        files = _tree(info)
+        if files.keys() - INITIAL_FILES:
+            _check_same_kind(api, repo_id, info.sha, files, model)
         if tag in [branch.name for branch in refs.branches]:
             raise ValueError(f"{tag} is a branch of {repo_id}; choose another --revision.")
         tagged = None
         if tag in [ref.name for ref in refs.tags]:
             with _hub_errors_explained(api, repo_id):
-                tagged = _tree(_asked(api, repo_id, tag))
-        return cls(api, repo_id, there.private, tag, there.sha, files, tagged)
+                tagged = _tree(_model_info(api, repo_id, tag))
+        return cls(api, repo_id, info.private, tag, info.sha, files, tagged)
 
 
-def send(folder: Path, files: Sequence[str], owned: Collection[str], to: Destination) -> str:
-    """Brings what is on the Hub to what is in a folder: at most one commit, and the tag.
+def upload(
+    folder: Path, files: Sequence[str], managed: Collection[str], destination: Destination
+) -> str:
+    """Make the repository match a folder with at most one commit, and set the tag.
 
     Args:
-        files: of the folder, as `a/b`.
-        owned: files and folders of the repository in which nothing else is to stay.
+        files: the files to upload, as `a/b`, relative to `folder`.
+        managed: top-level files and folders of the repository in which other files are deleted.
     Returns:
-        One line: the address, and what was done.
+        One line with the address and a summary of the changes.
     Raises:
-        FileExistsError: if the tag is there and of other files.
-        ValueError: if the Hub finds fault with the model card.
-        OSError: if the Hub cannot be reached any more; the same call goes on.
+        FileExistsError: if the tag exists with other files.
+        ValueError: if the Hub rejects the model card.
+        OSError: if the connection fails; the same call resumes the upload.
     """
-    api, repo, head = to.api, to.repo_id, to.head
-    changed, gone = _differences(folder, files, owned, to.files)
-    if to.tagged is not None and any(_differences(folder, files, owned, to.tagged)):
+    api, repo, head = destination.api, destination.repo_id, destination.head
+    tag, tagged = destination.tag, destination.tagged
+    changed, removed = _differences(folder, files, managed, destination.files)
+    if tagged is not None and any(_differences(folder, files, managed, tagged)):
         raise FileExistsError(
-            f"{repo} has a revision {to.tag} already, with other files; choose another --revision."
+            f"{repo} already has a revision {tag} with other files; choose another --revision."
         )
-    if changed or gone:
+    if changed or removed:
         _check_card(folder / "README.md", api, repo)
         operations: list[CommitOperationAdd | CommitOperationDelete] = [
             *(CommitOperationAdd(path, folder / path) for path in changed),
-            *(CommitOperationDelete(path) for path in gone),
+            *(CommitOperationDelete(path) for path in removed),
         ]
         with _hub_errors_explained(api, repo):
             if head is None:
-                api.create_repo(repo, private=to.private)
+                api.create_repo(repo, private=destination.private)
                 head = api.model_info(repo).sha
             head = api.create_commit(
                 repo, operations, commit_message="asteroid-waveunet", parent_commit=head
             ).oid
-    if to.tag and to.tagged is None:
+    if tag and tagged is None:
         with _hub_errors_explained(api, repo):
-            api.create_tag(repo, tag=to.tag, revision=head)
-    done = f"{len(changed)} new or changed files" if changed or gone else "it was there already"
-    tag, private = f"tagged {to.tag}; " if to.tag else "", "private; " if to.private else ""
-    return f"{api.endpoint}/{repo} ({private}{tag}{done})"
+            api.create_tag(repo, tag=tag, revision=head)
+    return _summary(destination, len(changed), bool(removed))
+
+
+def _summary(destination: Destination, n_changed: int, removed: bool) -> str:
+    changes = f"{n_changed} new or changed files" if n_changed or removed else "no changes"
+    visibility = ["private"] if destination.private else []
+    tag = [f"tagged {destination.tag}"] if destination.tag else []
+    address = f"{destination.api.endpoint}/{destination.repo_id}"
+    return f"{address} ({'; '.join([*visibility, *tag, changes])})"
 
 
 def _token() -> str:
     token = huggingface_hub.get_token()
     if not token:
         raise PermissionError(
-            "There is no token for the Hugging Face Hub: `hf auth login`, or HF_TOKEN=..., with "
-            f"one that may write ({huggingface_hub.constants.ENDPOINT}/settings/tokens)."
+            "There is no token for the Hugging Face Hub: run `hf auth login`, or set HF_TOKEN, "
+            f"with a token that has write access ({huggingface_hub.constants.ENDPOINT}/settings/"
+            "tokens)."
         )
     return token
 
@@ -162,44 +173,46 @@ def _hub_errors_explained(api: HfApi, repo: str) -> Iterator[None]:
     """Turn refusals of the Hub and network errors into one-line messages.
 
     Raises:
-        PermissionError: for 401 and 403. OSError: for all else.
+        PermissionError: for HTTP status 401 and 403.
+        OSError: for all other errors.
     """
     try:
         yield
-    except (TypeError, AttributeError, LookupError):  # ours
+    except (TypeError, AttributeError, LookupError):  # bugs
         raise
-    except Exception as reason:  # of several HTTP libraries, by version
+    except Exception as reason:  # the HTTP library depends on huggingface_hub's version
         status = getattr(getattr(reason, "response", None), "status_code", None)
-        if status in ANSWERS:
+        if status in MESSAGES:
             kind = PermissionError if status in (401, 403) else OSError
-            raise kind(ANSWERS[status].format(endpoint=api.endpoint, repo=repo)) from reason
+            raise kind(MESSAGES[status].format(endpoint=api.endpoint, repo=repo)) from reason
         raise OSError(
-            f"The Hub cannot be reached, or broke off ({first_line(reason)}). Once that is "
-            "fixed, run the same command again to resume."
+            f"The Hub cannot be reached, or the connection failed ({first_line(reason)}). Once "
+            "that is fixed, run the same command again to resume."
         ) from reason
 
 
-def _check_may_write(account: Mapping[str, Any], api: HfApi, repo: str) -> None:
-    """
+def _check_write_access(account: Mapping[str, Any], api: HfApi, repo: str) -> None:
+    """Check the token's role and the repository's owner.
+
     Raises:
-        PermissionError: if the token is for reading only, or of others than the name's owner.
+        PermissionError: if the token is read-only or its user may not write for the owner.
     """
     role = account.get("auth", {}).get("accessToken", {}).get("role")
     if role == "read":
         raise PermissionError(
-            "This token may only read: make one that may write at "
-            f"{api.endpoint}/settings/tokens, and `hf auth login` (or HF_TOKEN)."
+            "This token is read-only: create one with write access at "
+            f"{api.endpoint}/settings/tokens, and run `hf auth login` (or set HF_TOKEN)."
         )
     orgs = [org["name"] for org in account.get("orgs", []) if org.get("roleInOrg") != "read"]
     names = [account["name"], *orgs]
     if repo.split("/")[0] not in names:
         raise PermissionError(
-            f"This token is {account['name']}'s, who may not write to {repo}; expected a name that "
+            f"The token's user {account['name']} may not write to {repo}; expected a name that "
             f"begins with {' or '.join(f'{name}/' for name in names)}."
         )
 
 
-def _asked(api: HfApi, repo: str, revision: str | None = None) -> Any:
+def _model_info(api: HfApi, repo: str, revision: str | None = None) -> Any:
     return api.model_info(repo, revision=revision, timeout=CONNECT, files_metadata=True)
 
 
@@ -209,30 +222,19 @@ def _tree(info: Any) -> Tree:
     }
 
 
-def _check_is_such_a_model(
-    api: HfApi, repo: str, commit: str, files: Tree, model: SourceModel
-) -> None:
-    """
+def _check_same_kind(api: HfApi, repo: str, commit: str, files: Tree, model: SourceModel) -> None:
+    """Check that a repository holds a model of this package with the same `FIXED_ARGUMENTS`.
+
     Raises:
-        FileExistsError: if what is there was not published from here, or separates otherwise.
+        FileExistsError: if it does not.
     """
-    config: Any = {}
-    if CONFIG in files:
-        with _hub_errors_explained(api, repo):
-            path = api.hf_hub_download(repo, CONFIG, revision=commit)
-        with contextlib.suppress(ValueError):
-            config = json.loads(Path(path).read_bytes())
-    elsewhere = f"choose another --repo_id, or delete it at {api.endpoint}/{repo}/settings"
-    try:
-        ours = "asteroid_waveunet_version" in config["infos"]["software_versions"]
-        arguments = {**config["model_args"], "architecture": config["model_name"]}
-    except (KeyError, TypeError):
-        ours, arguments = False, {}
-    if not ours:
-        others = ", ".join(sorted(files.keys() - NOT_OF_MODELS)[:3])
+    arguments = _published_arguments(api, repo, commit) if CONFIG in files else None
+    remedy = f"choose another --repo_id, or delete it at {api.endpoint}/{repo}/settings"
+    if arguments is None:
+        others = ", ".join(sorted(files.keys() - INITIAL_FILES)[:3])
         raise FileExistsError(
-            f"{repo} is taken: what the Hub has there ({others}) was not published from here; "
-            f"{elsewhere}."
+            f"{repo} already holds other files ({others}), not published by asteroid-waveunet; "
+            f"{remedy}."
         )
     expected = {**model.get_model_args(), "architecture": type(model).__name__}
     differing = [
@@ -242,38 +244,52 @@ def _check_is_such_a_model(
     ]
     if differing:
         raise FileExistsError(
-            f"{repo} is taken by a model of another kind ({'; '.join(differing)}), which those who "
-            f"load it by that name expect; {elsewhere}."
+            f"{repo} already holds a model of another kind ({'; '.join(differing)}), which its "
+            f"users rely on; {remedy}."
         )
 
 
+def _published_arguments(api: HfApi, repo: str, commit: str) -> dict[str, Any] | None:
+    """Return a published model's arguments and architecture; None for other projects' files."""
+    with _hub_errors_explained(api, repo):
+        path = api.hf_hub_download(repo, CONFIG, revision=commit)
+    try:
+        config = json.loads(Path(path).read_bytes())
+        if "asteroid_waveunet_version" not in config["infos"]["software_versions"]:
+            return None
+        return {**config["model_args"], "architecture": config["model_name"]}
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def _differences(
-    folder: Path, files: Sequence[str], owned: Collection[str], there: Tree
+    folder: Path, files: Sequence[str], managed: Collection[str], tree: Tree
 ) -> tuple[list[str], list[str]]:
-    """Files that are not there as they are here; and those that are only there, and are ours."""
-    changed = [path for path in files if there.get(path) not in _hashes(folder / path)]
-    gone = [p for p in sorted(there) if p.split("/")[0] in owned and p not in files]
-    return changed, gone
+    """Return files that are new or changed in `folder`, and managed files only in `tree`."""
+    changed = [path for path in files if tree.get(path) not in _hashes(folder / path)]
+    removed = [p for p in sorted(tree) if p.split("/")[0] in managed and p not in files]
+    return changed, removed
 
 
 def _hashes(path: Path) -> tuple[str, str]:
-    """Return git's hash and sha256; the Hub uses the former for small files, else the latter."""
+    """Return the Git blob id and the SHA-256; the Hub lists one of them, by the file's size."""
     content = path.read_bytes()
     blob = b"blob %d\0" % len(content) + content
     return hashlib.sha1(blob).hexdigest(), hashlib.sha256(content).hexdigest()
 
 
 def _check_card(path: Path, api: HfApi, repo: str) -> None:
-    """
+    """Let the Hub validate the model card's metadata.
+
     Raises:
-        ValueError: if the Hub finds fault with its metadata, such as a licence that it has not.
+        ValueError: if the Hub rejects it, as for an unknown license.
     """
-    asked = {"repoType": "model", "content": path.read_text(encoding="utf-8")}
+    card = {"repoType": "model", "content": path.read_text(encoding="utf-8")}
     with _hub_errors_explained(api, repo):
-        # ModelCard.validate of old clients asks huggingface.co, whatever the endpoint.
-        response = requests.post(f"{api.endpoint}/api/validate-yaml", json=asked, timeout=CONNECT)
+        # ModelCard.validate of old clients always uses huggingface.co, not the endpoint.
+        response = requests.post(f"{api.endpoint}/api/validate-yaml", json=card, timeout=CONNECT)
         if response.status_code != 400:
             response.raise_for_status()
             return
-        said = "; ".join(error["message"] for error in response.json()["errors"])
-    raise ValueError(f"The Hub refuses the model card: {said}")
+        errors = "; ".join(error["message"] for error in response.json()["errors"])
+    raise ValueError(f"The Hub rejects the model card: {errors}")

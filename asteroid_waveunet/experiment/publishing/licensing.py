@@ -13,7 +13,7 @@ from asteroid_waveunet.experiment.settings import Publishing
 __all__ = ["Terms", "terms"]
 
 LINKS = {
-    "mit": ("the MIT licence", "https://opensource.org/license/mit"),
+    "mit": ("the MIT license", "https://opensource.org/license/mit"),
     "cc0-1.0": ("CC0 1.0", "https://creativecommons.org/publicdomain/zero/1.0/"),
     "cc-by-4.0": ("CC BY 4.0", "https://creativecommons.org/licenses/by/4.0/"),
     "cc-by-sa-4.0": ("CC BY-SA 4.0", "https://creativecommons.org/licenses/by-sa/4.0/"),
@@ -24,10 +24,10 @@ LINKS = {
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms under which a model is published.
+    """License terms of a published model.
 
     Attributes:
-        data: the training data, with its name on the card.
+        data: the training data, as the model card describes it.
         license: of the weights, by the Hub's identifier; None if not stated.
         examples: license of excerpts of test songs; None if none are published.
     """
@@ -41,32 +41,32 @@ class Terms:
         weights = (
             f"The weights are licensed under {_link(self.license)}."
             if self.license
-            else "No license is stated for these weights: ask the publisher before you use them."
+            else "No license is stated for these weights: ask the publisher before using them."
         )
         audio = (
             f"The song excerpts in `examples/` are licensed under {_link(self.examples)}."
             if self.examples
             else "No audio of the songs is included."
         )
-        code = "The program that made and loads the weights, asteroid-waveunet, is under the MIT"
-        return f"{weights}\n\n{audio}\n\n{code} licence.\n"
+        code = "asteroid-waveunet, which loads the weights, is licensed under the MIT license."
+        return f"{weights}\n\n{audio}\n\n{code}\n"
 
 
-def terms(configuration: Configuration, of_musdb18: Collection[str] = ()) -> Terms:
+def terms(configuration: Configuration, musdb18_folders: Collection[str] = ()) -> Terms:
     """Derive the terms from a configuration's data and its `Publishing` section.
 
     Args:
-        of_musdb18: the configuration's folders that hold MUSDB18's songs.
+        musdb18_folders: the configuration's folders that hold songs of MUSDB18.
     Raises:
         ValueError: if the requested terms are not allowed, or a license is missing.
 
     >>> terms(Configuration({}, publishing=Publishing(license="mit")))
     Traceback (most recent call last):
-    ValueError: license is 'mit', and MUSDB18 is for non-commercial use only; expected \
+    ValueError: license is 'mit', but MUSDB18 is for non-commercial use only; expected \
 cc-by-nc-sa-4.0, another with -nc- in its name, or other.
     """
     settings = configuration.publishing
-    known = {**DATA, **dict.fromkeys(of_musdb18, MUSDB18)}
+    known = {**DATA, **dict.fromkeys(musdb18_folders, MUSDB18)}
     names = (configuration.data.dataset, *configuration.data.extra)
     data, *extra = (known.get(name) or replace(OWN, name=Path(name).name) for name in names)
     # The strictest terms of all training data apply to the weights.
@@ -75,7 +75,7 @@ cc-by-nc-sa-4.0, another with -nc- in its name, or other.
     license = settings.license or (None if None in stated else binding.license)
     if binding.non_commercial and license != "other" and "-nc-" not in str(license):
         raise ValueError(
-            f"license is {license!r}, and {binding.name} is for non-commercial use only; expected "
+            f"license is {license!r}, but {binding.name} is for non-commercial use only; expected "
             f"{binding.license}, another with -nc- in its name, or other."
         )
     examples = _examples(settings, data)
@@ -89,6 +89,7 @@ def _describe(data: DataSet, extra: Sequence[DataSet], name: str | None) -> Data
 
 
 def _examples(settings: Publishing, data: DataSet) -> str | None:
+    """Return the license of the excerpts; None to publish none."""
     wanted = data.examples is not None if settings.examples is None else settings.examples
     if settings.examples_license and not settings.examples:
         raise ValueError("examples_license is given, but examples is not true.")
@@ -106,7 +107,8 @@ def _examples(settings: Publishing, data: DataSet) -> str | None:
 
 
 def _link(license: str) -> str:
-    """
+    """Return a license as a Markdown link, or as code if its URL is unknown.
+
     >>> _link("cc0-1.0")
     '[CC0 1.0](https://creativecommons.org/publicdomain/zero/1.0/)'
     """

@@ -1,4 +1,4 @@
-"""The model card: what the Hub, and people, are told of a model."""
+"""The model card: a README.md with metadata for the Hub."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from asteroid_waveunet.models.wave_unet import WaveUNet
 __all__ = ["make"]
 
 TEMPLATE = Path(__file__).with_name("templates") / "card.md.j2"
-UNNAMED = "USER/MODEL"
+PLACEHOLDER = "USER/MODEL"
 
-# Figure of a summary -> what it is called. A source has both: neither is compared with the other.
+# Statistic of a summary -> its name. The card states both, which must not be compared.
 AGGREGATIONS = {
     "median": "median over all windows",
     "median_of_medians": "median over tracks of their medians",
@@ -46,9 +46,9 @@ class Work:
     """The publication that an architecture comes from.
 
     Attributes:
-        name: of the architecture.
-        authors: "of" whom it is, with the year.
-        bibtex: an entry for those who cite it.
+        name: name of the architecture.
+        authors: authors and year.
+        bibtex: BibTeX entry.
     """
 
     name: str
@@ -82,7 +82,7 @@ WORKS = {
     ),
     "TasNet": Work(
         "Conv-TasNet",
-        "Luo and Mesgarani (2019), as Asteroid has it",
+        "Luo and Mesgarani (2019), in Asteroid's implementation",
         """@article{luo2019convtasnet,
   author = {Luo, Yi and Mesgarani, Nima},
   title = {Conv-{TasNet}: Surpassing Ideal Time-Frequency Magnitude Masking for Speech Separation},
@@ -108,54 +108,61 @@ WORKS = {
 def make(
     model: SourceModel,
     configuration: Configuration,
-    found: Evaluation,
+    evaluation: Evaluation,
     terms: Terms,
     examples: Mapping[str, Mapping[str, str]],
     repo_id: str | None = None,
 ) -> ModelCard:
-    """The card of a model, its metadata in the Hub's own terms.
+    """Return the card of a model.
 
     Args:
-        configuration: as it is to be seen.
-        found: the model's scores and the baselines'.
-        examples: track -> title -> where a recording is: an URL, or a path beside the card.
-        repo_id: the model's name on the Hub, if that is known.
+        configuration: its configuration without local paths.
+        evaluation: scores of the model and the baselines.
+        examples: track -> title -> URL of a recording, or its path relative to the card.
+        repo_id: repository on the Hub; None for a placeholder.
     """
-    work = WORKS[type(model).__name__]
-    data = ModelCardData(
-        model_name=type(model).__name__,
-        library_name="asteroid",
-        license=terms.license or "unknown",
-        tags=["asteroid", "audio", "audio-source-separation", "music", _tag(work)],
-        pipeline_tag="audio-to-audio",
-        inference=False,
-        datasets=[terms.data.hub] if terms.data.hub else None,
-        eval_results=_results(found, terms, configuration.scoring_notes) or None,
-        **_other_license(terms),
-    )
-    text = _environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
+    metadata = _metadata(model, configuration, evaluation, terms)
     return ModelCard(
-        text.render(
-            card_data=data.to_yaml(),
-            name=repo_id or UNNAMED,
+        _template().render(
+            card_data=metadata.to_yaml(),
+            name=repo_id or PLACEHOLDER,
             sources=model.sources,
             rate=f"{model.sample_rate:g}",
             nyquist=f"{model.sample_rate / 2:g}",
             channels=model.in_channels,
             parameters=f"{sum(p.numel() for p in model.parameters()):,}",
             preset=configuration.model.get("preset"),
-            kind=type(model).__name__,
-            work=work,
+            model_class=type(model).__name__,
+            work=WORKS[type(model).__name__],
             architecture=_architecture(model),
             data=terms.data,
             examples=examples,
-            scores=found.as_text(),
-            fast=found.fast,
+            scores=evaluation.as_text(),
+            fast=evaluation.fast,
             unusual=configuration.scoring_notes,
             levels_open=configuration.training.loss in WITHOUT_LEVEL,
             configuration=configuration.as_yaml(),
             notice=terms.notice(),
         )
+    )
+
+
+def _metadata(
+    model: SourceModel, configuration: Configuration, evaluation: Evaluation, terms: Terms
+) -> ModelCardData:
+    """Return the card's metadata in the Hub's schema."""
+    architecture = type(model).__name__
+    work_tag = WORKS[architecture].name.lower().replace(" ", "-")
+    return ModelCardData(
+        model_name=architecture,
+        library_name="asteroid",
+        license=terms.license or "unknown",
+        tags=["asteroid", "audio", "audio-source-separation", "music", work_tag],
+        pipeline_tag="audio-to-audio",
+        inference=False,
+        datasets=[terms.data.hub] if terms.data.hub else None,
+        eval_results=_results(evaluation, terms, configuration.scoring_notes) or None,
+        **_other_license(terms),
     )
 
 
@@ -166,33 +173,30 @@ def _other_license(terms: Terms) -> dict[str, Any]:
     return {"license_name": "see-notice", "license_link": "NOTICE.md"}
 
 
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
-
-
-def _tag(work: Work) -> str:
-    return work.name.lower().replace(" ", "-")
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def _architecture(model: SourceModel) -> dict[str, Any]:
     """Describe a Wave-U-Net in words, other models by their arguments."""
     if isinstance(model, WaveUNet):
-        return _of_waveunet(model)
-    told = ("sources", "in_channels", "sample_rate")
+        return _wave_unet_architecture(model)
+    stated_elsewhere = ("sources", "in_channels", "sample_rate")
     return {
         name.replace("_", " "): value
         for name, value in model.get_model_args().items()
-        if name not in told
+        if name not in stated_elsewhere
     }
 
 
-def _of_waveunet(model: WaveUNet) -> dict[str, str]:
+def _wave_unet_architecture(model: WaveUNet) -> dict[str, str]:
     arguments, geometry = model.get_model_args(), model.geometry
     filters = f"{arguments['initial_filters']} filters"
     if arguments["filter_growth"]:
-        filters += f" and {arguments['filter_growth']} more a level"
+        filters += f" and {arguments['filter_growth']} more per level"
     seconds = geometry.left_context / model.sample_rate
     return {
         "levels": f"{arguments['levels']}, {filters}",
@@ -201,15 +205,16 @@ def _of_waveunet(model: WaveUNet) -> dict[str, str]:
         "upsampling": UPSAMPLING[arguments["upsampling"]],
         "output": OUTPUT[arguments["output"]].format(last=model.sources[-1])
         + f", {arguments['output_activation']} activation",
-        "context": f"{geometry.left_context} samples ({seconds:.2f} s) a side, by "
+        "context": f"{geometry.left_context} samples ({seconds:.2f} s) per side, by "
         + ("valid convolutions" if arguments["context"] else "zero padding"),
     }
 
 
-def _results(found: Evaluation, terms: Terms, unusual: Sequence[str]) -> list[EvalResult]:
-    """One entry a source and aggregation, for the card's model-index."""
-    summary = nan_to_none(found.summaries[found.name])
-    how = "; ".join([protocol_name(_scored_targets(found)), *unusual, "dB"])
+def _results(evaluation: Evaluation, terms: Terms, unusual: Sequence[str]) -> list[EvalResult]:
+    """Return an entry per source and aggregation for the card's model-index."""
+    summary = nan_to_none(evaluation.summaries[evaluation.name])
+    targets: Any = evaluation.scores[0]["protocol"]  # scored together
+    details = "; ".join([protocol_name(targets), *unusual, "dB"])
     return [
         EvalResult(
             task_type="audio-to-audio",
@@ -218,12 +223,12 @@ def _results(found: Evaluation, terms: Terms, unusual: Sequence[str]) -> list[Ev
             dataset_name=terms.data.name,
             dataset_split="test",
             metric_type="sdr",
-            metric_name=f"SDR {source} ({title}; {how})",
+            metric_name=f"SDR {source} ({title}; {details})",
             metric_value=round(value, 3),
             metric_args={
                 "aggregation": key,
-                "protocol": found.protocol,
-                "targets": list(_scored_targets(found)),
+                "protocol": evaluation.protocol,
+                "targets": list(targets),
                 "windows": metrics["SDR"]["windows"],
             },
         )
@@ -231,9 +236,3 @@ def _results(found: Evaluation, terms: Terms, unusual: Sequence[str]) -> list[Ev
         for key, title in AGGREGATIONS.items()
         if (value := metrics["SDR"][key]) is not None
     ]
-
-
-def _scored_targets(found: Evaluation) -> Sequence[str]:
-    """Return the targets that were scored together."""
-    protocol: Any = found.scores[0]["protocol"]
-    return protocol

@@ -1,13 +1,14 @@
-"""A trained and scored model as a folder that says all about itself, and on the Hub.
+"""Package a trained and scored model as a folder, and publish it on the Hub.
 
     pytorch_model.bin  model.safetensors  config.json     the weights, in both formats
-    conf.yml                                              what it was trained with
-    scores.json  scores.md                                what it reaches, beside the baselines
-    README.md  NOTICE.md                                  the model card; the licences
-    report/                                               the page of its scores, without audio
-    examples/                                             pieces of test songs, where they may be
+    conf.yml                                              the configuration of the training
+    scores.json  scores.md                                scores of the model and the baselines
+    README.md  NOTICE.md                                  the model card; the licenses
+    report/                                               the page of the scores, without audio
+    examples/                                             excerpts of test songs, if allowed
 
-Recordings go along once, as FLAC. The page of an experiment holds them twice (see `report`).
+Recordings are included once, as FLAC files; an experiment's own page holds them twice (see
+`report.page`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import datetime
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,13 @@ from asteroid_waveunet.experiment.publishing import hub_upload, licensing, model
 from asteroid_waveunet.experiment.publishing.licensing import Terms
 from asteroid_waveunet.experiment.report import evaluation_page, page
 from asteroid_waveunet.experiment.settings import Publishing
+from asteroid_waveunet.file_utils import replacing_folder
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 
-__all__ = ["CONTENTS", "Trained", "files_of", "pack", "publish"]
+__all__ = ["CONTENTS", "TrainedModel", "pack", "packaged_files", "publish"]
 
-# What belongs to a published folder, here and on the Hub; whatever else is there stays.
+# Files and folders of a package. Others in the folder or the repository are kept.
 CONTENTS = (
     serialization.BIN,
     serialization.SAFETENSORS,
@@ -57,117 +59,111 @@ CONTENTS = (
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained and scored model, and what may be said of it.
+class TrainedModel:
+    """A trained and scored model with everything that its package states.
 
     Attributes:
-        infos: that its weights came with.
-        configuration: as others may see it.
-        page: what a page of scores says of it; see `stage.about`.
-        repo_id: the name that it is to have on the Hub, if that is known.
-        recordings: a folder with pieces of test songs, a folder a song, if they go along.
+        infos: the entry "infos" of its weights file.
+        configuration: its configuration without local paths.
+        evaluation: scores of the model and the baselines.
+        page_details: fields of the report page; see `stages.report_details`.
+        repo_id: repository on the Hub, if known.
+        recordings: folder with a subfolder of excerpts per test song; None to publish none.
     """
 
     model: SourceModel
     infos: Mapping[str, Any]
     configuration: Configuration
-    found: Evaluation
+    evaluation: Evaluation
     terms: Terms
-    page: Mapping[str, Any]
+    page_details: Mapping[str, Any]
     repo_id: str | None = None
     recordings: Path | None = None
 
     @classmethod
-    def of(cls, configuration: Configuration, places: ExperimentDir) -> Trained:
-        """Collect an experiment's files and check them.
+    def load(cls, configuration: Configuration, places: ExperimentDir) -> TrainedModel:
+        """Read an experiment and check that it may be published.
 
         Raises:
-            FileNotFoundError: if it is not trained or not scored yet; if there are no recordings;
-                or if the songs are gone and no licence is stated.
-            ValueError: if its scores are not the model's, or something may not be published.
+            FileNotFoundError: if the model is not trained or not scored, if there are no
+                recordings, or if the songs are gone and no license is stated.
+            ValueError: if the scores belong to another model, or the license does not allow it.
         """
-        found = evaluate.read(places.scores, places.fingerprint(configuration))
-        terms = licensing.terms(configuration, _of_musdb18(configuration))
-        read = serialization.read(places.best_model)
-        shown = _shown(configuration)
+        evaluation = evaluate.read(places.scores, places.fingerprint(configuration))
+        terms = licensing.terms(configuration, _musdb18_folders(configuration))
+        weights = serialization.read(places.best_model)
+        public = _without_local_paths(configuration)
         scored = datetime.datetime.fromtimestamp(
             evaluate.scored_at(places.scores), datetime.timezone.utc
         )
-        # Of the scores and the training, so that the page is the same on any day and machine.
-        page = {
+        # Date and versions are those of the training and scoring: packages are reproducible.
+        page_details = {
             **stages.report_details(configuration, places),
-            "configuration": shown.as_yaml(),
+            "configuration": public.as_yaml(),
             "date": scored.date(),
-            "versions": read["infos"].get("software_versions"),
+            "versions": weights["infos"].get("software_versions"),
         }
         return cls(
-            SourceModel.from_pretrained(read),
-            read["infos"],
-            shown,
-            found,
+            SourceModel.from_pretrained(weights),
+            weights["infos"],
+            public,
+            evaluation,
             terms,
-            page,
+            page_details,
             configuration.publishing.repo_id,
             _recordings(places) if terms.examples else None,
         )
 
 
-def pack(trained: Trained, folder: str | os.PathLike) -> Path:
-    """Builds the folder; the same model, scores and settings give the same files, byte for byte.
+def pack(trained: TrainedModel, folder: str | os.PathLike) -> Path:
+    """Write the package to `folder`; files in it that are not `CONTENTS` are kept.
 
-    It is checked before it takes its name: it must load by its class's `from_pretrained` and by
-    Asteroid's own, and separate as the model does.
-
-    Returns:
-        The folder, in which files that are not `CONTENTS` have stayed.
+    The same model, scores and settings give the same files, byte for byte. The folder is replaced
+    only after the new weights have been checked (see `check`).
     """
     folder = Path(folder)
-    building = folder.with_name(f".partial.{folder.name}")
-    shutil.rmtree(building, ignore_errors=True)
-    _write(trained, building)
-    check(trained.model, building)
-    folder.mkdir(exist_ok=True)
-    for name in CONTENTS:
-        old, new = folder / name, building / name
-        if old.is_dir():
-            shutil.rmtree(old)
-        if new.exists():
-            new.replace(old)
-    building.rmdir()
+    present = folder.iterdir() if folder.is_dir() else ()
+    others = [path for path in present if path.name not in CONTENTS]
+    with replacing_folder(folder) as partial:
+        _write(trained, partial)
+        check(trained.model, partial)
+        for path in others:
+            copy = shutil.copytree if path.is_dir() else shutil.copy2
+            copy(path, partial / path.name)
     return folder
 
 
-def files_of(folder: Path) -> list[str]:
-    """The files that are published of a folder, as `a/b`."""
-    paths = (path for name in CONTENTS for path in _files_at(folder / name))
-    return sorted(path.relative_to(folder).as_posix() for path in paths)
+def packaged_files(folder: Path) -> list[str]:
+    """Return the files of a package as `a/b`, without hidden files."""
+    paths = [p for name in CONTENTS for p in (folder / name, *(folder / name).rglob("[!.]*"))]
+    return sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())
 
 
-def _files_at(path: Path) -> Iterator[Path]:
-    yield from (p for p in (path, *path.rglob("[!.]*")) if p.is_file())
-
-
-def _write(trained: Trained, folder: Path) -> None:
-    found, model, configuration = trained.found, trained.model, trained.configuration
-    summary = nan_to_none(found.summaries[found.name])
-    told = {"training_config": configuration.as_dict(), "final_metrics": summary}
+def _write(trained: TrainedModel, folder: Path) -> None:
+    evaluation, model, configuration = trained.evaluation, trained.model, trained.configuration
+    summary = nan_to_none(evaluation.summaries[evaluation.name])
+    added = {"training_config": configuration.as_dict(), "final_metrics": summary}
     conf = model.serialize()
-    conf["infos"] = {**serialization.plain({**trained.infos, **told}), "task": "separation"}
+    conf["infos"] = {**serialization.plain({**trained.infos, **added}), "task": "separation"}
     serialization.save(conf, folder)
     configuration.save(folder / "conf.yml")
     (folder / "scores.json").write_text(json.dumps(summary, indent=1) + "\n")
-    (folder / "scores.md").write_text(found.as_text())
-    terms = trained.terms
-    about = f"# Licences\n\n{terms.notice()}\n# Data\n\n{terms.data.name}. {terms.data.about}\n"
-    (folder / "NOTICE.md").write_text(about)
-    page.write(evaluation_page.page_of(found, **trained.page), folder / "report")
+    (folder / "scores.md").write_text(evaluation.as_text())
+    (folder / "NOTICE.md").write_text(_notice(trained.terms))
+    page.write(evaluation_page.report_of(evaluation, **trained.page_details), folder / "report")
     examples = _copy_recordings(trained, folder / "examples")
-    made = model_card.make(model, configuration, found, terms, examples, trained.repo_id)
-    made.save(folder / "README.md")
+    card = model_card.make(
+        model, configuration, evaluation, trained.terms, examples, trained.repo_id
+    )
+    card.save(folder / "README.md")
 
 
-def _copy_recordings(trained: Trained, folder: Path) -> dict[str, dict[str, str]]:
-    """Song -> title -> where the card finds a recording."""
+def _notice(terms: Terms) -> str:
+    return f"# Licenses\n\n{terms.notice()}\n# Data\n\n{terms.data.name}. {terms.data.about}\n"
+
+
+def _copy_recordings(trained: TrainedModel, folder: Path) -> dict[str, dict[str, str]]:
+    """Copy the excerpts; return song -> title -> URL or path for the card."""
     if trained.recordings is None:
         return {}
     examples: dict[str, dict[str, str]] = {}
@@ -182,13 +178,13 @@ def _copy_recordings(trained: Trained, folder: Path) -> dict[str, dict[str, str]
 
 
 def check(model: SourceModel, folder: Path) -> None:
-    """The folder's weights, loaded each way, are the model's to the bit, and separate as it does.
+    """Check that the weights in `folder` are the model's, loaded by this package and by Asteroid.
 
-    The estimates are compared to rounding: how a convolution is summed depends on where its
-    tensors lie in memory.
+    Weights must be bit-equal. Estimates are compared to rounding, because the order of summation
+    in a convolution depends on the memory layout of its tensors.
 
     Raises:
-        RuntimeError: if they are not, which would be our mistake.
+        RuntimeError: if they differ, which is a bug.
     """
     mixture = torch.randn(model.in_channels, model.geometry.fit(4096).output)
     state, expected = model.state_dict(), model.eval().torch_separate(mixture)
@@ -201,14 +197,14 @@ def check(model: SourceModel, folder: Path) -> None:
         same = all(torch.equal(state[name], t) for name, t in other.state_dict().items())
         close = torch.allclose(other.torch_separate(mixture), expected, rtol=0, atol=1e-4)
         if not (same and close):
-            raise RuntimeError(f"The weights in {folder} are not the trained model's.")
+            raise RuntimeError(f"The weights in {folder} differ from the trained model's.")
 
 
-# --- an experiment, and what of it others may see ---------------------------------------------
+# --- what an experiment may publish -----------------------------------------------------------
 
 
-def _shown(configuration: Configuration) -> Configuration:
-    """Without folders of this machine, and without where it is published."""
+def _without_local_paths(configuration: Configuration) -> Configuration:
+    """Shorten paths to folder names, and remove the repository's settings."""
     settings = configuration.publishing
     data = configuration.data
     return replace(
@@ -220,81 +216,83 @@ def _shown(configuration: Configuration) -> Configuration:
     )
 
 
-def _of_musdb18(configuration: Configuration) -> list[str]:
-    """The folders of one's own that hold MUSDB18's songs, whose licence binds the weights.
+def _musdb18_folders(configuration: Configuration) -> list[str]:
+    """Return the user's folders that hold songs of MUSDB18, whose license binds the weights.
 
-    They may be excerpts, and one of its validation songs is enough.
+    The songs may be excerpts, and a single validation song identifies the data set.
 
     Raises:
-        FileNotFoundError: if one is gone, so that nobody can tell, and no licence is stated.
+        FileNotFoundError: if a folder is missing, which leaves its songs unknown, and no license
+            is stated.
     """
     data = configuration.data
-    own = [name for name in (data.dataset, *data.extra) if name not in licenses.DATA]
-    for root in own:
+    folders = [name for name in (data.dataset, *data.extra) if name not in licenses.DATA]
+    for root in folders:
         if not Path(root).is_dir() and configuration.publishing.license is None:
             raise FileNotFoundError(
-                f"{root} is gone, so that nothing tells under which licence songs the model was "
-                "trained; put it back, or say the weights' licence with --license."
+                f"The training data {root} is missing, so the license of the weights cannot be "
+                "derived. Put it back, or state the license with --license."
             )
-    return [root for root in own if Path(root).is_dir() and _holds_musdb18(root)]
+    return [root for root in folders if Path(root).is_dir() and _has_musdb18_songs(root)]
 
 
-def _holds_musdb18(root: str) -> bool:
+def _has_musdb18_songs(root: str) -> bool:
     songs = {splits.song_of(track.name) for track in musdb.tracks(root, "train")}
     return not songs.isdisjoint(splits.OFFICIAL_VALIDATION)
 
 
 def _recordings(places: ExperimentDir) -> Path:
-    """
+    """Return the folder of excerpts in an experiment's report.
+
     Raises:
         FileNotFoundError: if there are none.
     """
     folder = places.report / "audio"
     if not any(folder.glob("*/*.flac")):
         raise FileNotFoundError(
-            f"There are no pieces of songs in {folder}; run stage 3 (evaluate) again, or publish "
+            f"There are no excerpts of songs in {folder}; run stage 3 (evaluate) again, or publish "
             "without them: --examples false."
         )
     return folder
 
 
-# --- on the Hub ------------------------------------------------------------------------------
+# --- on the Hub -------------------------------------------------------------------------------
 
 
 def publish(configuration: Configuration, places: ExperimentDir, dry_run: bool = False) -> None:
-    """Packs an experiment into its `published` folder and uploads it, where it has a `repo_id`.
+    """Package an experiment in its `published` folder; upload it if `repo_id` is set.
 
-    All that can be checked is checked before anything is sent.
+    Everything is checked before anything is sent.
 
     Args:
-        dry_run: packs and says what would be sent; the Hub is not asked.
+        dry_run: package, and print what would be sent; no request is made to the Hub.
     Raises:
-        FileNotFoundError, ValueError: see `Trained.of`.
-        OSError, ValueError: see `upload.Destination.of` and `upload.send`.
+        FileNotFoundError, ValueError: see `TrainedModel.load`.
+        OSError, ValueError: see `hub_upload.Destination.check` and `hub_upload.upload`.
     """
-    trained = Trained.of(configuration, places)
+    trained = TrainedModel.load(configuration, places)
     settings = configuration.publishing
     destination = None
     if settings.repo_id and not dry_run:
-        destination = hub_upload.Destination.of(
+        destination = hub_upload.Destination.check(
             settings.repo_id, trained.model, settings.private, settings.revision
         )
     folder = pack(trained, places.published)
-    files = files_of(folder)
+    files = packaged_files(folder)
     print(_listing(folder, files) if settings.repo_id or dry_run else folder)
     if destination is not None:
-        address = hub_upload.send(folder, files, CONTENTS, destination)
-        print(f"{address}\n\n{_loading(destination, type(trained.model).__name__)}")
+        result = hub_upload.upload(folder, files, CONTENTS, destination)
+        print(f"{result}\n\n{_usage_example(destination, type(trained.model).__name__)}")
     elif settings.repo_id:
-        kind, tag = "private" if settings.private else "public", settings.revision
-        tagged = f", tagged {tag}" if tag else ""
-        print(f"Nothing was sent. This would go to {settings.repo_id} ({kind}{tagged}).")
+        visibility = "private" if settings.private else "public"
+        tagged = f", tagged {settings.revision}" if settings.revision else ""
+        print(f"Nothing was sent. This would go to {settings.repo_id} ({visibility}{tagged}).")
     else:
-        print("It is ready for the Hub, and goes there with --repo_id user/name.")
+        print("The package is ready; upload it with --repo_id user/name.")
 
 
-def _loading(destination: hub_upload.Destination, architecture: str) -> str:
-    """The lines of Python that load a model from the Hub."""
+def _usage_example(destination: hub_upload.Destination, architecture: str) -> str:
+    """Return Python code that loads the model from the Hub."""
     name = "@".join(filter(None, (destination.repo_id, destination.tag)))
     return (
         f"from asteroid_waveunet import {architecture}\n\n"
@@ -304,7 +302,7 @@ def _loading(destination: hub_upload.Destination, architecture: str) -> str:
 
 
 def _listing(folder: Path, files: Sequence[str]) -> str:
-    """The files and their sizes, for people."""
+    """Return the files and their sizes as text."""
     sizes = {file: (folder / file).stat().st_size for file in files}
     lines = [f"{size:>12,}  {file}" for file, size in sizes.items()]
     total = f"{sum(sizes.values()):>12,}  bytes, {len(files)} files"

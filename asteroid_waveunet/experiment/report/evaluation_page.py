@@ -1,4 +1,4 @@
-"""The page of an evaluation, with excerpts of the best, the median and the worst track."""
+"""The page of an evaluation, with excerpts of the best, median and worst track."""
 
 from __future__ import annotations
 
@@ -16,53 +16,55 @@ from asteroid_waveunet.experiment.evaluation.estimators import (
 from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
 from asteroid_waveunet.experiment.report import page as report_page
 
-__all__ = ["page_of", "write_page"]
+__all__ = ["report_of", "write_page"]
 
 
 def write_page(
-    found: Evaluation,
+    evaluation: Evaluation,
     tracks: Sequence[Track],
     estimator: Estimator,
     folder: Path,
     **more: Any,
 ) -> Path:
-    """Write the page of an evaluation, unless the one in `folder` shows the same scores.
+    """Write the page of an evaluation unless `folder` already has a page of the same scores.
 
     Args:
-        tracks, estimator: the evaluated ones; the tracks with excerpts are separated once more.
+        tracks: the evaluated tracks; those with excerpts are separated again.
+        estimator: makes the estimates of the excerpts.
         more: further fields of `Report`, such as `command`.
     Returns:
         The path of the page.
     """
     page = folder / report_page.PAGE
-    if report_page.is_of(page, found.digest):
+    if report_page.is_of(page, evaluation.digest):
         return page
     by_name = {track.name: track for track in tracks}
     excerpts = {
-        label: _excerpt(by_name[name], estimator, found.targets)
-        for label, name in report_page.representatives(found.scores).items()
+        label: _excerpt(by_name[name], estimator, evaluation.targets)
+        for label, name in report_page.representatives(evaluation.scores).items()
     }
-    return report_page.write(page_of(found, excerpts=excerpts, **more), folder)
+    return report_page.write(report_of(evaluation, excerpts=excerpts, **more), folder)
 
 
-def page_of(found: Evaluation, **more: Any) -> report_page.Report:
-    """Return the contents of the page of an evaluation.
+def report_of(evaluation: Evaluation, **more: Any) -> report_page.Report:
+    """Return the page's contents.
 
     Args:
         more: further fields of `Report`, such as `command` and `excerpts`.
     """
     return report_page.Report(
-        title=found.title,
-        protocol=found.protocol,
-        scores=found.scores,
-        baselines=found.baselines,
-        notes=found.remarks,
-        made_from=found.digest,
+        title=evaluation.title,
+        protocol=evaluation.protocol,
+        scores=evaluation.scores,
+        baselines=evaluation.baselines,
+        notes=evaluation.remarks,
+        made_from=evaluation.digest,
         **more,
     )
 
 
 def _excerpt(track: Track, estimator: Estimator, targets: Sequence[str]) -> report_page.Excerpt:
+    """Separate a track and return its liveliest excerpt."""
     mixture, groups, rate = track.mixture_and_groups(targets)
     estimates = estimates_of_targets(estimator(track, TrackAudio(mixture, groups, rate)), targets)
     return report_page.excerpt(
