@@ -55,7 +55,7 @@ def _write_weights(options: argparse.Namespace, path: Path, form: str) -> None:
 
     conf = load_model(options.model).serialize()
     if not is_preset(options.model):
-        conf["infos"] = serialization.plain(serialization.read(options.model)["infos"])
+        conf["infos"] = serialization.to_plain_python(serialization.read(options.model)["infos"])
     serialization.write(conf, path, form)
     print(path)
 

@@ -154,7 +154,7 @@ class Configuration:
         """Return section -> setting -> value, in plain Python."""
         from asteroid_waveunet.weights import serialization  # imports torch
 
-        return serialization.plain(dataclasses.asdict(self))
+        return serialization.to_plain_python(dataclasses.asdict(self))
 
     def as_yaml(self) -> str:
         """Return the configuration as YAML that `load` reads."""

@@ -1,7 +1,7 @@
 """Recognise the weights of other projects by the names of their tensors.
 
-The names are looked for in the file as it is. Every format has them near its beginning in
-plain text, those included that are not, or must not be, unpickled.
+Tensor names are plain text near the beginning of every format, so the raw bytes are searched.
+This includes files that cannot, or must not, be unpickled.
 """
 
 from __future__ import annotations
@@ -12,76 +12,82 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["of_dictionary", "of_file"]
+__all__ = ["advice_for_dictionary", "advice_for_file"]
 
-SCANNED = 4 * 2**20  # bytes; the names of the largest models' tensors take a few hundred thousand
+SCANNED_BYTES = 4 * 2**20  # the largest models' tensor names take a few hundred thousand bytes
 
-OTHER = (
-    "That is another architecture, whose weights fit no Wave-U-Net of the paper: use the code that "
-    "made them. (`waveunet convert` reads the checkpoints of the paper's own code.)"
+OTHER_ARCHITECTURE = (
+    "That is another architecture, whose weights do not fit the paper's Wave-U-Net; load them with "
+    "that project's code. (`waveunet convert` reads checkpoints of the paper's own code.)"
 )
-BARE = (
-    "Those of model.safetensors are in its config.json, which belongs beside it. If they are "
-    "nowhere, build WaveUNet(...) as it was trained, model.load_state_dict(...), and keep "
-    "torch.save(model.serialize(), path)."
+MISSING_ARGUMENTS = (
+    "For model.safetensors, the arguments are in the config.json that belongs in the same folder. "
+    "If they are lost, build WaveUNet(...) as it was trained, call model.load_state_dict(...), "
+    "then torch.save(model.serialize(), path)."
 )
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A project: its name, the tensor names it is recognised by, and what to do instead."""
+class Project:
+    """A source of weights files.
+
+    Attributes:
+        name: the description for messages.
+        patterns: regular expressions that all match in its files.
+        advice: the remedy for messages.
+    """
 
     name: str
-    marks: tuple[bytes, ...]
-    advice: str = OTHER
+    patterns: tuple[bytes, ...]
+    advice: str = OTHER_ARCHITECTURE
 
 
-KINDS = (
-    Kind(
-        "a WaveUNet, but without its arguments",
+PROJECTS = (
+    Project(
+        "a WaveUNet without its arguments",
         (rb"down\.0\.conv\.weight", rb"bottleneck\.weight", rb"(?s)\A(?!.*model_args)"),
-        BARE,
+        MISSING_ARGUMENTS,
     ),
-    Kind(
-        "Wave-U-Net-Pytorch, which resamples by strided and transposed convolutions",
+    Project(
+        "Wave-U-Net-Pytorch, which resamples with strided and transposed convolutions",
         (rb"(down|up)sampling_blocks\.\d+\.(pre|post)_shortcut_convs\.",),
     ),
-    Kind(
-        "Wave-U-Net-for-Speech-Enhancement, which normalises batches",
+    Project(
+        "Wave-U-Net-for-Speech-Enhancement, which uses batch normalisation",
         (rb"encoder\.\d+\.main\.\d", rb"decoder\.\d+\.main\.\d", rb"middle\.0\.weight"),
     ),
-    Kind(
+    Project(
         "Demucs",
         (rb"demucs\.\w*demucs|encoder\.\d+\.(conv|rewrite|dconv)\.|encoder\.0\.0\.weight",),
     ),
-    Kind("Open-Unmix", (rb"lstm\.weight_ih_l0", rb"output_scale", rb"input_mean")),
-    Kind("an Asteroid model of encoder, masker and decoder", (rb"masker\.", rb"filterbank\.")),
+    Project("Open-Unmix", (rb"lstm\.weight_ih_l0", rb"output_scale", rb"input_mean")),
+    Project("an Asteroid model of encoder, masker and decoder", (rb"masker\.", rb"filterbank\.")),
 )
 
 
-def of_file(path: str | os.PathLike) -> str | None:
-    """Return a message naming the project and the remedy; None if it is unknown."""
+def advice_for_file(path: str | os.PathLike) -> str | None:
+    """Return a message that names a file's project and the remedy; None if it is unknown."""
     with open(path, "rb") as file:
-        return _explanation(os.fspath(path), file.read(SCANNED))
+        return _advice(os.fspath(path), file.read(SCANNED_BYTES))
 
 
-def of_dictionary(conf: Any, name: str = "The dictionary") -> str | None:
-    """The same of what a file held: a state_dict, or a dictionary that has one.
+def advice_for_dictionary(conf: Any, name: str = "The dictionary") -> str | None:
+    """Return the message of `advice_for_file` for a state_dict, or a dictionary that holds one.
 
-    >>> print(of_dictionary({"state": {"encoder.0.0.weight": ...}}, "x.th"))
-    x.th seems to be of Demucs. That is another architecture, whose weights fit no Wave-U-Net of \
-the paper: use the code that made them. (`waveunet convert` reads the checkpoints of the paper's \
-own code.)
+    >>> print(advice_for_dictionary({"state": {"encoder.0.0.weight": ...}}, "x.th"))
+    x.th appears to be from Demucs. That is another architecture, whose weights do not fit the \
+paper's Wave-U-Net; load them with that project's code. (`waveunet convert` reads checkpoints of \
+the paper's own code.)
     """
     names: list[str] = []
     for key, value in conf.items() if isinstance(conf, Mapping) else ():
         names.append(str(key))
         names += map(str, value) if isinstance(value, Mapping) else ()
-    return _explanation(name, "\n".join(names).encode())
+    return _advice(name, "\n".join(names).encode())
 
 
-def _explanation(name: str, content: bytes) -> str | None:
-    for kind in KINDS:
-        if all(re.search(mark, content) for mark in kind.marks):
-            return f"{name} seems to be of {kind.name}. {kind.advice}"
+def _advice(name: str, content: bytes) -> str | None:
+    for project in PROJECTS:
+        if all(re.search(pattern, content) for pattern in project.patterns):
+            return f"{name} appears to be from {project.name}. {project.advice}"
     return None

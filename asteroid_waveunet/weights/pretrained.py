@@ -1,4 +1,4 @@
-"""Save a model as a dictionary, and build a model from trained weights."""
+"""Convert a model to Asteroid's dictionary, and load a model from trained weights."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def serialize(model: Any, infos: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "model_name": type(model).__name__,
         "state_dict": model.get_state_dict(),
-        "model_args": serialization.plain(model.get_model_args()),
-        "infos": serialization.plain({"software_versions": versions, **infos}),
+        "model_args": serialization.to_plain_python(model.get_model_args()),
+        "infos": serialization.to_plain_python({"software_versions": versions, **infos}),
     }
 
 
@@ -47,7 +47,7 @@ def load(model_class: type[Model], source: Any, overrides: Mapping[str, Any]) ->
     stored = meta.build(found, conf["model_args"])
     check_overrides(stored.get_model_args(), overrides, found.replaceable)
     model = meta.build(found, {**conf["model_args"], **overrides}) if overrides else stored
-    serialization.fill(model, conf["state_dict"])
+    serialization.load_state_dict_strictly(model, conf["state_dict"])
     return model.eval()
 
 
@@ -55,7 +55,7 @@ def _find_class(base: type[Model], name: str) -> type[Model]:
     """Return `base` or a subclass of it by its name.
 
     Raises:
-        ValueError: if there is no such class.
+        ValueError: if neither has that name.
     """
     register_models()
     found = base if name == base.__name__ else vars(asteroid.models).get(name)

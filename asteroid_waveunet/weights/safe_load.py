@@ -1,8 +1,8 @@
-"""Files of weights that may come from anywhere, read so that they can do no harm.
+"""Load untrusted checkpoint files safely.
 
-Nothing in a file is called, it takes no more memory than it has bytes, and it names no others.
-What is missing, or of another kind, or too large for the weights, is found out by `weights`,
-`arguments` and `WaveUNet.from_pretrained`, before a model is built.
+No code in a file is executed, reading takes no more memory than the file's size, and no other
+files that it names are opened. Callers check the contents before a model is built: `serialization`
+the keys and tensors, the model classes their arguments.
 """
 
 from __future__ import annotations
@@ -21,105 +21,108 @@ import torch
 from asteroid_waveunet.weights import other_projects
 from asteroid_waveunet.weights.hub import CONFIG
 
-__all__ = ["described", "unpickled"]
+__all__ = ["read_safetensors", "read_torch_file"]
 
-MAX_CONFIG = 2**24  # bytes; ours have a few thousand
-CORRUPT = "it is truncated, corrupt, or nothing that torch.save wrote. Download or save it again."
+MAX_CONFIG_BYTES = 2**24  # the configs of this package have a few thousand
+CORRUPT = "it is truncated, corrupt, or not from torch.save. Download or save it again."
 
 
-def unpickled(path: Path) -> Any:
-    """Read a file of `torch.save` that holds only tensors and plain Python.
+def read_torch_file(path: Path) -> Any:
+    """Read a file of `torch.save` that holds only tensors and plain Python values.
 
-    Tensors are read from the file as they are needed, and cannot reach beyond it.
+    The tensors are memory-mapped.
 
     Raises:
-        ValueError: if the file is corrupt or holds anything else, which is never unpickled.
+        ValueError: if the file is corrupt or holds other objects, which are never unpickled.
     """
     _check_archive(path)
-    # Files that Asteroid wrote hold this one type besides.
+    # Asteroid's own files hold this type too.
     torch.serialization.add_safe_globals([torch.torch_version.TorchVersion])
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as reason:
-        called = re.search(r"GLOBAL (\S+)", str(reason))
-        what = f"asks for {called[1]}, and not for" if called else "is corrupt, or holds more than"
-        advice = other_projects.of_file(path) or "Save model.serialize(), not the model."
+        found = re.search(r"GLOBAL (\S+)", str(reason))
+        problem = f"it refers to {found[1]}" if found else "it is corrupt or holds other objects"
+        advice = other_projects.advice_for_file(path) or "Save model.serialize(), not the model."
         raise ValueError(
-            f"{path} cannot be read: it {what} tensors and plain Python only. Code in a file is "
-            f"never run. {advice}"
+            f"{path} cannot be read: {problem}; expected only tensors and plain Python values. "
+            f"Code in a file is never run. {advice}"
         ) from reason
-    except Exception as reason:  # of a file that is none, torch's reader raises nearly anything
+    except Exception as reason:  # torch.load raises nearly any type for an invalid file
         raise ValueError(f"{path} cannot be read: {CORRUPT}") from reason
 
 
 def _check_archive(path: Path) -> None:
-    """
+    """Check that a file is an archive of torch.save, without compressed entries.
+
     Raises:
-        ValueError: if a file is no archive as torch.save writes it, whose entries are never
-            compressed and so never larger than the file.
+        ValueError: if it is not; uncompressed entries are never larger than the file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except zipfile.BadZipFile as reason:
-        explanation = other_projects.of_file(path)
-        raise ValueError(explanation or f"{path} cannot be read: {CORRUPT}") from reason
+        advice = other_projects.advice_for_file(path)
+        raise ValueError(advice or f"{path} cannot be read: {CORRUPT}") from reason
     if any("/code/" in entry.filename for entry in entries):
         raise ValueError(
-            f"{path} cannot be read: it is a TorchScript program, as `waveunet export` writes. "
-            "torch.jit.load runs it; a model is loaded from what that was exported from."
+            f"{path} cannot be read: it is a TorchScript program, such as `waveunet export` "
+            "writes. Run it with torch.jit.load, or load the model that it was exported from."
         )
     size = sum(entry.file_size for entry in entries)
     if size > path.stat().st_size or any(entry.compress_type for entry in entries):
         raise ValueError(
-            f"{path} cannot be read: it is compressed ({size} bytes in {path.stat().st_size}), "
-            "which torch.save never does, and which can fill the memory. Save it again."
+            f"{path} cannot be read: it is compressed ({size} bytes in {path.stat().st_size}) and "
+            "could exhaust the memory. torch.save never compresses; save it again."
         )
 
 
-def described(path: Path) -> dict[str, Any]:
-    """The model dictionary of a safetensors file.
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """Read the model dictionary of a safetensors file.
 
-    Its description is in its metadata, in the `config.json` beside it, or in both, which then
-    must agree: by its name alone, that could be of other weights.
+    Its config is in its metadata, in a `config.json` in the same folder, or in both. These must
+    agree, because a `config.json` could belong to other weights in that folder.
 
     Raises:
-        ValueError: if a file is corrupt, or there is no description or another model's.
+        ValueError: if a file is corrupt, or its config is missing or that of another model.
     """
-    beside = path.with_name(CONFIG)
+    config_file = path.with_name(CONFIG)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            own = (file.metadata() or {}).get("config")
+            metadata = (file.metadata() or {}).get("config")
         state = safetensors.torch.load_file(path)
     except safetensors.SafetensorError as reason:
         raise ValueError(f"{path} is corrupt ({reason}). Download or save it again.") from reason
-    descriptions = [_json(own, f"The metadata of {path}")] if own is not None else []
-    if beside.is_file():
-        descriptions.append(_json(_text(beside), str(beside)))
-    if not descriptions:
+    configs = []
+    if metadata is not None:
+        configs.append(_parse_config(metadata, f"The metadata of {path}"))
+    if config_file.is_file():
+        configs.append(_parse_config(_read_config(config_file), str(config_file)))
+    if not configs:
         raise ValueError(
-            other_projects.of_file(path)
-            or f"{path} needs {CONFIG} beside it, which describes the model."
+            other_projects.advice_for_file(path)
+            or f"{path} has no model arguments; expected a {CONFIG} in the same folder."
         )
-    if descriptions[0].get("model_args") != descriptions[-1].get("model_args"):
+    if configs[0].get("model_args") != configs[-1].get("model_args"):
         raise ValueError(
-            f"{beside} describes another model than {path.name} itself does. Give these weights a "
-            "folder of their own; what is to be changed can be an argument of from_pretrained."
+            f"{config_file} has other model_args than {path.name}. Move the weights to a folder "
+            "of their own, or pass changed arguments to from_pretrained."
         )
-    return {**descriptions[-1], "state_dict": state}
+    return {**configs[-1], "state_dict": state}
 
 
-def _text(path: Path) -> str:
-    if path.stat().st_size > MAX_CONFIG:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes; it describes no model.")
+def _read_config(path: Path) -> str:
+    size = path.stat().st_size
+    if size > MAX_CONFIG_BYTES:
+        raise ValueError(f"{path} has {size} bytes; expected at most {MAX_CONFIG_BYTES}.")
     return path.read_text(errors="replace")
 
 
-def _json(text: str, name: str) -> dict[str, Any]:
+def _parse_config(text: str, name: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as reason:
         raise ValueError(f"{name} is corrupt: {reason}.") from reason
     if not isinstance(value, dict):
-        raise ValueError(f"{name} describes no model: it is a {type(value).__name__}.")
+        raise ValueError(f"{name} is a {type(value).__name__}; expected a JSON object.")
     return value

@@ -1,9 +1,9 @@
-"""Trained models as files: Asteroid's dictionary, and safetensors for everyone else.
+"""Write and read model files, in Asteroid's format and as safetensors.
 
-`pytorch_model.bin` holds `model_name`, `model_args`, `state_dict` and `infos`, in plain Python
-and tensors, which is all that `torch.load` unpickles here. `model.safetensors` holds the same:
-the tensors, and in its metadata, under "config", the rest as JSON, which is also in the
-`config.json` beside it.
+`pytorch_model.bin` is Asteroid's model dictionary: `model_name`, `model_args`, `state_dict` and
+`infos`, made of tensors and plain Python values only. `model.safetensors` holds the same tensors;
+the other entries are JSON in its metadata under "config", and in a `config.json` in the same
+folder.
 """
 
 from __future__ import annotations
@@ -24,19 +24,27 @@ from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.weights import hub, other_projects, safe_load
 from asteroid_waveunet.weights.hub import BIN, CONFIG, SAFETENSORS
 
-__all__ = ["FORMATS", "FORMAT_BY_SUFFIX", "fill", "plain", "read", "save", "write"]
+__all__ = [
+    "FORMATS",
+    "FORMAT_BY_SUFFIX",
+    "load_state_dict_strictly",
+    "read",
+    "save",
+    "to_plain_python",
+    "write",
+]
 
-KEYS = {"model_name": str, "model_args": Mapping, "state_dict": Mapping, "infos": Mapping}
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+KEY_TYPES = {"model_name": str, "model_args": Mapping, "state_dict": Mapping, "infos": Mapping}
+FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def plain(value: Any) -> Any:
-    """The same in dict, list, str, int, float, bool and None.
+def to_plain_python(value: Any) -> Any:
+    """Convert a value to dict, list, str, int, float, bool and None, recursively.
 
     Raises:
-        ValueError: if something in it has no such equivalent.
+        ValueError: if a value has no such equivalent.
 
-    >>> plain({"scores": (np.float32(1.5), Path("a"))})
+    >>> to_plain_python({"scores": (np.float32(1.5), Path("a"))})
     {'scores': [1.5, 'a']}
     """
     if value is None or type(value) in (bool, int, float, str):
@@ -44,66 +52,73 @@ def plain(value: Any) -> Any:
     if isinstance(value, argparse.Namespace):
         value = vars(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_plain_python(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [to_plain_python(item) for item in value]
     if isinstance(value, (np.generic, np.ndarray)):
-        return plain(value.tolist())
-    if isinstance(value, (str, os.PathLike)):  # a TorchVersion is a str of its own kind
+        return to_plain_python(value.tolist())
+    if isinstance(value, (str, os.PathLike)):  # TorchVersion is a subclass of str
         return str(value)
-    raise ValueError(f"A {type(value).__name__} cannot be stored with a model: {value!r}.")
+    raise ValueError(
+        f"A {type(value).__name__} cannot be stored with a model: {value!r}. Expected "
+        "dictionaries, lists, strings, numbers, booleans or None."
+    )
 
 
 def save(conf: Mapping[str, Any], folder: str | os.PathLike) -> None:
-    """Writes what `WaveUNet.serialize()` returns in both formats into a folder.
+    """Write a model dictionary to a folder, in both formats.
 
-    Three files, each whole or not at all: `pytorch_model.bin`, `model.safetensors`,
-    `config.json`.
+    Writes `pytorch_model.bin`, `model.safetensors` and `config.json`, each atomically.
+
+    Args:
+        conf: returned by `WaveUNet.serialize()`.
     """
     folder = Path(folder)
     write(conf, folder / BIN)
     write(conf, folder / SAFETENSORS)
     with replacing(folder / CONFIG) as partial:
-        partial.write_text(_described(conf, indent=2) + "\n")
+        partial.write_text(_metadata_json(conf, indent=2) + "\n")
 
 
-def write(conf: Mapping[str, Any], path: str | os.PathLike, form: str | None = None) -> None:
-    """Writes what `WaveUNet.serialize()` returns as one file, whole or not at all.
+def write(conf: Mapping[str, Any], path: str | os.PathLike, file_format: str | None = None) -> None:
+    """Write a model dictionary to one file, atomically.
 
     Args:
-        form: one of `FORMATS`; by the end of the file's name if None, and Asteroid's if that
-            tells nothing.
+        conf: returned by `WaveUNet.serialize()`.
+        file_format: one of `FORMATS`. None infers it from the suffix, with "asteroid" for unknown
+            suffixes.
     """
     path = Path(path)
-    form = form or FORMAT_BY_SUFFIX.get(path.suffix, "asteroid")
+    file_format = file_format or FORMAT_BY_SUFFIX.get(path.suffix, "asteroid")
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in conf["state_dict"].items()
     }
     with replacing(path) as partial:
-        FORMATS[form]({**conf, "state_dict": state}, partial)
+        FORMATS[file_format]({**conf, "state_dict": state}, partial)
 
 
 def _write_bin(conf: Mapping[str, Any], path: Path) -> None:
-    with path.open("wb") as file:  # of a path, torch.save keeps the name in the file
+    with path.open("wb") as file:  # given a path, torch.save would store its name in the file
         torch.save(dict(conf), file)
 
 
 def _write_safetensors(conf: Mapping[str, Any], path: Path) -> None:
-    """The same model is the same file: safetensors itself writes its metadata in any order."""
-    metadata = {"format": "pt", "config": _described(conf)}
+    """Write a reproducible file: safetensors itself writes its metadata in random order."""
+    metadata = {"format": "pt", "config": _metadata_json(conf)}
     content = safetensors.torch.save(conf["state_dict"], metadata)
-    data = 8 + int.from_bytes(content[:8], "little")
-    header = {**json.loads(content[8:data]), "__metadata__": metadata}
-    described = json.dumps(header, separators=(",", ":")).encode()
-    described += b" " * (-len(described) % 8)
+    data_start = 8 + int.from_bytes(content[:8], "little")
+    fields = {**json.loads(content[8:data_start]), "__metadata__": metadata}
+    header = json.dumps(fields, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # aligns the tensors
     with path.open("wb") as file:
-        file.write(len(described).to_bytes(8, "little") + described)
-        file.write(memoryview(content)[data:])
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.write(memoryview(content)[data_start:])
 
 
-def _described(conf: Mapping[str, Any], indent: int | None = None) -> str:
-    described = {key: value for key, value in conf.items() if key != "state_dict"}
-    return json.dumps(described, indent=indent)
+def _metadata_json(conf: Mapping[str, Any], indent: int | None = None) -> str:
+    """Return all entries except the tensors as JSON."""
+    metadata = {key: value for key, value in conf.items() if key != "state_dict"}
+    return json.dumps(metadata, indent=indent)
 
 
 FORMATS: dict[str, Callable[[Mapping[str, Any], Path], None]] = {
@@ -114,36 +129,37 @@ FORMAT_BY_SUFFIX = {".bin": "asteroid", ".pth": "asteroid", ".safetensors": "saf
 
 
 def read(source: Any) -> dict[str, Any]:
-    """The model dictionary from wherever it is; see `WaveUNet.from_pretrained`.
+    """Read a model dictionary from a file, folder, Hub name, URL or dictionary.
+
+    See `WaveUNet.from_pretrained`. Checkpoints of this package's training are converted.
 
     Raises:
-        FileNotFoundError: if there is no such file, folder or model on the Hub.
-        OSError: if it cannot be downloaded.
-        ValueError: if the file is corrupt, harmful, or holds no model of Asteroid's form.
+        FileNotFoundError: if the file, folder or Hub model does not exist.
+        OSError: if the download fails.
+        ValueError: if the file is corrupt, would run code, or is not an Asteroid model.
     """
     if isinstance(source, Mapping):
-        return _checked(source, "The dictionary")
-    path = _locate(source)
-    described = path.suffix == ".safetensors"
-    conf = safe_load.described(path) if described else safe_load.unpickled(path)
-    conf = _checked(_of_checkpoint(conf), str(path))
+        return _validate(source, "The dictionary")
+    path = _find_file(source)
+    is_safetensors = path.suffix == ".safetensors"
+    conf = safe_load.read_safetensors(path) if is_safetensors else safe_load.read_torch_file(path)
+    conf = _validate(_from_lightning_checkpoint(conf), str(path))
     size = sum(tensor.nbytes for tensor in conf["state_dict"].values())
     if size > path.stat().st_size:
         raise ValueError(
-            f"{path} declares {size} bytes of weights and has {path.stat().st_size} itself: it was "
-            "made to fill the memory, and is not read."
+            f"{path} has {path.stat().st_size} bytes but declares {size} bytes of weights, which "
+            "could exhaust the memory. It was not read; download or save it again."
         )
     return conf
 
 
-def fill(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
-    """Loads weights that must be exactly a model's own.
+def load_state_dict_strictly(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
+    """Load weights whose names and shapes must match the model's exactly.
 
-    A model of the meta device, which has shapes only, gets memory here, when they have proved to
-    be those of the weights.
+    A model on the meta device is moved to the CPU, after these checks.
 
     Raises:
-        ValueError: if tensors are missing, left over, of another shape or not finite; names them.
+        ValueError: if tensors are missing, unexpected, of another shape or not finite; names them.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
@@ -154,7 +170,7 @@ def fill(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
             for name in wrong[:5]
         )
         raise ValueError(
-            f"The weights are not this model's: {len(wrong)} tensors differ ({listed}"
+            f"The weights do not fit this model: {len(wrong)} tensors differ ({listed}"
             f"{'; ...' if len(wrong) > 5 else ''}). Build the model with the arguments that "
             "the weights were trained with."
         )
@@ -165,22 +181,25 @@ def fill(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
             "corrupt, or its training diverged."
         )
     if any(parameter.is_meta for parameter in model.parameters()):
-        own = {
+        copies = {
             name: state_dict[name].detach().to("cpu", tensor.dtype, copy=True).contiguous()
             for name, tensor in model.state_dict().items()
         }
-        model.load_state_dict(own, assign=True)
+        model.load_state_dict(copies, assign=True)
     else:
         model.load_state_dict(state_dict)
 
 
-def _locate(source: str | os.PathLike) -> Path:
-    """A weights file on this disk: given, in a given folder, or fetched."""
+def _find_file(source: str | os.PathLike) -> Path:
+    """Return the weights file of a path, folder, Hub name or URL, downloaded if necessary."""
     if not isinstance(source, (str, os.PathLike)):
-        raise ValueError(f"A {type(source).__name__} names no weights; expected a path or name.")
+        raise ValueError(
+            f"Cannot load weights from a {type(source).__name__}; expected a path, a name, a URL "
+            "or a dictionary."
+        )
     name = os.fspath(source)
     if hub.is_url(name):
-        return hub.from_url(name)
+        return hub.download_from_url(name)
     path = Path(source).expanduser()
     if path.is_file():
         return path
@@ -188,17 +207,20 @@ def _locate(source: str | os.PathLike) -> Path:
         for file in (SAFETENSORS, BIN):
             if (path / file).is_file():
                 return path / file
-        raise FileNotFoundError(f"The folder {path} holds neither {SAFETENSORS} nor {BIN}.")
+        raise FileNotFoundError(f"The folder {path} contains neither {SAFETENSORS} nor {BIN}.")
     if hub.is_hub_name(name) and not path.parent.is_dir():
-        return hub.from_hub(name)
+        return hub.download_from_hub(name)
     raise FileNotFoundError(
-        f"There is no file or folder {name!r}, and it is no name on the Hugging Face Hub, which "
-        "would be 'user/model' or 'user/model@revision'."
+        f"Found no file or folder {name!r}. Expected one, or a name on the Hugging Face Hub: "
+        "'user/model' or 'user/model@revision'."
     )
 
 
-def _of_checkpoint(conf: Any) -> Any:
-    """Asteroid's dictionary of a Lightning checkpoint, whose System calls its model `model`."""
+def _from_lightning_checkpoint(conf: Any) -> Any:
+    """Convert a Lightning checkpoint to a model dictionary; return other values unchanged.
+
+    The attribute of the LightningModule is `model`, which prefixes the names of its tensors.
+    """
     if not isinstance(conf, Mapping) or "pytorch-lightning_version" not in conf:
         return conf
     state = conf.get("state_dict")
@@ -213,30 +235,32 @@ def _of_checkpoint(conf: Any) -> Any:
     }
 
 
-def _checked(conf: Any, name: str) -> dict[str, Any]:
-    """The dictionary, if it is Asteroid's.
+def _validate(conf: Any, name: str) -> dict[str, Any]:
+    """Return a model dictionary if it has Asteroid's form.
 
     Raises:
-        ValueError: if a key is missing or its value of another kind; says which.
+        ValueError: if a key is missing or its value has another type; names the key.
     """
     found = {"infos": {}, **conf} if isinstance(conf, Mapping) else {}
-    wrong = [key for key, kind in KEYS.items() if not isinstance(found.get(key), kind)]
+    wrong = [key for key, kind in KEY_TYPES.items() if not isinstance(found.get(key), kind)]
     if wrong:
         keys = sorted(map(str, found)) or type(conf).__name__
         raise ValueError(
-            other_projects.of_dictionary(conf, name)
-            or f"{name} holds no Asteroid model: {', '.join(wrong)} missing or of another kind, "
-            f"found {keys}. Expected what torch.save(model.serialize(), path) writes."
+            other_projects.advice_for_dictionary(conf, name)
+            or f"{name} is not an Asteroid model: {', '.join(wrong)} missing or of another type, "
+            f"found {keys}. Expected a file of torch.save(model.serialize(), path)."
         )
     for key, tensor in found["state_dict"].items():
         dense = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
-        # Batch normalisation counts its batches, and is the only one to store whole numbers.
-        counts = str(key).endswith(".num_batches_tracked")
-        dtypes = (torch.int64,) if counts else FLOATS
+        # The batch counter of batch normalisation is the only integer tensor.
+        is_counter = str(key).endswith(".num_batches_tracked")
+        dtypes = (torch.int64,) if is_counter else FLOAT_DTYPES
         if not isinstance(key, str) or not dense or tensor.is_meta or tensor.dtype not in dtypes:
-            kind = tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__
+            kind = type(tensor).__name__
+            if isinstance(tensor, torch.Tensor):
+                kind = f"{tensor.dtype} ({tensor.layout}, {tensor.device})"
             raise ValueError(
-                f"{name} holds no Asteroid model: {key!r} in its state_dict is no dense tensor of "
-                f"floats, but {kind}."
+                f"{name} is not an Asteroid model: {key!r} in its state_dict is {kind}; expected a "
+                "dense floating-point tensor."
             )
     return found

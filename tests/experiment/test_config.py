@@ -233,7 +233,7 @@ INVALID_VALUES = {
     "'fsdp'; expected one of auto, ddp": {"strategy": "fsdp"},
     "prediction is 'whole'; .* seamless, segm": {"prediction": "whole"},
     "license is 1; expected str or null": {"license": 1},
-    "'model' is .* user/name": {"repo_id": "model"},
+    "'model'.* user/name": {"repo_id": "model"},
     "'v 1' is .*v1.0": {"revision": "v 1"},
 }
 

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from asteroid_waveunet.experiment.disk import check_free_space, explain_full_disk, format_size
 from asteroid_waveunet.file_utils import checksum, replacing
-from asteroid_waveunet.weights.hub import CONNECT, READ, cause
+from asteroid_waveunet.weights.hub import CONNECT_TIMEOUT, READ_TIMEOUT, request_error
 
 __all__ = ["Restricted", "check", "download"]
 
@@ -218,7 +218,9 @@ def _request_rest(part: PartialFile, most: int, bar: tqdm) -> None:
             headers["If-Range"] = part.etag
     host, failure = urlsplit(part.url).netloc, "the connection dropped"
     try:
-        request = requests.get(part.url, stream=True, timeout=(CONNECT, READ), headers=headers)
+        request = requests.get(
+            part.url, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), headers=headers
+        )
         with request as response:
             mode = _write_mode(response, part)
             most = part.received if mode == "ab" else most
@@ -227,9 +229,9 @@ def _request_rest(part: PartialFile, most: int, bar: tqdm) -> None:
     except requests.exceptions.ChunkedEncodingError:
         pass
     except (requests.ConnectionError, requests.Timeout) as reason:
-        failure = f"no connection to {host}: {cause(reason)}"
+        failure = f"no connection to {host}: {request_error(reason)}"
     except requests.RequestException as reason:
-        raise OSError(f"{part.url} cannot be downloaded ({cause(reason)}).") from reason
+        raise OSError(f"{part.url} cannot be downloaded ({request_error(reason)}).") from reason
     if part.received <= most:
         raise RetryableError(failure)
 

@@ -23,7 +23,7 @@ from huggingface_hub.utils import RepositoryNotFoundError
 
 from asteroid_waveunet.file_utils import first_line
 from asteroid_waveunet.models.base import SourceModel
-from asteroid_waveunet.weights.hub import CONFIG, CONNECT
+from asteroid_waveunet.weights.hub import CONFIG, CONNECT_TIMEOUT
 
 __all__ = ["Destination", "upload"]
 
@@ -213,7 +213,7 @@ def _check_write_access(account: Mapping[str, Any], api: HfApi, repo: str) -> No
 
 
 def _model_info(api: HfApi, repo: str, revision: str | None = None) -> Any:
-    return api.model_info(repo, revision=revision, timeout=CONNECT, files_metadata=True)
+    return api.model_info(repo, revision=revision, timeout=CONNECT_TIMEOUT, files_metadata=True)
 
 
 def _tree(info: Any) -> Tree:
@@ -287,7 +287,9 @@ def _check_card(path: Path, api: HfApi, repo: str) -> None:
     card = {"repoType": "model", "content": path.read_text(encoding="utf-8")}
     with _hub_errors_explained(api, repo):
         # ModelCard.validate of old clients always uses huggingface.co, not the endpoint.
-        response = requests.post(f"{api.endpoint}/api/validate-yaml", json=card, timeout=CONNECT)
+        response = requests.post(
+            f"{api.endpoint}/api/validate-yaml", json=card, timeout=CONNECT_TIMEOUT
+        )
         if response.status_code != 400:
             response.raise_for_status()
             return

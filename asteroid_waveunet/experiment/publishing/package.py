@@ -144,7 +144,10 @@ def _write(trained: TrainedModel, folder: Path) -> None:
     summary = nan_to_none(evaluation.summaries[evaluation.name])
     added = {"training_config": configuration.as_dict(), "final_metrics": summary}
     conf = model.serialize()
-    conf["infos"] = {**serialization.plain({**trained.infos, **added}), "task": "separation"}
+    conf["infos"] = {
+        **serialization.to_plain_python({**trained.infos, **added}),
+        "task": "separation",
+    }
     serialization.save(conf, folder)
     configuration.save(folder / "conf.yml")
     (folder / "scores.json").write_text(json.dumps(summary, indent=1) + "\n")

@@ -65,7 +65,7 @@ def convert(
             stacklevel=2,
         )
     model = WaveUNet(**arguments)
-    serialization.fill(model, state_dict)
+    serialization.load_state_dict_strictly(model, state_dict)
     return model.eval()
 
 

@@ -77,7 +77,7 @@ def read(path: Path) -> dict[str, Any]:
         ValueError: if it is corrupt or from an incompatible version.
     """
     try:
-        safe_load.unpickled(path)
+        safe_load.read_torch_file(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         if EARLY_STOPPING_KEY not in checkpoint["callbacks"]:
             raise ValueError("written by another version of this training")

@@ -252,7 +252,7 @@ def save_best(
         raise ValueError(checkpoint_io.DIVERGED)
     model = model.cpu()
     best = serialization.read(early_stopping.best_checkpoint)
-    serialization.fill(model, best["state_dict"])
+    serialization.load_state_dict_strictly(model, best["state_dict"])
     if write:
         serialization.write(model.serialize(), exp_dir / "best_model.pth")
     return model.eval()

@@ -81,7 +81,7 @@ def test_checkpoint_loads_without_lightning(trained, tmp_path):
 
 def test_checkpoint_without_model_arguments_is_refused(trained, tmp_path):
     """For example one of Asteroid's own System."""
-    checkpoint = safe_load.unpickled(trained[1] / "checkpoints" / "last.ckpt")
+    checkpoint = safe_load.read_torch_file(trained[1] / "checkpoints" / "last.ckpt")
     del checkpoint["model_args"]
     torch.save(checkpoint, tmp_path / "old.ckpt")
     with pytest.raises(ValueError, match=r"old.ckpt.*WaveUNet.*arg"):

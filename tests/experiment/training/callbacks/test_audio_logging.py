@@ -169,7 +169,7 @@ def test_audio_logging_does_not_change_training(tmp_path, model, valid_set):
     states = []
     for every in (0, 1):
         exp_dir = train(tmp_path, model, valid_set, f"exp{every}", listen_every=every)
-        state = safe_load.unpickled(exp_dir / "checkpoints" / "last.ckpt")
+        state = safe_load.read_torch_file(exp_dir / "checkpoints" / "last.ckpt")
         states.append((state["state_dict"], state["optimizer_states"][0]["state"]))
         assert bool(events(exp_dir).Tags()["audio"]) == bool(every)
     (weights, moments), (others, other_moments) = states

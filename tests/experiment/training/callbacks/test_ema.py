@@ -155,7 +155,7 @@ def test_restart_during_validation(tmp_path):
 
 
 def checkpoint(exp_dir):
-    return safe_load.unpickled(exp_dir / "checkpoints" / "last.ckpt")
+    return safe_load.read_torch_file(exp_dir / "checkpoints" / "last.ckpt")
 
 
 def test_best_model_and_checkpoints_hold_the_averages(tmp_path):
