@@ -234,7 +234,7 @@ INVALID_VALUES = {
     "prediction is 'whole'; .* seamless, segm": {"prediction": "whole"},
     "license is 1; expected str or null": {"license": 1},
     "'model'.* user/name": {"repo_id": "model"},
-    "'v 1' is .*v1.0": {"revision": "v 1"},
+    "'v 1'.*v1.0": {"revision": "v 1"},
 }
 
 
