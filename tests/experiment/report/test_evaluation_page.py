@@ -6,13 +6,13 @@ import numpy as np
 
 from asteroid_waveunet.experiment.evaluation import evaluate
 from asteroid_waveunet.experiment.evaluation.estimators import Mixture
-from asteroid_waveunet.experiment.report import evaluation_page
+from asteroid_waveunet.experiment.report import evaluation_page, plots
 from helpers.scores import SONGS, TWO
 
 
-def assess(out, targets, estimator):
+def evaluated(out, songs=SONGS):
     return evaluate.evaluate(
-        SONGS, estimator, targets, out, title="This on that", fingerprint="m", fast=True, jobs=0,
+        songs, Mixture(), TWO, out, title="This on that", fingerprint="m", fast=True, jobs=0,
         progress=False,
     )  # fmt: skip
 
@@ -22,11 +22,10 @@ def test_page_has_excerpts_of_the_best_median_and_worst_track(tmp_path, monkeypa
     monkeypatch.setattr(
         evaluation_page.report_page, "write", lambda page, folder: written.append(page) or folder
     )
-    estimator = Mixture()
-    found = assess(tmp_path, TWO, estimator)
-    evaluation_page.write_page(found, SONGS, estimator, tmp_path / "page", command="c")
+    evaluation = evaluated(tmp_path)
+    evaluation_page.write_page(evaluation, SONGS, Mixture(), tmp_path / "page", command="c")
     (page,) = written
-    assert page.title == "This on that" and page.protocol == found.protocol
+    assert page.title == "This on that" and page.protocol == evaluation.protocol
     assert list(page.excerpts) == ["best", "median", "worst"]
     assert {piece.track for piece in page.excerpts.values()} == {song.name for song in SONGS}
     for piece in page.excerpts.values():
@@ -37,17 +36,17 @@ def test_page_has_excerpts_of_the_best_median_and_worst_track(tmp_path, monkeypa
 
 
 def test_page_is_rewritten_only_for_other_scores(tmp_path, monkeypatch):
-    plots = evaluation_page.report_page.plots
-    monkeypatch.setattr(plots, "THEMES", {"light": plots.THEMES["light"]})
-    monkeypatch.setattr(plots, "WIDTHS", {"wide": plots.WIDTHS["wide"]})
+    monkeypatch.setattr(plots, "save", lambda *_: [])
 
-    def page_of(found):
-        return evaluation_page.write_page(found, SONGS, Mixture(), tmp_path / "page", command="c")
+    def write(evaluation):
+        return evaluation_page.write_page(
+            evaluation, SONGS[:1], Mixture(), tmp_path / "page", command="c"
+        )
 
-    found = assess(tmp_path / "scores", TWO, Mixture())
-    page = page_of(found)
+    evaluation = evaluated(tmp_path / "scores", SONGS[:1])
+    page = write(evaluation)
     written = page.stat().st_mtime_ns
-    assert page_of(assess(tmp_path / "scores", TWO, Mixture())) == page
+    assert write(evaluated(tmp_path / "scores", SONGS[:1])) == page
     assert page.stat().st_mtime_ns == written
-    page_of(dataclasses.replace(found, title="Other"))
+    write(dataclasses.replace(evaluation, title="Other"))
     assert page.stat().st_mtime_ns > written and "<h1>Other" in page.read_text()
