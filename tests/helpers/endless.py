@@ -1,4 +1,4 @@
-"""Train a tiny model on generated songs: python endless.py FOLDER SETTINGS."""
+"""Train a tiny model on generated songs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,12 +100,9 @@ def signal_at_step(number: int, n: int) -> None:
 
 
 def main(folder: str, settings: str) -> None:
+    """Train with settings in JSON; exit like a stage of the recipe."""
     pl.seed_everything(0, verbose=False)
     chosen = json.loads(settings)
     if chosen.pop("tracks", False):
         chosen["valid_set"] = tracks(Path(folder) / f"tracks_{os.getpid()}")
     stages.exit_on_error(lambda: train(Path(folder), **chosen))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -5,5 +5,4 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
 GOLDEN = TESTS / "golden"
-HELPERS = TESTS / "helpers"
 RECIPE = ROOT / "recipes" / "musdb18"

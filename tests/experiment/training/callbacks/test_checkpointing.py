@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import errno
-import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,8 +15,8 @@ import torch
 from asteroid_waveunet.experiment.training.callbacks import checkpointing
 from asteroid_waveunet.experiment.training.callbacks.audio_logging import AudioLogging
 from asteroid_waveunet.experiment.training.signals import InterruptedBySignal
+from helpers import training_process
 from helpers.endless import train
-from helpers.paths import HELPERS, ROOT, TESTS
 
 # Two rounds, the second is longer; a checkpoint at every step.
 TWO_ROUNDS = dict(max_epochs=20, patience=1, lr=6e-2, checkpoint_minutes=0.0)
@@ -30,19 +27,16 @@ pytestmark = [
 ]
 
 
-def train_with_kills(folder: Path, kills: list, environment=None, **settings):
-    """Return (kind, exit status, saved step, partial files) per attempt, and all output."""
-    program = str(HELPERS / "killing.py")
-    arguments = [str(folder), json.dumps(settings), json.dumps(kills)]
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", program, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=300,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}", **(environment or {})},
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout[-3000:]
-    lines = [line.split("RESULT ")[1] for line in result.stdout.splitlines() if "RESULT" in line]
-    attempts = [(name, *map(int, numbers)) for name, *numbers in map(str.split, lines)]
-    return attempts, result.stdout
+def train_with_kills(folder: Path, kills: list, environment: dict, **settings):
+    """Return (kind, exit status, saved step, partial files) per attempt, and all stderr."""
+    attempts, checkpoints = [], folder / "checkpoints"
+    output = folder.with_name("output")
+    for kind, n in [*kills, (None, 0)]:
+        process = training_process.start(folder, settings, output, environment, (kind, n))
+        status = training_process.wait(process)
+        step = load(folder, "last.ckpt")["global_step"]
+        attempts.append((kind, status, step, len(list(checkpoints.glob(".*.partial.*")))))
+    return attempts, (output / "stderr").read_text()
 
 
 def load(folder: Path, name: str):
@@ -97,7 +91,7 @@ def test_killed_training_ends_as_if_uninterrupted(tmp_path):
     statuses = dict(SIGKILL=-9, write=-9, SIGTERM=143, SIGUSR1=138, SIGINT=130)
     assert [a[:2] for a in attempts] == [
         *((kind, statuses[kind]) for kind, _ in KILLS),
-        ("None", 0),
+        (None, 0),
     ]
     assert [n for kind, _, _, n in attempts if kind == "write"] == [1, 1], "one partial file each"
     steps = [step for _, _, step, _ in attempts]
