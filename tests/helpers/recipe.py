@@ -1,17 +1,23 @@
-"""Run the recipe's shell script at its smallest."""
+"""Run the recipe at its smallest: its shell scripts, or its Python scripts in this process."""
 
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from asteroid_waveunet.experiment.evaluation import scoring, worker_pool
 from helpers.paths import RECIPE
 
 SETTINGS = {
     "demo_train_songs": 2, "demo_test_songs": 1, "demo_seconds": 3, "demo_sample_rate": 8000,
     "valid": 0.5, "sample_rate": 8000, "levels": 3, "initial_filters": 4, "segment_length": 2048,
     "batch_size": 2, "epoch_length": 4, "max_epochs": 1, "num_workers": 0, "jobs": 1,
+    "fast": "true",
 }  # fmt: skip
 
 
@@ -20,19 +26,63 @@ def options(**changes) -> list[str]:
     return [f"--{name}={value}" for name, value in {**SETTINGS, **changes}.items()]
 
 
-def command(storage, *arguments: str) -> list[str]:
-    """Return the command line of run.sh with this Python."""
+def command(storage, *arguments: str, python=sys.executable) -> list[str]:
+    """Return the command line of run.sh."""
     script = ["bash", str(RECIPE / "run.sh"), "--storage", str(storage)]
-    return [*script, "--python_path", sys.executable, *arguments]
+    return [*script, "--python_path", str(python), *arguments]
 
 
-def run(storage, *arguments: str, cwd=None, **environment) -> subprocess.CompletedProcess:
-    """Run the recipe to its end."""
+def run(
+    storage, *arguments: str, python=sys.executable, cwd=None, **environment
+) -> subprocess.CompletedProcess:
+    """Run run.sh to its end."""
     return subprocess.run(
-        command(storage, *arguments),
+        command(storage, *arguments, python=python),
         capture_output=True,
         text=True,
         cwd=cwd,
         env={**os.environ, **environment},
         check=False,
     )
+
+
+def run_script(name: str, *arguments: object) -> None:
+    """Run a Python script of the recipe in this process; it scores in this process, too."""
+
+    def run_here(items, start, need, jobs, memory):
+        return worker_pool.run_in_processes(items, start, need, 0, memory)
+
+    script = str(RECIPE / f"{name}.py")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(RECIPE))
+        patch.setattr(sys, "excepthook", sys.excepthook)
+        patch.setattr(sys, "argv", [script, *map(str, arguments)])
+        patch.setattr(scoring, "run_in_processes", run_here)
+        runpy.run_path(script, run_name="__main__")
+
+
+RECORDER = """#!/bin/sh
+for word; do printf '%s\\n' "$word"; done >> "$0.calls"
+echo "--end" >> "$0.calls"
+"""
+
+
+def stand_in(folder: Path, actions: str = "") -> Path:
+    """Write a replacement of Python for the shell scripts: record arguments, then do `actions`.
+
+    Args:
+        actions: shell code; its exit status is the script's.
+    """
+    python = folder / "python"
+    python.write_text(RECORDER + actions)
+    python.chmod(0o755)
+    return python
+
+
+def calls(python: Path) -> list[list[str]]:
+    """Return the words of each call of a stand-in: the script's name, then its arguments."""
+    recorded = Path(f"{python}.calls")
+    if not recorded.exists():
+        return []
+    found = [call.splitlines() for call in recorded.read_text().split("--end\n")[:-1]]
+    return [[Path(script).name, *words] for script, *words in found]
