@@ -27,6 +27,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import huggingface_hub
+import huggingface_hub.hf_api  # loaded lazily otherwise
 import pytest
 
 from helpers.paths import ROOT
@@ -141,10 +142,25 @@ def connect(hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "HF_TOKEN_PATH": str(home / "HF_HOME" / "token"),
         "HF_HUB_DISABLE_XET": True,
     }
-    for name, value in settings.items():  # huggingface_hub reads the environment when imported
-        monkeypatch.setattr(huggingface_hub.constants, name, value, raising=False)
+    set_client_constants(monkeypatch, **settings)
+    close_session()
+
+
+def close_session() -> None:
+    """Close the client's session, which keeps its proxy settings and, if old, its offline mode."""
     close = "close_session" if hasattr(huggingface_hub.utils, "close_session") else "reset_sessions"
-    getattr(huggingface_hub.utils, close)()  # an open session keeps its proxy settings
+    getattr(huggingface_hub.utils, close)()
+
+
+def set_client_constants(monkeypatch: pytest.MonkeyPatch, **constants: object) -> None:
+    """Change the client's constants, which it read from the environment when it was imported.
+
+    Old clients import them by name, so each loaded module is changed.
+    """
+    for module in [sys.modules[name] for name in sys.modules if name.startswith("huggingface_hub")]:
+        for name, value in constants.items():
+            if name in vars(module):
+                monkeypatch.setattr(module, name, value)
 
 
 def client(hub: Hub, home: Path, code: str, *words: str, **environment: str) -> subprocess.Popen:
