@@ -19,8 +19,8 @@ from asteroid_waveunet.experiment.training.fit import fit
 from asteroid_waveunet.losses import MagnitudeL1
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
-from helpers.endless import Songs
 from helpers.models import SYSTEMS, assert_same_model, drawn, tiny
+from helpers.training import Songs
 
 every_model = pytest.mark.parametrize("name", SYSTEMS)
 

@@ -12,7 +12,6 @@ PACKAGE = Path(asteroid_waveunet.__file__).parent
 TESTS = Path(__file__).parents[1]
 MOST_MODULES, MOST_MODULE_LINES, MOST_FUNCTION_LINES = 12, 350, 50
 NOT_COUNTED = ("__init__", "__main__", "conftest")
-LARGE_FOLDERS = {TESTS / "helpers"}  # exceptions; do not add any
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = sorted({path.parent for path in [*SOURCES, *TESTS.rglob("*.py")]})
@@ -27,9 +26,7 @@ def modules_of(folder: Path) -> list[str]:
 
 
 def test_folders_have_at_most_twelve_modules():
-    counts = {
-        str(folder): len(modules_of(folder)) for folder in FOLDERS if folder not in LARGE_FOLDERS
-    }
+    counts = {str(folder): len(modules_of(folder)) for folder in FOLDERS}
     assert {folder: n for folder, n in counts.items() if n > MOST_MODULES} == {}
 
 

@@ -30,9 +30,9 @@ from asteroid_waveunet.experiment.training.system import (
     validation_indices,
 )
 from asteroid_waveunet.weights import safe_load
-from helpers import training_process
-from helpers.endless import Songs, tracks, train
+from helpers import training
 from helpers.models import assert_same_model, tiny
+from helpers.training import Songs, tracks, train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -142,10 +142,10 @@ def two_processes(tmp_path_factory):
     settings = dict(**DISTRIBUTED, tracks=True, batch_size=2, devices=2)
     environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     processes = [
-        training_process.start(exp_dir, settings, output, {**environment, "LOCAL_RANK": rank})
+        training.start(exp_dir, settings, output, {**environment, "LOCAL_RANK": rank})
         for rank in "01"
     ]
-    statuses = [training_process.wait(process) for process in processes]
+    statuses = [training.wait(process) for process in processes]
     stdout, stderr = (path.read_text() for path in (output / "stdout", output / "stderr"))
     assert statuses == [0, 0], stderr[-3000:]
     return exp_dir, stdout, stderr

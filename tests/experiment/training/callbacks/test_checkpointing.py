@@ -15,8 +15,8 @@ import torch
 from asteroid_waveunet.experiment.training.callbacks import checkpointing
 from asteroid_waveunet.experiment.training.callbacks.audio_logging import AudioLogging
 from asteroid_waveunet.experiment.training.signals import InterruptedBySignal
-from helpers import training_process
-from helpers.endless import train
+from helpers import training
+from helpers.training import train
 
 # Two rounds, the second is longer; a checkpoint at every step.
 TWO_ROUNDS = dict(max_epochs=20, patience=1, lr=6e-2, checkpoint_minutes=0.0)
@@ -32,8 +32,8 @@ def train_with_kills(folder: Path, kills: list, environment: dict, **settings):
     attempts, checkpoints = [], folder / "checkpoints"
     output = folder.with_name("output")
     for kind, n in [*kills, (None, 0)]:
-        process = training_process.start(folder, settings, output, environment, (kind, n))
-        status = training_process.wait(process)
+        process = training.start(folder, settings, output, environment, (kind, n))
+        status = training.wait(process)
         step = load(folder, "last.ckpt")["global_step"]
         attempts.append((kind, status, step, len(list(checkpoints.glob(".*.partial.*")))))
     return attempts, (output / "stderr").read_text()

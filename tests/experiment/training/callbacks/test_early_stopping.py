@@ -12,8 +12,8 @@ from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSa
 from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.callbacks import early_stopping
 from asteroid_waveunet.experiment.training.callbacks.early_stopping import TwoRoundEarlyStopping
-from helpers.endless import Songs, train
 from helpers.models import tiny
+from helpers.training import Songs, train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),

@@ -12,7 +12,7 @@ from asteroid_waveunet.experiment.training.callbacks.ema import (
     ExponentialMovingAverage,
 )
 from asteroid_waveunet.weights import safe_load
-from helpers.endless import Songs, train
+from helpers.training import Songs, train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from helpers.endless import Songs, train
 from helpers.models import tiny
+from helpers.training import Songs, train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),

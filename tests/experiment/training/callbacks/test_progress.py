@@ -12,7 +12,7 @@ import torch
 
 from asteroid_waveunet.experiment.training.callbacks import checkpointing, progress
 from asteroid_waveunet.experiment.training.signals import InterruptedBySignal
-from helpers.endless import train
+from helpers.training import train
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

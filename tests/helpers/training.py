@@ -1,15 +1,24 @@
-"""Train a tiny model on generated songs."""
+"""Train a tiny model on generated songs, in this process or in forked ones.
+
+`start` forks from a server that has imported everything once.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import signal
+import warnings
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import pytorch_lightning as pl
+import tensorboard.compat.proto.event_pb2  # noqa: F401 - imported once, before the forks
 import torch
 
 from asteroid_waveunet.experiment import stages
@@ -17,10 +26,12 @@ from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.fit import fit
 from helpers.models import tiny
+from helpers.paths import ROOT, TESTS
 from helpers.songs import write_prepared
 
 SETTINGS = Training(batch_size=2, max_epochs=4, lr=3e-3, num_workers=0, fine_tuning_lr=1e-3)
 RATE = 100
+CONTEXT = multiprocessing.get_context("forkserver")
 
 
 class Songs(torch.utils.data.Dataset):
@@ -106,3 +117,57 @@ def main(folder: str, settings: str) -> None:
     if chosen.pop("tracks", False):
         chosen["valid_set"] = tracks(Path(folder) / f"tracks_{os.getpid()}")
     stages.exit_on_error(lambda: train(Path(folder), **chosen))
+
+
+def start(
+    folder: Path,
+    settings: dict[str, Any],
+    output: Path,
+    environment: dict[str, str] | None = None,
+    kill: tuple[str | None, int] = (None, 0),
+) -> BaseProcess:
+    """Start `main`, in its own process group.
+
+    Args:
+        output: folder; stdout and stderr are appended to files of these names.
+        kill: (kind, n): the process ends itself in its n-th optimizer step by the signal `kind`,
+            or by SIGKILL in its n-th checkpoint write if `kind` is "write".
+    """
+    output.mkdir(exist_ok=True)
+    arguments = str(folder), json.dumps(settings), output, environment or {}, kill
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{TESTS}")  # of the server
+        CONTEXT.set_forkserver_preload(["helpers.training"])
+        process = CONTEXT.Process(target=_main_of_process, args=arguments)
+        process.start()
+    return process
+
+
+def wait(process: BaseProcess, seconds: float = 200) -> int:
+    """Return the exit status, negative for a signal."""
+    process.join(seconds)
+    if process.exitcode is None:
+        process.kill()
+        pytest.fail(f"training has not ended after {seconds} s")
+    return process.exitcode
+
+
+def _main_of_process(
+    folder: str,
+    settings: str,
+    output: Path,
+    environment: dict[str, str],
+    kill: tuple[str | None, int],
+) -> None:
+    os.setpgid(0, 0)
+    multiprocessing.set_start_method("fork", force=True)  # of DataLoader workers, as in a script
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(output / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.environ.update(environment)
+    warnings.simplefilter("ignore")
+    kind, n = kill
+    if kind == "write":
+        kill_at_write(n)
+    elif kind is not None:
+        signal_at_step(signal.Signals[kind], n)
+    main(folder, settings)
