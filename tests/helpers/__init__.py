@@ -1,1 +1,1 @@
-"""What several tests share: models, songs, servers, scores."""
+"""Helpers that several tests share: models, songs, servers and scores."""

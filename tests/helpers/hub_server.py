@@ -1,13 +1,13 @@
-"""A Hugging Face Hub of one process: what huggingface_hub asks for, answered from memory.
+"""A local, in-memory server of the parts of the Hugging Face Hub's API that clients use.
 
     with Hub() as hub:
         hub.commit("user/model", {"config.json": b"{}"})
         connect(hub, tmp_path, monkeypatch)  # this process; or `client`, another one
 
-Models only. Names that end in one of `LFS` are kept as large files, whose ETag is their sha256;
-others have git's. Reading needs no token, writing one of `hub.tokens`. `hub.cut_off` and
-`hub.damage` make downloads go wrong, `hub.uploads_until`, `hub.meanwhile` and `hub.card_faults`
-uploads; `hub.requests` is what was asked, `hub.written` what of it would change something.
+Models only. Files whose names end in one of `LFS` are large files with their sha256 as ETag;
+others have git's blob id. Reading needs no token, writing one of `hub.tokens`. `hub.cut_off` and
+`hub.damage` make downloads fail; `hub.uploads_until`, `hub.before_commit` and `hub.card_faults`
+make uploads fail. `hub.requests` lists all requests, `hub.written` those that change something.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from helpers.paths import ROOT
 LFS = (".bin", ".safetensors", ".pth", ".pt", ".ckpt", ".onnx", ".flac")
 
 
-class Refused(Exception):
-    """Of a request: the status and the Hub's own code for the reason."""
+class HTTPError(Exception):
+    """An error response: its status, the Hub's error code and the message."""
 
     def __init__(self, status: int, code: str = "", message: str = ""):
         self.status, self.code, self.message = status, code, message or code
@@ -73,31 +73,31 @@ class Repo:
         for names in (self.branches, self.tags, {commit: commit for commit in self.commits}):
             if revision in names:
                 return names[revision]
-        raise Refused(404, "RevisionNotFound")
+        raise HTTPError(404, "RevisionNotFound")
 
 
 class Hub:
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
-        self.objects: dict[str, bytes] = {}  # large files, by sha256
-        self.files: dict[str, bytes] = {}  # what is at other addresses: "/path" -> content
+        self.objects: dict[str, bytes] = {}  # sha256 -> large file
+        self.files: dict[str, bytes] = {}  # files at other URLs: "/path" -> content
         self.tokens = {"hf_test": "user", "hf_reader": "user", "hf_fine": "user"}
         self.roles = {"hf_test": "write", "hf_reader": "read", "hf_fine": "fineGrained"}
-        self.orgs = {"band": "write", "museum": "read"}  # that every user is in: name -> role
-        self.card_faults: list[str] = []  # of the next model cards
-        self.uploads_until: int | None = None  # large files that come through; then it is `stuck`
-        self.stuck: Callable[[], object] = threading.Event().wait  # in the middle of the next one
-        self.held = threading.Event()  # set when it is
-        self.away = False  # whether nothing is answered any more
-        self.meanwhile: Callable[[], object] = lambda: None  # called before a commit
+        self.orgs = {"band": "write", "museum": "read"}  # name -> role of all users
+        self.card_faults: list[str] = []  # errors for the next model cards
+        self.uploads_until: int | None = None  # number of large files before `stuck`
+        self.stuck: Callable[[], object] = threading.Event().wait  # called during the next upload
+        self.held = threading.Event()  # set before `stuck` is called
+        self.disconnected = False  # close all connections without an answer
+        self.before_commit: Callable[[], object] = lambda: None  # called before each commit
         self.requests: list[str] = []
-        self.cut_off = 0  # how many downloads of large files still break half-way
-        self.damage = False  # whether large files are other than their ETag says
+        self.cut_off = 0  # number of next downloads to interrupt half-way
+        self.damage = False  # flip a bit in large files
         handler = type("Handler", (Handler,), {"hub": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.storage = f"http://localhost:{self.server.server_port}"  # to a client another host
+        self.storage = f"http://localhost:{self.server.server_port}"  # another host for clients
 
     def __enter__(self) -> Hub:
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
@@ -108,19 +108,19 @@ class Hub:
         self.server.server_close()
 
     def client(self, home: Path, token: str = "") -> dict[str, str]:
-        """The environment of a client of this Hub, with caches of its own below `home`."""
+        """Return the environment of a client of this Hub, with its caches in `home`."""
         caches = {name: str(home / name) for name in ("HF_HOME", "ASTEROID_CACHE", "TORCH_HOME")}
         settings = {"HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*", "HF_TOKEN": token}
         return {"HF_ENDPOINT": self.url, **caches, **settings}
 
     @property
     def written(self) -> list[str]:
-        """Requests that change something, if they are granted."""
-        harmless = ("GET", "HEAD", "POST /api/validate-yaml")
-        return [each for each in self.requests if not each.startswith(harmless)]
+        """All requests that change something if permitted."""
+        read_only = ("GET", "HEAD", "POST /api/validate-yaml")
+        return [each for each in self.requests if not each.startswith(read_only)]
 
     def commit(self, name: str, files: dict[str, bytes], tag: str | None = None) -> str:
-        """Adds files to a model, which is made if there is none, without a client."""
+        """Add files to a model without a client; create the model if it is new."""
         repo = self.repos.setdefault(name, Repo())
         before = repo.commits[repo.branches["main"]] if repo.branches else {}
         commit = repo.add({**before, **files}, "files")
@@ -164,7 +164,7 @@ def set_client_constants(monkeypatch: pytest.MonkeyPatch, **constants: object) -
 
 
 def client(hub: Hub, home: Path, code: str, *words: str, **environment: str) -> subprocess.Popen:
-    """Python as a client of this Hub; it runs in `home`."""
+    """Start Python code as a client of this Hub, with `home` as working directory."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [sys.executable, "-c", code, *words],
@@ -177,7 +177,7 @@ def client(hub: Hub, home: Path, code: str, *words: str, **environment: str) -> 
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request: the first of `ROUTES` that fits answers it."""
+    """Answer each request with the first of `ROUTES` that matches."""
 
     protocol_version = "HTTP/1.1"
     hub: Hub
@@ -186,9 +186,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        self.body = b"".join(self.received())
-        if self.hub.away or len(self.body) < int(self.headers.get("Content-Length", 0)):
-            return self.leave()
+        self.body = b"".join(self.read_body())
+        if self.hub.disconnected or len(self.body) < int(self.headers.get("Content-Length", 0)):
+            return self.disconnect()
         path = urlsplit(self.path).path
         self.hub.requests.append(f"{self.command} {path}")
         try:
@@ -196,8 +196,8 @@ class Handler(BaseHTTPRequestHandler):
                 found = re.fullmatch(pattern, path)
                 if found and self.command in methods.split():
                     return answer(self, **{k: unquote(v) for k, v in found.groupdict().items()})
-            raise Refused(404, "", f"no route for {self.command} {path}")
-        except Refused as reason:
+            raise HTTPError(404, "", f"no route for {self.command} {path}")
+        except HTTPError as reason:
             headers = {"X-Error-Code": reason.code, "X-Error-Message": reason.message}
             self.json(
                 {"error": reason.message}, reason.status, {k: v for k, v in headers.items() if v}
@@ -205,11 +205,11 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
 
-    def leave(self) -> None:
-        """Ends the connection without an answer."""
+    def disconnect(self) -> None:
+        """Close the connection without an answer."""
         self.close_connection = True
 
-    def received(self) -> Iterator[bytes]:
+    def read_body(self) -> Iterator[bytes]:
         if self.headers.get("Transfer-Encoding") != "chunked":
             yield self.rfile.read(int(self.headers.get("Content-Length", 0)))
             return
@@ -247,34 +247,34 @@ class Handler(BaseHTTPRequestHandler):
     def repo(self, name: str, write: bool = False) -> Repo:
         repo = self.hub.repos.get(name)
         if write and self.user is None:
-            raise Refused(401, "", "Invalid username or password.")
+            raise HTTPError(401, "", "Invalid username or password.")
         if repo is None or (repo.private and self.user is None):
-            raise Refused(404, "RepoNotFound", "Repository not found")
+            raise HTTPError(404, "RepoNotFound", "Repository not found")
         if write and not self.may_write(name):
-            raise Refused(403, "", f"You have no right to write to {name}")
+            raise HTTPError(403, "", f"You have no right to write to {name}")
         return repo
 
     def whoami(self) -> None:
         if self.user is None:
-            raise Refused(401, "", "Invalid username or password.")
+            raise HTTPError(401, "", "Invalid username or password.")
         access = {"accessToken": {"displayName": "test", "role": self.hub.roles[self.token]}}
         orgs = [{"name": name, "roleInOrg": role} for name, role in self.hub.orgs.items()]
         self.json({"type": "user", "name": self.user, "orgs": orgs, "auth": access})
 
     def create(self) -> None:
-        asked = json.loads(self.body)
+        options = json.loads(self.body)
         if self.user is None:
-            raise Refused(401, "", "Invalid username or password.")
-        name = f"{asked.get('organization') or self.user}/{asked['name']}"
+            raise HTTPError(401, "", "Invalid username or password.")
+        name = f"{options.get('organization') or self.user}/{options['name']}"
         if not self.may_write(name):
-            raise Refused(403, "", f"You have no right to create {name}")
-        known = name in self.hub.repos
-        if not known:
-            private = asked.get("private") or asked.get("visibility") == "private"
+            raise HTTPError(403, "", f"You have no right to create {name}")
+        exists = name in self.hub.repos
+        if not exists:
+            private = options.get("private") or options.get("visibility") == "private"
             repo = self.hub.repos[name] = Repo(private=bool(private))
             repo.add({".gitattributes": b""}, "initial commit")
         self.json(
-            {"url": f"{self.hub.url}/{name}", "id": name, "name": name}, 409 if known else 200
+            {"url": f"{self.hub.url}/{name}", "id": name, "name": name}, 409 if exists else 200
         )
 
     def validate_card(self) -> None:
@@ -283,11 +283,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def preupload(self, name: str, revision: str) -> None:
         repo = self.repo(name, write=True)
-        there = repo.commits[repo.id_of(revision)]
+        stored = repo.commits[repo.id_of(revision)]
         answers = []
         for file in json.loads(self.body)["files"]:
             path, mode = file["path"], "lfs" if file["path"].endswith(LFS) else "regular"
-            oid = etag(path, there[path]) if path in there else None
+            oid = etag(path, stored[path]) if path in stored else None
             answers.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
         self.json({"files": answers})
 
@@ -301,21 +301,21 @@ class Handler(BaseHTTPRequestHandler):
 
     def lfs_put(self, oid: str) -> None:
         if hashlib.sha256(self.body).hexdigest() != oid:
-            raise Refused(400, "", "the content has another sha256")
+            raise HTTPError(400, "", "the content has another sha256")
         if len(self.hub.objects) == self.hub.uploads_until:
             self.hub.held.set()
             self.hub.stuck()
-        if self.hub.away:
-            return self.leave()
+        if self.hub.disconnected:
+            return self.disconnect()
         self.hub.objects[oid] = self.body
         self.send(200, b"", {})
 
     def add_commit(self, name: str, revision: str) -> None:
         repo = self.repo(name, write=True)
-        self.hub.meanwhile()
+        self.hub.before_commit()
         parent = repo.branches.get(revision)
         if parent is None:
-            raise Refused(404, "RevisionNotFound")
+            raise HTTPError(404, "RevisionNotFound")
         files, header = dict(repo.commits[parent]), {}
         for line in self.body.splitlines():
             item = json.loads(line)
@@ -332,11 +332,11 @@ class Handler(BaseHTTPRequestHandler):
                 folder = value["path"].rstrip("/") + "/"
                 files = {path: c for path, c in files.items() if not path.startswith(folder)}
         if header.get("parentCommit", parent) != parent:
-            raise Refused(412, "", "A commit has happened since. Please refresh and try again.")
+            raise HTTPError(412, "", "A commit has happened since. Please refresh and try again.")
         commit = repo.add(files, header["summary"], revision)
         self.json({"commitUrl": f"{self.hub.url}/{name}/commit/{commit}", "commitOid": commit})
 
-    def described(self, repo: Repo, commit: str) -> list[dict]:
+    def list_files(self, repo: Repo, commit: str) -> list[dict]:
         return [
             {
                 "type": "file",
@@ -353,19 +353,25 @@ class Handler(BaseHTTPRequestHandler):
     def model_info(self, name: str, revision: str = "main") -> None:
         repo = self.repo(name)
         commit = repo.id_of(revision)
-        known = {"_id": name, "id": name, "modelId": name, "sha": commit, "private": repo.private}
+        identity = {
+            "_id": name,
+            "id": name,
+            "modelId": name,
+            "sha": commit,
+            "private": repo.private,
+        }
         counts = {"tags": [], "downloads": 0, "likes": 0}
-        self.json({**known, **counts, "siblings": self.described(repo, commit)})
+        self.json({**identity, **counts, "siblings": self.list_files(repo, commit)})
 
     def tree(self, name: str, revision: str) -> None:
         repo = self.repo(name)
-        self.json(self.described(repo, repo.id_of(revision)))
+        self.json(self.list_files(repo, repo.id_of(revision)))
 
     def paths_info(self, name: str, revision: str) -> None:
         repo = self.repo(name)
-        asked = parse_qs(self.body.decode())["paths"]
-        there = self.described(repo, repo.id_of(revision))
-        self.json([each for each in there if each["path"] in asked])
+        paths = parse_qs(self.body.decode())["paths"]
+        files = self.list_files(repo, repo.id_of(revision))
+        self.json([each for each in files if each["path"] in paths])
 
     def models(self) -> None:
         names = [name for name, repo in self.hub.repos.items() if not repo.private]
@@ -385,7 +391,7 @@ class Handler(BaseHTTPRequestHandler):
     def add_tag(self, name: str, revision: str) -> None:
         repo, tag = self.repo(name, write=True), json.loads(self.body)["tag"]
         if tag in repo.tags:
-            raise Refused(409, "", f"Tag reference exists already: {tag}")
+            raise HTTPError(409, "", f"Tag reference exists already: {tag}")
         repo.tags[tag] = repo.id_of(revision)
         self.send(200, b"", {})
 
@@ -420,7 +426,7 @@ class Handler(BaseHTTPRequestHandler):
     def other_file(self) -> None:
         path = urlsplit(self.path).path
         if path not in self.hub.files:
-            raise Refused(404, "", f"nothing at {path}")
+            raise HTTPError(404, "", f"nothing at {path}")
         content = self.hub.files[path]
         self.download(200, content, {"Content-Type": "text/html"} if content[:1] == b"<" else {})
 

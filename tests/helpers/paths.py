@@ -1,4 +1,4 @@
-"""Where the checkout's parts are."""
+"""Paths of the source tree."""
 
 from pathlib import Path
 

@@ -216,10 +216,10 @@ def test_concurrent_commit_is_not_reverted(hub, publish):
     hub.commit("user/model", {"README.md": b""})
 
     def interfere():
-        hub.meanwhile = lambda: None
+        hub.before_commit = lambda: None
         hub.commit("user/model", {"README.md": b"somebody's"})
 
-    hub.meanwhile = interfere
+    hub.before_commit = interfere
     line = refused(publish("--repo_id", "user/model"))
     assert re.search("committed to user/model.*run the same command again", line)
     assert "new or changed files" in succeeded(publish("--repo_id", "user/model"))
@@ -231,7 +231,7 @@ def test_concurrent_commit_is_not_reverted(hub, publish):
 def repair(hub) -> set[str]:
     """End the Hub's failure; return the large files of the interrupted upload."""
     assert head(hub).keys() == {".gitattributes"}, "all or nothing"
-    hub.uploads_until, hub.away = None, False
+    hub.uploads_until, hub.disconnected = None, False
     hub.requests.clear()
     return set(hub.objects)
 
@@ -257,7 +257,7 @@ def test_killed_upload_is_resumed(hub, publish, exp, tmp_path):
 
 
 def test_upload_is_resumed_after_the_connection_failed(hub, publish, waits):
-    hub.uploads_until, hub.stuck = 2, lambda: setattr(hub, "away", True)
+    hub.uploads_until, hub.stuck = 2, lambda: setattr(hub, "disconnected", True)
     line = refused(publish("--repo_id", "user/model", "--revision", "v1"))
     assert waits, "the client retries"
     assert re.search("connection failed.*run the same command again", line)
