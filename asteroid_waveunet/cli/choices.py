@@ -1,7 +1,7 @@
 """Values that options may take.
 
-They repeat what torch-importing modules define, so that `--help` needs no torch; a test compares
-the two.
+They repeat what torch-importing modules define: `--help` works without torch. A test compares the
+two.
 """
 
 from __future__ import annotations

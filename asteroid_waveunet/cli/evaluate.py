@@ -162,7 +162,7 @@ def _estimator(
 
 
 def _restricted(estimator: Estimator, targets: Sequence[str]) -> Estimator:
-    """Read only the needed files of a folder, so that a surplus file fails no song."""
+    """Read only the needed files of a folder; surplus files are ignored."""
     from asteroid_waveunet.experiment.evaluation.estimators import Folder, sources_of_targets
 
     if not isinstance(estimator, Folder):

@@ -72,7 +72,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that no half-written file is left behind."""
+    """Treat SIGTERM like Ctrl-C: no half-written file is left behind."""
 
     def interrupt(number: int, frame: object) -> NoReturn:
         raise KeyboardInterrupt

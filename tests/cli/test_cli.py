@@ -1,4 +1,4 @@
-"""The `waveunet` command on real files: what comes out, what is said, what is left behind."""
+"""`waveunet separate`, `export` and `convert` on small files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def songs_and_model(tmp_path_factory):
 
 @pytest.fixture
 def here(songs_and_model, tmp_path, monkeypatch):
-    """A copy of it, as the working directory."""
+    """A copy of the module's folder as working directory."""
     shutil.copytree(songs_and_model, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -101,9 +101,9 @@ def test_stems_are_the_models_estimates_and_sum_to_the_song(here):
 
 
 @pytest.mark.parametrize("build", SYSTEMS.values(), ids=SYSTEMS)
-def test_models_of_every_architecture_separate_as_they_do_in_evaluation(here, build):
+def test_other_architectures_separate_in_evaluation_mode(here, build):
     model = build(sources=SOURCES, sample_rate=8000).train()
-    model(torch.randn(5, 1, 3000))  # moves the statistics of its normalisation
+    model(torch.randn(5, 1, 3000))  # updates the running statistics of batch normalisation
     serialization.save(model.serialize(), here / "model")
     assert separated("songs/album/float.wav", "--format", "wav") == 0
     song, rate = audio_io.read("songs/album/float.wav")
@@ -148,7 +148,7 @@ def test_stem_files(here, capsys):
         ("--mixture-consistency", {"mixture_consistency": True}),
     ],
 )
-def test_ways_to_separate_are_those_of_python(here, words, how):
+def test_separation_options_equal_those_of_python(here, words, how):
     model = tiny(sources=SOURCES, in_channels=2, sample_rate=8000, output="direct").train()
     serialization.save(model.serialize(), here / "direct")
     song = here / "songs/plain.wav"
@@ -160,7 +160,7 @@ def test_ways_to_separate_are_those_of_python(here, words, how):
 
 
 @pytest.mark.parametrize("clip", ["clamp", "rescale", "none"])
-def test_clipping_is_as_told(here, clip):
+def test_clip_option_limits_stems(here, clip):
     loud = 0.99 * torch.sign(torch.randn(2, 3000))
     audio_io.write("loud.wav", loud, 8000, "PCM_16")
     assert separated("loud.wav", "--clip", clip) == 0
@@ -175,7 +175,7 @@ def test_clipping_is_as_told(here, clip):
     torch.testing.assert_close(stems, expected[clip], atol=1.1 / 2**15, rtol=0)
 
 
-def test_jobs_and_progress_are_passed_on(here, monkeypatch):
+def test_jobs_option_and_progress_bar(here, monkeypatch):
     jobs, bars, run_batch = [], [], batch.run
 
     class Bar:
@@ -207,7 +207,7 @@ def test_jobs_and_progress_are_passed_on(here, monkeypatch):
     assert bars[0].done == pytest.approx(bars[0].total)
 
 
-def test_a_stopped_run_stops_within_a_song(here):
+def test_stopped_run_ends_within_a_song(here):
     def stop():
         raise batch.Stopped
 
@@ -216,7 +216,7 @@ def test_a_stopped_run_stops_within_a_song(here):
         progress(1, 2)
 
 
-def test_odd_names_keep_theirs(here):
+def test_unusual_file_names_are_kept(here):
     odd = ["-m.wav", "a [1].wav", "100 % é 音.wav", "new\nline.wav", "Song: live.wav", "...wav"]
     latin = os.fsdecode(b"latin\xe9.wav")
     for name in [*odd, latin]:
@@ -230,7 +230,7 @@ def test_odd_names_keep_theirs(here):
     assert audio_io.read(Path("one/Song: live.stem.mp4"))[0].shape == (2, 2666)
 
 
-def test_the_same_command_again_goes_on_whatever_names_the_songs(here):
+def test_repeated_command_ignores_its_own_output(here):
     for pattern in ("songs/*", "songs/**/*.wav", "*", "."):
         assert separated(pattern) == 0
         first = written()
@@ -239,7 +239,7 @@ def test_the_same_command_again_goes_on_whatever_names_the_songs(here):
         shutil.rmtree("out")
 
 
-def test_stems_never_replace_a_song(here, capsys):
+def test_stems_do_not_replace_their_song(here, capsys):
     assert separated("songs/plain.wav", "--format", "stem.mp4", "-o", "mine") == 0
     song = here / "mine/plain.stem.mp4"
     before = song.read_bytes()
@@ -249,7 +249,7 @@ def test_stems_never_replace_a_song(here, capsys):
     assert song.read_bytes() == before
 
 
-def test_a_name_that_the_terminal_has_not_is_no_failure(here):
+def test_song_name_outside_of_the_terminals_encoding(here):
     shutil.copy("songs/plain.wav", "日本.wav")
     ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
     process = command("日本.wav", "-m", "model", "-o", "out", env=ascii_only)
@@ -258,7 +258,7 @@ def test_a_name_that_the_terminal_has_not_is_no_failure(here):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_bad_song_is_reported_at_the_end_and_does_not_stop_the_others(here, capsys, jobs):
+def test_invalid_songs_are_reported_at_the_end_and_the_others_separated(here, capsys, jobs):
     songs = here / "songs"
     (songs / "a bad.wav").write_text("no audio")
     (songs / "zero.wav").touch()
@@ -271,8 +271,8 @@ def test_a_bad_song_is_reported_at_the_end_and_does_not_stop_the_others(here, ca
     (songs / "cut.wav").write_bytes(content[: len(content) // 2])
     assert separated("songs", "--jobs", jobs) == 1
     assert len(written()) == 18
-    said = capsys.readouterr().err
-    assert "6 of 12 songs failed:" in said
+    printed = capsys.readouterr().err
+    assert "6 of 12 songs failed:" in printed
     for name, reason in {
         "a bad.wav": "cannot be read as audio",
         "zero.wav": "cannot be read as audio",
@@ -281,15 +281,15 @@ def test_a_bad_song_is_reported_at_the_end_and_does_not_stop_the_others(here, ca
         "nan.wav": r"first at 0.375 s (sample 3000 of channel 1)",
         "cut.wav": "truncated",
     }.items():
-        (line,) = (line for line in said.splitlines() if name in line)
+        (line,) = (line for line in printed.splitlines() if name in line)
         assert reason in line
 
 
-def test_finished_songs_are_skipped_unless_told_otherwise(here, capsys):
+def test_finished_songs_are_skipped_or_overwritten(here, capsys):
     assert separated("songs/plain.wav") == 0
     first = Path("out/plain/bass.wav").stat().st_mtime_ns
     Path("out/plain/drums.wav").unlink()
-    assert separated("songs") == 0, "a song of which a stem is missing is not finished"
+    assert separated("songs") == 0, "a song with a missing stem is not finished"
     assert len(written()) == 18 and Path("out/plain/bass.wav").stat().st_mtime_ns > first
     capsys.readouterr()
     times = {name: Path("out", name).stat().st_mtime_ns for name in written()}
@@ -300,8 +300,8 @@ def test_finished_songs_are_skipped_unless_told_otherwise(here, capsys):
     assert all(times[name] < Path("out", name).stat().st_mtime_ns for name in written())
 
 
-def test_user_errors_are_one_line(here, capsys):
-    """Each names what is wrong and what is possible, and nothing is written."""
+def test_user_errors_take_one_line_and_write_nothing(here, capsys):
+    """Each names the fault and the remedy."""
     refused = {
         "nowhere.wav": "nowhere.wav does not exist",
         "model": "model holds no audio file (wav, flac",
@@ -325,7 +325,7 @@ def test_user_errors_are_one_line(here, capsys):
         assert not Path("out").exists() or not written(), words
 
 
-def test_a_preset_is_said_to_be_untrained(here, capsys):
+def test_preset_warns_that_it_is_untrained(here, capsys):
     assert separated("songs/plain.wav", "-m", "M4") == 0
     assert "warning: M4 is a preset, an untrained model" in capsys.readouterr().err
     assert written() == ["plain/accompaniment.wav", "plain/vocals.wav"]
@@ -342,7 +342,7 @@ def test_a_preset_is_said_to_be_untrained(here, capsys):
     ],
 )
 @pytest.mark.parametrize("source", ["pytorch_model.bin", "model.safetensors"])
-def test_weights_are_exported_from_one_format_to_the_other(here, capsys, words, format, source):
+def test_export_converts_between_weight_formats(here, capsys, words, format, source):
     model = tiny(sources=SOURCES, in_channels=2, sample_rate=8000)
     serialization.save(model.serialize(scores={"SDR": 3.5}), here / "model")
     assert run("export", f"model/{source}", *words.split()) == 0
@@ -357,7 +357,7 @@ def test_weights_are_exported_from_one_format_to_the_other(here, capsys, words, 
     assert_same_model(WaveUNet.from_pretrained(conf), model, torch.randn(2, 100))
 
 
-def test_a_checkpoint_of_a_training_is_exported(here):
+def test_training_checkpoint_is_exported(here):
     conf = tiny().serialize()
     state = {f"model.{name}": tensor for name, tensor in conf.pop("state_dict").items()}
     torch.save({**conf, "state_dict": state, "pytorch-lightning_version": "2"}, "last.ckpt")
@@ -381,13 +381,13 @@ def test_refused_exports_write_nothing(here, capsys):
 
 
 def command(*words, **options) -> subprocess.Popen:
-    """The command as a process of its own."""
+    """Start `waveunet separate` in a new process."""
     words = [sys.executable, "-m", "asteroid_waveunet.cli", "separate", *map(str, words)]
     return subprocess.Popen(words, stderr=subprocess.PIPE, text=True, **options)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_run_leaves_whole_files_and_goes_on(here, number):
+def test_killed_run_leaves_complete_files_and_resumes(here, number):
     many = here / "many"
     for index in range(15):
         audio_io.write(many / f"{index:02}.wav", 0.1 * torch.randn(2, 20 * 8000), 8000, "PCM_16")
@@ -398,18 +398,18 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(here, number):
     while not list(Path("out").rglob("vocals.wav")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(number)
-    said = process.communicate()[1]
+    printed = process.communicate()[1]
     done = [name for name in written() if ".partial." not in name]
-    assert 0 < len(done) < 45, "it was killed at work"
+    assert 0 < len(done) < 45, "killed while separating"
     assert {soundfile.info(f"out/{name}").frames for name in done} == {20 * 8000}
     if number == signal.SIGTERM:
-        assert done == written() and "the same command again to resume" in said
+        assert done == written() and "the same command again to resume" in printed
     assert separated("many") == 0
     assert len([name for name in written() if ".partial." not in name]) == 45
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(here):
-    """A limit on the size of files stands in for it: the system refuses in the same way."""
+def test_full_disk_is_reported_and_leaves_no_partial_file(here):
+    """Simulated by a limit on file sizes."""
     limit = (
         "import resource, signal, sys; from asteroid_waveunet.cli.main import main;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
@@ -433,7 +433,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(here):
 
 @pytest.fixture
 def checkpoint(here):
-    """A checkpoint of the reference, in the folder and by the name that its authors gave one."""
+    """A checkpoint of the reference under its authors' folder and file name."""
     folder = here / "checkpoints" / "baseline_stereo"
     folder.mkdir(parents=True)
     for file in (GOLDEN / "checkpoints" / "tiny_m4").glob("tiny_m4-1.*"):
@@ -441,7 +441,7 @@ def checkpoint(here):
     return folder / "baseline_stereo-186093"
 
 
-def test_a_checkpoint_of_the_reference_becomes_a_model(here, checkpoint, capsys):
+def test_reference_checkpoint_is_converted_and_verified(here, checkpoint, capsys):
     assert run("convert", checkpoint, "-o", "m4", "--preset", "inferred", "--verify") == 0
     printed = capsys.readouterr()
     assert "  levels: 2\n" in printed.out
@@ -453,16 +453,16 @@ def test_a_checkpoint_of_the_reference_becomes_a_model(here, checkpoint, capsys)
     assert run("separate", "songs/plain.wav", "-m", "m4") == 0
 
 
-def test_what_a_checkpoint_does_not_tell_can_be_said(here, checkpoint, capsys):
-    said = ("--sources", "drums", "--sample-rate", 8000, "--padding", "same")
-    assert run("convert", checkpoint.parent, "-o", "m4", *said, "--activation", "linear") == 0
+def test_convert_options_set_what_the_checkpoint_lacks(here, checkpoint, capsys):
+    given = ("--sources", "drums", "--sample-rate", 8000, "--padding", "same")
+    assert run("convert", checkpoint.parent, "-o", "m4", *given, "--activation", "linear") == 0
     assert capsys.readouterr().err == ""
     arguments = WaveUNet.from_pretrained("m4").get_model_args()
     assert (arguments["sources"], arguments["output"]) == (["drums"], "direct")
     assert (arguments["context"], arguments["output_activation"]) == (False, "linear")
 
 
-def test_a_checkpoint_of_other_sizes_than_the_preset_leaves_nothing(here, checkpoint, capsys):
+def test_checkpoint_that_differs_from_the_preset_is_refused(here, checkpoint, capsys):
     assert run("convert", checkpoint, "-o", "m5", "--preset", "M5") == 1
     assert "preset M5: levels is 2, expected 12" in capsys.readouterr().err
     assert not Path("m5").exists()

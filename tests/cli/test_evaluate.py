@@ -11,7 +11,7 @@ from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.experiment.evaluation import scoring, worker_pool
 from asteroid_waveunet.weights import serialization
-from helpers.models import drawn, tiny
+from helpers.models import randomize, tiny
 from helpers.songs import STEMS, write_song, write_stem_file
 
 
@@ -21,7 +21,7 @@ def here(tmp_path, monkeypatch):
     for name in ("A. B. - one", "C - two"):
         write_song(tmp_path / "songs" / "test" / name, seconds=2.5)
     for name, sources in {"two": ("accompaniment", "vocals"), "four": STEMS}.items():
-        model = drawn(tiny(sources=sources, in_channels=2, sample_rate=8000))
+        model = randomize(tiny(sources=sources, in_channels=2, sample_rate=8000))
         serialization.save(model.serialize(), tmp_path / name)
 
     def run_here(items, start, need, jobs, memory):
@@ -156,7 +156,7 @@ def test_user_errors_are_reported_without_a_traceback(here, capsys):
 def test_real_song_is_scored_by_museval_in_a_worker_process(tmp_path, capsys):
     """6 s of MUSDB18, every metric."""
     write_stem_file(tmp_path / "songs" / "test")
-    model = drawn(tiny(sources=("accompaniment", "vocals"), in_channels=2, sample_rate=22050))
+    model = randomize(tiny(sources=("accompaniment", "vocals"), in_channels=2, sample_rate=22050))
     serialization.save(model.serialize(), tmp_path / "model")
     options = ["-m", tmp_path / "model", "-d", tmp_path / "songs", "-o", tmp_path / "scores"]
     assert (

@@ -54,8 +54,8 @@ def tiny(**arguments) -> WaveUNet:
     return WaveUNet(**{**sizes, **arguments}).eval()
 
 
-def drawn(model: WaveUNet, seed: int = 0) -> WaveUNet:
-    """Draw all weights and biases; the biases of an untrained model are zero."""
+def randomize(model: WaveUNet, seed: int = 0) -> WaveUNet:
+    """Set all weights and biases at random; the biases of an untrained model are zero."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         fan = parameter[0].numel() if parameter.ndim > 1 else 10

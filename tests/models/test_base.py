@@ -19,7 +19,7 @@ from asteroid_waveunet.experiment.training.fit import fit
 from asteroid_waveunet.losses import MagnitudeL1
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
-from helpers.models import SYSTEMS, assert_same_model, drawn, tiny
+from helpers.models import SYSTEMS, assert_same_model, randomize, tiny
 from helpers.training import Songs
 
 every_model = pytest.mark.parametrize("name", SYSTEMS)
@@ -29,7 +29,7 @@ every_model = pytest.mark.parametrize("name", SYSTEMS)
 @given(channels=st.integers(1, 3), n_src=st.integers(1, 4), length=st.integers(1, 300))
 @settings(deadline=None, max_examples=12)
 def test_estimates_have_the_mixture_length_and_documented_shape(name, channels, n_src, length):
-    model = drawn(SYSTEMS[name](sources=list("abcd"[:n_src]), in_channels=channels)).eval()
+    model = randomize(SYSTEMS[name](sources=list("abcd"[:n_src]), in_channels=channels)).eval()
     axis = () if channels == 1 else (channels,)
     mixture = torch.randn(2, channels, length)
     with torch.no_grad():
@@ -56,7 +56,7 @@ def test_forward_context_returns_the_computed_length(name, min_output):
 
 @every_model
 def test_estimates_depend_on_the_mixture_within_reach_only(name):
-    model = drawn(SYSTEMS[name]()).double().eval()
+    model = randomize(SYSTEMS[name]()).double().eval()
     at = 3 * model.reach
     track = torch.randn(1, 6 * model.reach, dtype=torch.float64, requires_grad=True)
     model(track)[:, at].sum().backward()
@@ -71,7 +71,7 @@ def test_estimates_depend_on_the_mixture_within_reach_only(name):
 def test_predict_track_predicts_each_segment_independently(name):
     """Each segment has the model's context; the last ends with the track."""
     for channels, length in ((1, 1), (2, 90), (1, 251), (2, 500)):
-        model = drawn(SYSTEMS[name](in_channels=channels)).train()
+        model = randomize(SYSTEMS[name](in_channels=channels)).train()
         lengths, left = model.geometry.fit(100), model.geometry.left_context
         track = torch.randn(2, length)
         estimates = model.predict_track(track, 100).reshape(2, channels, length)
@@ -89,7 +89,7 @@ def test_predict_track_predicts_each_segment_independently(name):
 
 @pytest.mark.parametrize("name", ["spectrogram", "tasnet"])
 def test_mono_networks_separate_each_channel_independently(name):
-    mono, stereo = (drawn(SYSTEMS[name](in_channels=n)).eval() for n in (1, 2))
+    mono, stereo = (randomize(SYSTEMS[name](in_channels=n)).eval() for n in (1, 2))
     track = torch.randn(2, 200)
     with torch.no_grad():
         both = stereo(track)
@@ -101,7 +101,7 @@ def test_mono_networks_separate_each_channel_independently(name):
 @every_model
 def test_saved_models_load_unchanged(name, tmp_path):
     """By the model's class, by `SourceModel` and by unpatched Asteroid."""
-    model = drawn(SYSTEMS[name](sources=("x", "y", "z"), sample_rate=16000))
+    model = randomize(SYSTEMS[name](sources=("x", "y", "z"), sample_rate=16000))
     model.train()(torch.randn(2, 1, 500))  # updates the statistics of batch normalisation
     serialization.save(model.eval().serialize(), tmp_path)
     mixture = torch.randn(1, 300)
@@ -177,7 +177,7 @@ def test_interrupted_training_resumes_bit_exactly(name, tmp_path):
 
 @every_model
 def test_torch_compile_gives_the_same_estimates(name):
-    model = drawn(SYSTEMS[name]()).eval()
+    model = randomize(SYSTEMS[name]()).eval()
     mixture = torch.randn(2, 1, model.geometry.fit(50).input)
     compiled = torch.compile(model.forward_context, dynamic=False, backend="eager")
     with torch.no_grad():
@@ -198,7 +198,7 @@ def test_gradients_of_silence_are_finite(name):
 
 @every_model
 def test_copies_and_pickles_equal_the_model(name):
-    model = drawn(SYSTEMS[name]()).eval()
+    model = randomize(SYSTEMS[name]()).eval()
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert_same_model(other, model, torch.randn(1, 100))
         assert other.geometry == model.geometry
@@ -207,7 +207,7 @@ def test_copies_and_pickles_equal_the_model(name):
 @every_model
 def test_separation_does_not_change_the_model(name):
     """In training mode too: it uses but does not update batch statistics, and restores modes."""
-    model = drawn(SYSTEMS[name]()).eval()
+    model = randomize(SYSTEMS[name]()).eval()
     track = torch.randn(1, 300)
     expected, state = model.separate(track), copy.deepcopy(model.state_dict())
     first = next(iter(model.children()))
@@ -220,7 +220,7 @@ def test_separation_does_not_change_the_model(name):
 
 @pytest.mark.parametrize("name", ["spectrogram", "tasnet"])
 def test_weights_of_mono_networks_load_for_any_number_of_channels(name):
-    model = drawn(SYSTEMS[name]()).eval()
+    model = randomize(SYSTEMS[name]()).eval()
     stereo = type(model).from_pretrained(model.serialize(), in_channels=2)
     assert stereo(torch.randn(2, 50)).shape == (2, 2, 50)
 

@@ -6,7 +6,7 @@ import asteroid.models
 import torch
 
 from asteroid_waveunet import TasNet
-from helpers.models import SYSTEMS, drawn
+from helpers.models import SYSTEMS, randomize
 
 
 def test_network_and_defaults_are_asteroids():
@@ -21,7 +21,7 @@ def test_network_and_defaults_are_asteroids():
 def test_estimates_equal_asteroids_inside_the_context():
     model = SYSTEMS["tasnet"](in_channels=2, norm_type="gLN").eval()
     sizes = {k: v for k, v in model.get_model_args().items() if k not in ("sources", "in_channels")}
-    network = drawn(asteroid.models.ConvTasNet(n_src=2, stride=3, **sizes)).eval()
+    network = randomize(asteroid.models.ConvTasNet(n_src=2, stride=3, **sizes)).eval()
     model.net.load_state_dict(network.state_dict())
     mixture = torch.randn(3, 2, model.geometry.fit(100).input)
     context = model.geometry.context

@@ -8,14 +8,14 @@ import torch
 
 from asteroid_waveunet import MRCAE
 from asteroid_waveunet.models.mrcae import KERNEL_SIZES, Layer
-from helpers.models import SYSTEMS, drawn
+from helpers.models import SYSTEMS, randomize
 from helpers.plain_network import convolve
 
 
 @pytest.mark.parametrize("transposed", [False, True])
 def test_layer_equals_a_plain_implementation(transposed):
     for length in (1, 5, 40):
-        layer = drawn(Layer(2, 3, KERNEL_SIZES[:2], transposed)).double().eval()
+        layer = randomize(Layer(2, 3, KERNEL_SIZES[:2], transposed)).double().eval()
         x = torch.randn(1, 2, length, dtype=torch.float64)
         parts = []
         # A transposed convolution is a convolution in reversed time, channels swapped.
@@ -33,7 +33,7 @@ def test_layer_equals_a_plain_implementation(transposed):
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("sizes", [KERNEL_SIZES, (1, 4, 9), (8, 3)])
 def test_fft_convolution_equals_the_definition(transposed, sizes):
-    layer = drawn(Layer(2, 3, sizes, transposed)).double()
+    layer = randomize(Layer(2, 3, sizes, transposed)).double()
     x = torch.randn(2, 2, 3000, dtype=torch.float64, requires_grad=True)
     weights = [conv.weight for conv in layer.sets]
     fast, plain = torch.cat([*layer._convolve(x)], 1), torch.cat(layer.convolve_directly(x), 1)
@@ -56,7 +56,7 @@ def test_two_layers_encode_and_two_decode_with_five_filter_lengths():
 
 
 def test_estimates_of_a_channel_depend_on_all_channels():
-    model = drawn(SYSTEMS["mrcae"](in_channels=2)).eval()
+    model = randomize(SYSTEMS["mrcae"](in_channels=2)).eval()
     track = torch.randn(2, 100)
     with torch.no_grad():
         changed = model(track * torch.tensor([[1.0], [0.0]]))

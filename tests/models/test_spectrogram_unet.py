@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from asteroid_waveunet import SpectrogramUNet
 from asteroid_waveunet.models.spectrogram_unet import Doubling, Halving, MaskUNet
 from asteroid_waveunet.nn.geometry import Lengths
-from helpers.models import SYSTEMS, drawn
+from helpers.models import SYSTEMS, randomize
 
 
 def test_sizes_equal_the_paper():
@@ -86,7 +86,7 @@ def tensorflow_doubling(x, conv):
 
 @torch.no_grad()
 def test_network_equals_the_paper():
-    network = drawn(MaskUNet(levels=4, initial_filters=2)).double().eval()
+    network = randomize(MaskUNet(levels=4, initial_filters=2)).double().eval()
     for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
         norm.running_mean.normal_(std=0.3)
         norm.running_var.uniform_(0.5, 2)
@@ -110,7 +110,7 @@ def test_the_three_lowest_up_blocks_have_dropout(monkeypatch):
 
 
 def test_masks_are_between_zero_and_one():
-    network = drawn(MaskUNet(levels=3, initial_filters=2)).eval()
+    network = randomize(MaskUNet(levels=3, initial_filters=2)).eval()
     mask = network(5 * torch.randn(2, 1, 16, 24))
     assert mask.shape == (2, 1, 16, 24)
     assert 0 <= mask.min() < 0.4 and 0.6 < mask.max() <= 1

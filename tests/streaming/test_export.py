@@ -12,7 +12,7 @@ import torch
 
 from asteroid_waveunet.streaming import export
 from asteroid_waveunet.streaming.export import ExportedStep, export_step
-from helpers.models import SYSTEMS, drawn, tiny
+from helpers.models import SYSTEMS, randomize, tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
 
@@ -69,7 +69,7 @@ RUN = {"onnx": run_onnx, "torchscript": run_torchscript}
     ],
 )
 def test_joined_calls_equal_the_delayed_track(index, format, tmp_path):
-    model = drawn(tiny(**CONFIGURATIONS[index]))
+    model = randomize(tiny(**CONFIGURATIONS[index]))
     hop = (1 + index) * model.geometry.step
     exported = export_step(model, tmp_path / "step", format, hop, batch_size=1 + index % 2)
     track = 0.3 * torch.randn(exported.batch_size, model.in_channels, 300)
@@ -110,7 +110,7 @@ def test_file_metadata_describes_the_step(tmp_path):
 
 def test_torchscript_moves_to_a_device_completely(tmp_path):
     """No weight stays behind as a constant; every machine has the device "meta"."""
-    export_step(drawn(tiny(upsampling="learned")), tmp_path / "step.pt", "torchscript", hop=4)
+    export_step(randomize(tiny(upsampling="learned")), tmp_path / "step.pt", "torchscript", hop=4)
     step = torch.jit.load(tmp_path / "step.pt").to("meta")
     state = [tensor.to("meta") for tensor in step.initial_state()]
     estimates, state = step(torch.zeros(1, 1, 4, device="meta"), state)
@@ -119,7 +119,7 @@ def test_torchscript_moves_to_a_device_completely(tmp_path):
 
 def test_export_is_float32_and_clips_in_evaluation_mode(tmp_path):
     for training in (True, False):
-        model = drawn(tiny(output_activation="linear")).double().train(training)
+        model = randomize(tiny(output_activation="linear")).double().train(training)
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         export_step(model, tmp_path / "step.pt", "torchscript", hop=64)
         step = torch.jit.load(tmp_path / "step.pt")

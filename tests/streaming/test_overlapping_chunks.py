@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from asteroid_waveunet import separate
 from asteroid_waveunet.streaming import overlapping_chunks
 from asteroid_waveunet.streaming.overlapping_chunks import ChunkStream
-from helpers.models import SYSTEMS, drawn, in_blocks, streamed
+from helpers.models import SYSTEMS, in_blocks, randomize, streamed
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def short_chunks(monkeypatch):
 )
 @settings(deadline=None, max_examples=8)
 def test_joined_chunks_equal_one_pass(name, channels, batch_size, length, cuts):
-    model = drawn(SYSTEMS[name](in_channels=channels)).double().eval()
+    model = randomize(SYSTEMS[name](in_channels=channels)).double().eval()
     track = torch.randn(batch_size, channels, length, dtype=torch.float64)
     joined = streamed(ChunkStream(model, batch_size), in_blocks(track, cuts))
     assert joined.shape[-1] == length and joined.dtype == track.dtype
@@ -38,7 +38,7 @@ def test_joined_chunks_equal_one_pass(name, channels, batch_size, length, cuts):
 
 def test_memory_is_bounded():
     for name, build in SYSTEMS.items():
-        stream = ChunkStream(drawn(build(in_channels=2)).eval())
+        stream = ChunkStream(randomize(build(in_channels=2)).eval())
         pending, fed, found = [], 0, 0
         for _ in range(30):
             found += stream.feed(torch.randn(2, 500)).shape[-1]
@@ -58,7 +58,7 @@ def test_pending_samples_have_no_gradient():
 
 def test_chunks_of_a_network_with_global_context_are_cross_faded():
     """On stationary noise the result is close to one pass."""
-    model = drawn(SYSTEMS["tasnet"](norm_type="gLN")).double().eval()
+    model = randomize(SYSTEMS["tasnet"](norm_type="gLN")).double().eval()
     assert model.reach is None
     track = torch.randn(1, 5000, dtype=torch.float64)
     whole, joined = model(track).detach(), separate(model, track)
@@ -75,7 +75,7 @@ def test_other_precisions_are_refused():
 
 
 def test_shifts_and_consistency_combine():
-    model = drawn(SYSTEMS["spectrogram"](in_channels=2)).eval()
+    model = randomize(SYSTEMS["spectrogram"](in_channels=2)).eval()
     track = torch.randn(2, 900)
     estimates = separate(model, track, shifts=2, mixture_consistency=True)
     assert estimates.shape == (2, 2, 900)
@@ -84,7 +84,7 @@ def test_shifts_and_consistency_combine():
 
 def test_last_chunk_is_as_long_as_the_others():
     """Statistics over a shorter chunk would change its level."""
-    model = drawn(SYSTEMS["tasnet"](norm_type="gLN")).double().eval()
+    model = randomize(SYSTEMS["tasnet"](norm_type="gLN")).double().eval()
     for beyond in (1, 200):
         check_last_chunk(model, beyond)
 
@@ -104,7 +104,7 @@ def check_last_chunk(model, beyond):
 
 def test_batch_is_processed_one_track_at_a_time(monkeypatch):
     for name, build in SYSTEMS.items():
-        model = drawn(build()).eval()
+        model = randomize(build()).eval()
         seen = []
         network = model._network
         monkeypatch.setattr(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from asteroid_waveunet import Stream, WaveUNet, presets
 from asteroid_waveunet.streaming import base
 from asteroid_waveunet.streaming.stateful_wave_unet import Memory, StatefulWaveUNet
-from helpers.models import SYSTEMS, configurations, drawn, in_blocks, streamed, tiny
+from helpers.models import SYSTEMS, configurations, in_blocks, randomize, streamed, tiny
 
 
 @pytest.mark.filterwarnings("ignore:The only source")
@@ -28,7 +28,7 @@ def test_joined_blocks_equal_one_pass(
     double, configuration, length, cuts, batch_size, training, seed
 ):
     dtype, tolerance = (torch.float64, 1e-13) if double else (torch.float32, 1e-6)
-    model = drawn(WaveUNet(**configuration).to(dtype), seed).train(training)
+    model = randomize(WaveUNet(**configuration).to(dtype), seed).train(training)
     shape = () if batch_size is None else (batch_size,)
     track = 0.3 * torch.randn(*shape, model.in_channels, length, dtype=dtype)
     whole = model(track).detach()
@@ -40,7 +40,7 @@ def test_joined_blocks_equal_one_pass(
 
 @pytest.mark.parametrize("name", ["M1", "M5", "M6"])
 def test_paper_models_are_seamless_at_full_size(name):
-    """All levels and filters, in blocks that are no multiple of the hop."""
+    """All levels and filters, in blocks of other lengths than multiples of the hop."""
     model = presets.make(name).eval()
     track = 0.1 * torch.randn(model.in_channels, 5 * base.MAX_HOP // 8)
     with torch.no_grad():
@@ -64,7 +64,7 @@ def test_estimates_are_never_later_than_the_latency(configuration, blocks):
 @pytest.mark.parametrize("context", [True, False])
 def test_latency_is_exact_and_minimal(context):
     """Sample by sample, the maximum delay is the stated one; with context none is shorter."""
-    model = drawn(tiny(levels=3, context=context))
+    model = randomize(tiny(levels=3, context=context))
     stream, found, worst = Stream(model), 0, 0
     for fed in range(1, 300):
         before = found
@@ -73,12 +73,12 @@ def test_latency_is_exact_and_minimal(context):
         assert found - before in (0, model.geometry.step) or not before
     assert worst == stream.latency == model.geometry.latency
     track = torch.randn(1, 400, requires_grad=True)
-    reach = []
+    delays = []
     for at in range(200, 200 + model.geometry.step):
         (gradient,) = torch.autograd.grad(model(track)[0, at], track)
-        reach.append(int(gradient[0].nonzero().max()) - at)
-    assert max(reach) <= stream.latency < max(reach) + model.geometry.step
-    assert max(reach) == stream.latency or not context
+        delays.append(int(gradient[0].nonzero().max()) - at)
+    assert max(delays) <= stream.latency < max(delays) + model.geometry.step
+    assert max(delays) == stream.latency or not context
 
 
 def test_empty_stream_returns_empty_estimates():
@@ -175,7 +175,7 @@ def test_memory_holds_only_its_samples():
 
 def test_memories_are_the_complete_state():
     """Restoring them restores the past; exported steps rely on that."""
-    model = drawn(tiny(in_channels=2))
+    model = randomize(tiny(in_channels=2))
     step = StatefulWaveUNet(model)
     hops = torch.randn(3, 1, 2, 64)
     with torch.no_grad():

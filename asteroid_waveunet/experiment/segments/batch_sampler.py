@@ -1,4 +1,4 @@
-"""Batch indices computed from epoch and step alone, so that training can resume at any step."""
+"""Batch indices computed from epoch and step alone: training can resume at any step."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = [
 class ResumableBatchSampler(Sampler[list[int]]):
     """A DataLoader's `batch_sampler` of consecutive indices 0, 1, 2, ... without an end.
 
-    Step k of training takes the next `ranks * batch_size` indices after step k - 1, and each
-    process (rank) takes `batch_size` of them in turn. So W processes with batches of b see
-    together what one process with batches of W * b sees, and an epoch that starts at step k reads
-    nothing of the steps before.
+    Step k of training takes the next `world_size * batch_size` indices after step k - 1, and each
+    process (rank) takes `batch_size` of them in turn. So W processes with batches of b train on
+    the same segments as one process with batches of W * b, and an epoch that starts at step k
+    reads nothing of the steps before.
 
         step 0                  step 1                  step 2
         |- rank 0 -|- rank 1 -| |- rank 0 -|- rank 1 -| |- rank 0 -|- ...
@@ -32,7 +32,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
     Args:
         steps: batches per epoch and process, >= 1.
         batch_size: indices per batch and process.
-        ranks: number of processes.
+        world_size: number of processes.
         rank: index of this process.
 
     >>> batches = ResumableBatchSampler(steps=3, batch_size=2)
@@ -41,10 +41,10 @@ class ResumableBatchSampler(Sampler[list[int]]):
     [[8, 9], [10, 11]]
     """
 
-    def __init__(self, steps: int, batch_size: int, ranks: int = 1, rank: int = 0) -> None:
+    def __init__(self, steps: int, batch_size: int, world_size: int = 1, rank: int = 0) -> None:
         self.steps = steps
         self.batch_size = batch_size
-        self.ranks = ranks
+        self.world_size = world_size
         self.rank = rank
         self._resized_at = (0, 0)  # the first epoch and index of the current batch size
         self.seek(0)
@@ -65,7 +65,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
 
     def _first(self, epoch: int, step: int) -> int:
         since, index = self._resized_at
-        return index + ((epoch - since) * self.steps + step) * self.ranks * self.batch_size
+        return index + ((epoch - since) * self.steps + step) * self.world_size * self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
         # A generator reads the position when the first batch is requested, not before.
@@ -128,17 +128,17 @@ def collate(batch: Any) -> Any:
     return default_collate(batch) if isinstance(batch, list) else batch
 
 
-def balanced_partition(lengths: Sequence[int], ranks: int) -> list[list[int]]:
-    """Assign each item to one rank, such that the ranks' total lengths are about equal.
+def balanced_partition(lengths: Sequence[int], n_parts: int) -> list[list[int]]:
+    """Partition items into parts of about equal total length; return the indices of each part.
 
-    Longest first, each to the rank with the smallest total: at worst a third above the optimum
+    Longest first, each to the part with the smallest total: at worst a third above the optimum
     (Graham, Bounds on multiprocessing timing anomalies, 1969).
 
     >>> balanced_partition([5, 3, 3, 1], 2)
     [[0, 3], [1, 2]]
     """
-    parts: list[list[int]] = [[] for _ in range(ranks)]
-    totals = [0] * ranks
+    parts: list[list[int]] = [[] for _ in range(n_parts)]
+    totals = [0] * n_parts
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         smallest = totals.index(min(totals))
         parts[smallest].append(index)

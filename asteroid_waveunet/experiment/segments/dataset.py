@@ -137,11 +137,11 @@ class Segments(BatchedDataset):
         return {name: x for name, x in vars(self).items() if name not in ("_mixer", "_pool")}
 
     def _consecutive(self, indices: Sequence[int]) -> Plan:
-        places = np.array([self.locate(index) for index in indices])
+        positions = np.array([self.locate(index) for index in indices])
         n_groups = len(self.tracks[0].groups)
-        tracks, starts = (np.repeat(column[:, None], n_groups, axis=1) for column in places.T)
+        tracks, starts = (np.repeat(column[:, None], n_groups, axis=1) for column in positions.T)
         amounts = Amounts.neutral(*tracks.shape)
-        amounts.gains[...] = [self.tracks[number].gains for number in places[:, 0]]
+        amounts.gains[...] = [self.tracks[number].gains for number in positions[:, 0]]
         return Plan(tracks, starts, amounts)
 
     def locate(self, index: int) -> tuple[int, int]:

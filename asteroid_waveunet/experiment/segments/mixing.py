@@ -33,26 +33,26 @@ class Mixer:
 
     def make(self, plan: Plan, i: int, mixture: np.ndarray, targets: np.ndarray) -> None:
         """Write segment i to mixture `(channels, input)`, targets `(n_src, channels, output)`."""
-        places = [*zip(plan.tracks[i], plan.starts[i] - self.left_context, strict=True)]
+        positions = [*zip(plan.tracks[i], plan.starts[i] - self.left_context, strict=True)]
         amounts = plan.amounts
         if amounts.tempos[i] != 1 or amounts.pitches[i] != 0:
             tempo, pitch, length = amounts.tempos[i], amounts.pitches[i], mixture.shape[-1]
             groups = [
                 self._stretched(self.tracks[track][k], start, length, tempo, pitch)
-                for k, (track, start) in enumerate(places)
+                for k, (track, start) in enumerate(positions)
             ]
             starts = np.zeros(len(groups), np.int64)
         else:
-            groups, starts = self._located(places, mixture.shape[-1])
+            groups, starts = self._located(positions, mixture.shape[-1])
         gains = amounts.gains[i].astype(np.float32)
         mix(tuple(groups), starts, gains, amounts.swaps[i], self.left_context, mixture, targets)
 
     def _located(
-        self, places: Sequence[tuple[int, int]], length: int
+        self, positions: Sequence[tuple[int, int]], length: int
     ) -> tuple[list[np.ndarray], np.ndarray]:
         """Return each group's samples `(channels, time)` and the segment's start in them."""
-        groups = [self.tracks[track][k] for k, (track, _) in enumerate(places)]
-        starts = np.array([start for _, start in places])
+        groups = [self.tracks[track][k] for k, (track, _) in enumerate(positions)]
+        starts = np.array([start for _, start in positions])
         lengths = np.array([group.shape[-1] for group in groups])
         if (starts >= 0).all() and (starts + length <= lengths).all():
             return groups, starts

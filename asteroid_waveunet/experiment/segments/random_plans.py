@@ -16,8 +16,8 @@ from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS, Am
 
 __all__ = ["Plan", "RandomPlans"]
 
-# Each segment has separate random numbers for each purpose, so that enabling one augmentation does
-# not change the others.
+# Each segment has separate random numbers for each purpose: enabling one augmentation does not
+# change the others.
 PURPOSES = ("remix", "position", *AUGMENTATIONS)
 NUMBERS_PER_GROUP = 3
 

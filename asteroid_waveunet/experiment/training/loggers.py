@@ -1,6 +1,6 @@
 """Lightning's loggers by name, set up to continue after a resume, with audio and images.
 
-Lightning is imported only when a logger is made, so that settings can name loggers without it.
+Lightning is imported only when a logger is made: settings can name loggers without it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _tensorboard(logs: Path, step: int) -> Logger:
 def _wandb(logs: Path, step: int) -> Logger:
     """Log to Weights & Biases, or to `logs/wandb` for `wandb sync` if WANDB_MODE=offline.
 
-    The run's id is stored in a file, so that a resumed training continues the same run.
+    The run's id is stored in a file: a resumed training continues the same run.
     """
     from pytorch_lightning.loggers import WandbLogger
     from pytorch_lightning.utilities.rank_zero import rank_zero_only

@@ -120,10 +120,10 @@ def validation_indices(valid_set: Any, batches: ResumableBatchSampler) -> list[i
     """Return the validation segments of this rank in order; each track has one rank."""
     indices = range(len(valid_set))
     if not isinstance(valid_set, Segments):
-        return list(indices[batches.rank :: batches.ranks])
+        return list(indices[batches.rank :: batches.world_size])
     tracks = [valid_set.locate(index)[0] for index in indices]
     lengths = [tracks.count(number) for number in range(len(valid_set.tracks))]
-    own_tracks = set(balanced_partition(lengths, batches.ranks)[batches.rank])
+    own_tracks = set(balanced_partition(lengths, batches.world_size)[batches.rank])
     return [index for index in indices if tracks[index] in own_tracks]
 
 

@@ -19,7 +19,7 @@ from asteroid_waveunet.experiment.evaluation.estimators import (
 from asteroid_waveunet.experiment.evaluation.separator import Separator
 from asteroid_waveunet.separation.separate import separate_at_rate
 from asteroid_waveunet.streaming.options import SeparationOptions
-from helpers.models import drawn, tiny
+from helpers.models import randomize, tiny
 from helpers.scores import RATE, SONGS, STEMS, TWO
 
 SONG = SONGS[0]
@@ -88,7 +88,7 @@ def test_oracle_beats_the_mixture_and_handles_silence():
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_separator_equals_separate_at_rate(channels):
-    model = drawn(tiny(sources=TWO, in_channels=channels, sample_rate=RATE))
+    model = randomize(tiny(sources=TWO, in_channels=channels, sample_rate=RATE))
     mixture = parts().mixture
     given = Separator.from_model(model)(SONG, parts())
     expected_input = (
@@ -101,7 +101,7 @@ def test_separator_equals_separate_at_rate(channels):
 
 @pytest.mark.parametrize(("channels", "rate"), [(1, RATE / 2), (2, RATE), (2, RATE / 2)])
 def test_segment_wise_separator_equals_predict_track(channels, rate):
-    model = drawn(tiny(sources=TWO, in_channels=channels, sample_rate=rate))
+    model = randomize(tiny(sources=TWO, in_channels=channels, sample_rate=rate))
     given = Separator.segment_wise(model, 100)(SONG, parts())
     track = resample(parts().mixture, RATE, rate)
     found = model.predict_track(track, 100).reshape(2, channels, -1)
@@ -146,7 +146,7 @@ def test_fitted_levels_of_silence_are_zero_and_nan_estimates_are_refused():
 
 
 def test_separator_passes_its_options_to_the_model():
-    model = drawn(tiny(sources=TWO, in_channels=2, sample_rate=RATE, output="direct"))
+    model = randomize(tiny(sources=TWO, in_channels=2, sample_rate=RATE, output="direct"))
     given = Separator.from_model(model, SeparationOptions(mixture_consistency=True))(SONG, parts())
     mixture = parts().mixture
     torch.testing.assert_close(sum(given.values()), mixture, atol=1e-5, rtol=0)

@@ -8,7 +8,7 @@ import torch
 
 from asteroid_waveunet.experiment.paper_figures import additivity
 from asteroid_waveunet.experiment.paper_figures.additivity import Residuals
-from helpers.models import drawn, tiny
+from helpers.models import randomize, tiny
 from helpers.scores import TWO, Song
 
 SONG = Song("song")
@@ -24,7 +24,7 @@ class Quiet(Song):
 
 def system(output, **arguments):
     sizes = dict(sources=TWO, in_channels=2, sample_rate=1000, output=output)
-    return drawn(tiny(**sizes, **arguments))
+    return randomize(tiny(**sizes, **arguments))
 
 
 def test_residual_level_matches_the_analytic_value():

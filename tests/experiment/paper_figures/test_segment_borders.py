@@ -8,7 +8,7 @@ import torch
 
 from asteroid_waveunet.experiment.paper_figures import segment_borders
 from asteroid_waveunet.experiment.paper_figures.segment_borders import Borders, JointEnergy
-from helpers.models import drawn, tiny
+from helpers.models import randomize, tiny
 from helpers.scores import TWO, Song
 
 OUTPUT = 64
@@ -77,12 +77,12 @@ def test_edges_span_one_segment():
 
 def test_same_padding_differs_at_joints_and_context_differs_evenly():
     """Segments of a multiple of the step differ at their ends only; others differ everywhere."""
-    song, model = Song("song"), drawn(tiny(sources=TWO, in_channels=2, sample_rate=1000))
+    song, model = Song("song"), randomize(tiny(sources=TWO, in_channels=2, sample_rate=1000))
     length = model.geometry.fit(200).output
     assert length % model.geometry.step != 0
     found = segment_borders.measure(model, [song], "context", 200)
     assert found.n_joints == len(segment_borders.joints(4300, length)[0])
-    same = drawn(tiny(sources=TWO, in_channels=2, sample_rate=1000, context=False))
+    same = randomize(tiny(sources=TWO, in_channels=2, sample_rate=1000, context=False))
     with_borders = segment_borders.measure(same, [song], "same", 200)
     # A multiple of the step: equal except at the borders.
     assert with_borders.difference.far() < 1e-9 < 1e-3 < with_borders.difference.near(4)

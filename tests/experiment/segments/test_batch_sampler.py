@@ -25,13 +25,14 @@ def epochs(batches: ResumableBatchSampler, first: int, last: int) -> list[list[i
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4))
-def test_ranks_together_see_the_batches_of_one_process(steps, batch_size, ranks):
-    one = epochs(ResumableBatchSampler(steps, ranks * batch_size), 0, 3)
+def test_ranks_together_take_the_batches_of_one_process(steps, batch_size, world_size):
+    one = epochs(ResumableBatchSampler(steps, world_size * batch_size), 0, 3)
     several = [
-        epochs(ResumableBatchSampler(steps, batch_size, ranks, rank), 0, 3) for rank in range(ranks)
+        epochs(ResumableBatchSampler(steps, batch_size, world_size, rank), 0, 3)
+        for rank in range(world_size)
     ]
     assert one == [list(chain(*parts)) for parts in zip(*several, strict=True)]
-    assert list(chain(*one)) == list(range(3 * steps * ranks * batch_size))
+    assert list(chain(*one)) == list(range(3 * steps * world_size * batch_size))
 
 
 @given(st.integers(1, 5), st.integers(0, 5))
@@ -101,11 +102,11 @@ def test_collate_stacks_items_and_keeps_batches():
 
 
 @given(st.lists(st.integers(0, 50), max_size=12), st.integers(1, 5))
-def test_balanced_partition_is_complete_and_balanced(lengths, ranks):
-    parts = balanced_partition(lengths, ranks)
+def test_balanced_partition_is_complete_and_balanced(lengths, n_parts):
+    parts = balanced_partition(lengths, n_parts)
     assert sorted(chain(*parts)) == list(range(len(lengths)))
     loads = [sum(lengths[i] for i in part) for part in parts]
-    least_possible = max([sum(lengths) / ranks, *lengths], default=0)
+    least_possible = max([sum(lengths) / n_parts, *lengths], default=0)
     assert max(loads) <= least_possible + max(lengths, default=0)
 
 

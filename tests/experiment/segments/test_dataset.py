@@ -48,9 +48,9 @@ def test_validation_covers_every_sample_once(tmp_path):
         segments[len(expected)]
     for i, (track, start) in enumerate(expected):
         mixture, targets = segments[i]
-        wanted = reference_item(track.load(), start, 2)
+        expected = reference_item(track.load(), start, 2)
         assert mixture.shape == (2, 130) and targets.shape == (2, 2, 50)
-        assert (mixture.numpy() == wanted[0]).all() and (targets.numpy() == wanted[1]).all()
+        assert (mixture.numpy() == expected[0]).all() and (targets.numpy() == expected[1]).all()
 
 
 def test_random_segments_are_uniform_over_the_tracks(tmp_path):
@@ -61,8 +61,8 @@ def test_random_segments_are_uniform_over_the_tracks(tmp_path):
         mixture, targets = segments[i]
         first = int(targets[0, 0, 0])
         track, start = first // 10000, first % 10000 - 1
-        wanted = reference_item(tracks[track].load(), start, 2)
-        assert (mixture.numpy() == wanted[0]).all() and (targets.numpy() == wanted[1]).all()
+        expected = reference_item(tracks[track].load(), start, 2)
+        assert (mixture.numpy() == expected[0]).all() and (targets.numpy() == expected[1]).all()
         assert start + LENGTHS.output <= max(tracks[track].length, LENGTHS.output)
         counts[track] += 1
     # 400 : 120 : 20 samples; four standard deviations of the draw.
@@ -101,8 +101,8 @@ def test_any_number_of_groups_is_mixed(tmp_path, n_groups):
     track = write_prepared(tmp_path, "t", samples, groups, n_src=n_groups)
     segments = segments_of.Segments([track], LENGTHS, LEFT, random=False)
     for i in range(len(segments)):
-        wanted = reference_item(track.load(), i * LENGTHS.output, n_groups)
-        assert all((got.numpy() == w).all() for got, w in zip(segments[i], wanted, strict=True))
+        expected = reference_item(track.load(), i * LENGTHS.output, n_groups)
+        assert all((got.numpy() == w).all() for got, w in zip(segments[i], expected, strict=True))
 
 
 def test_batches_are_equal_with_threads_workers_and_single_items(tmp_path):
@@ -116,8 +116,8 @@ def test_batches_are_equal_with_threads_workers_and_single_items(tmp_path):
             dataset, 8, num_workers=workers, collate_fn=batch_sampler.collate
         )
         batches = [torch.cat(parts) for parts in zip(*loader, strict=True)]
-        for got, wanted in zip(batches, zip(*items, strict=True), strict=True):
-            assert (got == torch.stack(wanted)).all()
+        for got, expected in zip(batches, zip(*items, strict=True), strict=True):
+            assert (got == torch.stack(expected)).all()
 
 
 def test_remix_takes_groups_from_different_positions(tmp_path):

@@ -312,22 +312,22 @@ def test_finite_dataset_is_reshuffled(tmp_path):
 
 def test_each_validation_track_has_one_rank(tmp_path):
     valid_set = tracks(tmp_path)
-    for ranks in (1, 2, 3, 5):
+    for world_size in (1, 2, 3, 5):
         parts = [
-            validation_indices(valid_set, ResumableBatchSampler(1, 1, ranks, rank))
-            for rank in range(ranks)
+            validation_indices(valid_set, ResumableBatchSampler(1, 1, world_size, rank))
+            for rank in range(world_size)
         ]
         assert sorted(index for part in parts for index in part) == list(range(len(valid_set)))
         numbers = [{valid_set.locate(index)[0] for index in part} for part in parts]
         assert sum(map(len, numbers)) == 4, "no track is split"
-        assert all(part == sorted(part) for part in parts), ranks
-        assert parts.count([]) == max(0, ranks - 4)
+        assert all(part == sorted(part) for part in parts), world_size
+        assert parts.count([]) == max(0, world_size - 4)
 
 
 def test_rank_without_tracks_is_ignored(tmp_path):
     """It validates one segment all the same, to stay synchronised."""
     model, valid_set = tiny(), tracks(tmp_path)
-    batches = ResumableBatchSampler(1, 2, ranks=5, rank=4)
+    batches = ResumableBatchSampler(1, 2, world_size=5, rank=4)
     system = make_system(
         model, Songs(model, 2), valid_set, Training(num_workers=0), batches, {}, False
     )

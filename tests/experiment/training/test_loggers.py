@@ -86,10 +86,12 @@ def test_csv_gets_new_columns(tmp_path):
 
 def test_csv_drops_truncated_rows(tmp_path):
     """`1.5,1` was to be step 10."""
-    for number, torn in enumerate(["1.5", "1.5,1", "1.5,", "\0\0", "1.5,x\n", "1,2,3\n", "\n"]):
+    for number, truncated in enumerate(
+        ["1.5", "1.5,1", "1.5,", "\0\0", "1.5,x\n", "1,2,3\n", "\n"]
+    ):
         exp_dir = tmp_path / str(number)
         log(exp_dir, range(3))
         with open(exp_dir / "logs" / "csv" / "metrics.csv", "a") as file:
-            file.write(torn)
+            file.write(truncated)
         rows = log(exp_dir, [9], first=9)
-        assert rows == ["loss,step", "0.0,0", "0.5,1", "1.0,2", "4.5,9"], repr(torn)
+        assert rows == ["loss,step", "0.0,0", "0.5,1", "1.0,2", "4.5,9"], repr(truncated)

@@ -81,7 +81,7 @@ class Checkpointing(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         # The first step of an epoch follows that epoch's checkpoint. Accumulated gradients are
-        # not saved, so there is no checkpoint between accumulated batches.
+        # not saved: no checkpoint is written between accumulated batches.
         if batch_idx == 0 or batch_idx % trainer.accumulate_grad_batches:
             return
         due = time.monotonic() - self._written_at >= 60 * self.minutes

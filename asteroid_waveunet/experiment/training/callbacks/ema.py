@@ -19,10 +19,11 @@ class ExponentialMovingAverage(pl.Callback):
 
     After each optimizer step, average += (1 - d) * (weights - average), where
 
-        d = min(decay, (1 + n) / (10 + n))     after n steps, as in TensorFlow [1],
+        d = min(decay, (1 + n) / (10 + n))     after n steps, as in TensorFlow [1].
 
-    so that early averages are not dominated by the initial weights. Batch normalisation statistics
-    are averaged with the weights; the number of batches they count is copied.
+    The smaller d at first keeps the initial weights from dominating the average. Batch
+    normalisation statistics are averaged with the weights; the number of batches they count is
+    copied.
 
     The model holds the averages during validation and the weights otherwise. A checkpoint stores
     the averages in `state_dict`, where `WaveUNet.from_pretrained` and others look for the model,

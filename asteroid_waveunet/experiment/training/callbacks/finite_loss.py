@@ -90,7 +90,7 @@ class FiniteLoss(pl.Callback):
         if self._failure is None:
             raise ValueError("The loss of another process is not finite; see its message.")
         loss, batch, position = self._failure
-        suffix = f"_rank_{self.batches.rank}" if self.batches.ranks > 1 else ""
+        suffix = f"_rank_{self.batches.rank}" if self.batches.world_size > 1 else ""
         path = self.folder / f"failed_step_{position['step']}{suffix}.pt"
         mixture, targets = (tensor.cpu() for tensor in batch)
         indices = self.batches.indices(position["epoch"], position["batch"])

@@ -22,7 +22,7 @@ from asteroid_waveunet.experiment.training import loggers
 from asteroid_waveunet.experiment.training.callbacks import audio_logging
 from asteroid_waveunet.experiment.training.fit import fit
 from asteroid_waveunet.weights import safe_load
-from helpers.models import drawn, tiny
+from helpers.models import randomize, tiny
 from helpers.songs import STEMS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -83,16 +83,16 @@ def test_excerpt_is_from_first_track_if_none_has_all_sources(tmp_path, model):
 
 def test_estimates_equal_those_of_the_whole_track(model, valid_set):
     """The context around the excerpt is the track's, not silence."""
-    drawn(model)
+    randomize(model)
     passage = audio_logging.choose_excerpt(valid_set, model, seconds=0.5)
     whole = audio_logging.choose_excerpt(valid_set, model, seconds=60)
     piece = passage.separate(model)
-    expected = whole.separate(model)
+    reference = whole.separate(model)
     start = round(piece.start * RATE)
     for source in STEMS:
-        found, wanted = piece.estimates[source], expected.estimates[source]
+        found, expected = piece.estimates[source], reference.estimates[source]
         assert found.shape == piece.references[source].shape
-        np.testing.assert_allclose(found, wanted[:, start : start + found.shape[1]], atol=1e-5)
+        np.testing.assert_allclose(found, expected[:, start : start + found.shape[1]], atol=1e-5)
 
 
 def test_separating_leaves_model_and_random_state_unchanged(model, valid_set):

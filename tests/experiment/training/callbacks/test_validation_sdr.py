@@ -11,7 +11,7 @@ from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.callbacks.validation_sdr import ValidationSDR
 from asteroid_waveunet.experiment.training.fit import fit
-from helpers.models import drawn, tiny
+from helpers.models import randomize, tiny
 from helpers.songs import write_prepared
 
 RATE = 100
@@ -30,7 +30,7 @@ def prepared(folder, lengths, channels) -> list[Prepared]:
     ("channels", "batch_size", "min_output"), [(1, 1, 30), (2, 3, 30), (2, 1, 350)]
 )
 def test_sdr_equals_that_of_whole_tracks(tmp_path, channels, batch_size, min_output):
-    model = drawn(tiny(sources=("a", "b"), in_channels=channels, sample_rate=RATE))
+    model = randomize(tiny(sources=("a", "b"), in_channels=channels, sample_rate=RATE))
     tracks = prepared(tmp_path, (455, 80, 300, 1), channels)
     segments = Segments(
         tracks, model.geometry.fit(min_output), model.geometry.left_context, random=False
