@@ -53,7 +53,7 @@ def streamed(model: WaveUNet, track: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def speed(args: argparse.Namespace) -> str:
-    """Speed beside the reference's algorithm."""
+    """Speed compared with the reference's algorithm."""
     rows = [row for name in PRESETS for row in speed_rows(name, args)]
     return (
         f"Seconds of computing per second of stereo audio, on {args.seconds:g} s: median (range) "
@@ -64,6 +64,7 @@ def speed(args: argparse.Namespace) -> str:
 
 
 def speed_rows(name: str, args: argparse.Namespace) -> Iterator[list]:
+    """Yield a table row per method."""
     model = fresh(name, args.device)
     clip = measure.white_noise(2, args.seconds, model.sample_rate).to(args.device)
     ways = {
@@ -79,11 +80,11 @@ def speed_rows(name: str, args: argparse.Namespace) -> Iterator[list]:
 
 
 SONGS, SONG_SECONDS = 10, 60
-"""At most: how many songs, and how much of each."""
+"""Number of songs, and seconds of each, at most."""
 
 
 def rounding(args: argparse.Namespace) -> str:
-    """What bfloat16 costs on music."""
+    """Accuracy loss of bfloat16 on music."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             kind, songs = measure.songs(args.music, folder, SONGS)
@@ -105,6 +106,7 @@ def rounding(args: argparse.Namespace) -> str:
 
 
 def cost_rows(title: str, model: WaveUNet, songs: list) -> Iterator[list]:
+    """Yield a table row per source."""
     figures = torch.stack([energies(model, song) for song in songs])  # (songs, 5, n_src)
     truth, exact, error, distance, rounded = figures.unbind(1)
     level = 10 * (error.sum(0) / exact.sum(0)).log10()
@@ -118,8 +120,11 @@ def cost_rows(title: str, model: WaveUNet, songs: list) -> Iterator[list]:
 
 
 def energies(model: WaveUNet, song) -> Tensor:
-    """Return energies `(5, n_src)`: truth, estimates, their error in bfloat16, and the distances
-    from the truth in float32 and in bfloat16."""
+    """Return energies `(5, n_src)`.
+
+    Rows: the true sources, the estimates in float32, the error of bfloat16, and the distance of the
+    estimates from the true sources in float32 and in bfloat16.
+    """
     mixture, groups, rate = song.mixture_and_groups(model.sources)
     signals = torch.stack([mixture, *(groups[source] for source in model.sources)])
     signals = resample(signals[..., : SONG_SECONDS * rate], rate, model.sample_rate)
@@ -136,7 +141,7 @@ CONVOLUTIONS = ((4, 96, 120), (6, 144, 168), (8, 192, 216))
 
 
 def share(args: argparse.Namespace) -> str:
-    """Share of the machine's peak."""
+    """Share of the machine's peak performance."""
     rows = [row for dtype in DTYPES for row in share_rows(dtype, args)]
     return (
         "The peak is the fastest turn of the fastest matrix product or convolution; ours is the "
@@ -148,6 +153,7 @@ def share(args: argparse.Namespace) -> str:
 
 
 def share_rows(dtype: str, args: argparse.Namespace) -> Iterator[list]:
+    """Yield a table row per kernel, then two per model."""
     models = {name: fresh(name, args.device) for name in PRESETS}
     clips = {
         name: measure.white_noise(2, args.seconds, model.sample_rate).to(args.device)
@@ -218,12 +224,11 @@ torch.set_num_threads(int(sys.argv[3]))
 presets.make("M4").eval().file_separate(sys.argv[1], output_dir=sys.argv[2])
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
-"""Prints the peak memory in KiB. Not `ru_maxrss`: Linux keeps the parent's figure when a process
-executes another program."""
+"""Prints the peak memory in KiB; on Linux, `ru_maxrss` would include the parent process's peak."""
 
 
 def memory(args: argparse.Namespace) -> str:
-    """Memory from file to files."""
+    """Peak memory of separating a file into files."""
     if not Path("/proc/self/status").exists():
         return "Not measured: only Linux reports the peak memory of a process."
     rates = (22050, CD)
@@ -252,6 +257,7 @@ def peak_memory(minutes: float, rate: int, threads: int) -> float:
 
 
 def write_noise(path: Path, minutes: float, rate: int) -> None:
+    """Write a stereo WAV file in one-second blocks."""
     second = measure.white_noise(2, 1, rate).T.numpy()
     n_samples = round(60 * minutes * rate)
     with soundfile.SoundFile(path, "w", rate, channels=2, subtype="PCM_16") as file:
@@ -260,7 +266,7 @@ def write_noise(path: Path, minutes: float, rate: int) -> None:
 
 
 def others(args: argparse.Namespace) -> str:
-    """Speed beside other separators."""
+    """Speed compared with other separators."""
     clip = measure.white_noise(2, args.seconds, CD).to(args.device)
     ways = {
         f"{name}, {dtype}": partial(at_cd_rate, fresh(name, args.device), clip, DTYPES[dtype])
@@ -292,12 +298,13 @@ def others(args: argparse.Namespace) -> str:
 
 
 def at_cd_rate(model: WaveUNet, clip: Tensor, dtype: torch.dtype) -> Tensor:
+    """Separate a clip of 44100 Hz, including resampling."""
     estimates = streamed(model, resample(clip, CD, model.sample_rate), dtype)
     return resample(estimates, model.sample_rate, CD, length=clip.shape[-1])
 
 
 def album(args: argparse.Namespace) -> str:
-    """An album."""
+    """Duration of separating an album."""
     rows = []
     for name in PRESETS:
         model = fresh(name, args.device)

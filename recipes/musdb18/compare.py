@@ -80,7 +80,7 @@ def tabulate(experiment_of, path, names):
 
 
 def interrupt(number, frame):
-    """Raise in the main thread, so that the measuring process is ended as well."""
+    """Raise in the main thread, which also ends the measuring process."""
     raise InterruptedBySignal(number, "no table was written")
 
 
@@ -108,14 +108,14 @@ def write(text, path):
 def main():
     """Run the command line."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--storage", type=Path, required=True)
-    common.add_argument("--tag", required=True)
+    common.add_argument("--storage", type=Path, required=True, help="folder of exp/ and data/")
+    common.add_argument("--tag", required=True, help="prefix of the experiments' names")
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parts = parser.add_subparsers(dest="part", required=True)
     add = functools.partial(parts.add_parser, parents=[common], allow_abbrev=False)
     planning = add("plan", help=plan.__doc__)
-    planning.add_argument("--minutes", type=float, required=True)
-    planning.add_argument("--data", required=True)
+    planning.add_argument("--minutes", type=float, required=True, help="music per training")
+    planning.add_argument("--data", required=True, help="folder or name of the data set")
     add("table", help=tabulate.__doc__).add_argument("names", nargs="*")
     known, rest = parser.parse_known_args()
     storage = known.storage.resolve()

@@ -63,7 +63,7 @@ def refuse_changes(configuration, experiment):
 
 if __name__ == "__main__":
     parser = argument_parser(__doc__)
-    parser.add_argument("--conf", type=Path, required=True)
+    parser.add_argument("--conf", type=Path, required=True, help="configuration file to start from")
     known, rest = parser.parse_known_args()
     experiment = ExperimentDir(known.exp_dir, known.data_dir)
     exit_on_error(lambda: configure(known.conf, experiment, parse_overrides(rest)))

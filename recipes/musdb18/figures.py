@@ -43,7 +43,7 @@ def draw_aliasing(options):
 
 def draw_borders(options):
     """Draw errors and clicks at segment borders, with same padding and with context."""
-    models = loaded(
+    models = load_models(
         WaveUNet,
         "context",
         {"same padding": (options.same, False), "context": (options.context, True)},
@@ -57,7 +57,7 @@ def draw_borders(options):
 
 def draw_additivity(options):
     """Draw mixture minus sum of estimates: direct, difference, mixture consistency."""
-    models = loaded(
+    models = load_models(
         SourceModel,
         "output",
         {"direct": (options.direct, "direct"), "difference": (options.difference, "difference")},
@@ -82,19 +82,19 @@ def draw_outliers(options):
     )
 
 
-def tracks_of(options, what):
+def tracks_of(options, description):
     """Iterate over the test tracks with a progress bar."""
-    return tqdm(musdb.tracks(options.data, "test"), desc=what, unit="track")
+    return tqdm(musdb.tracks(options.data, "test"), desc=description, unit="track")
 
 
-def loaded(kind, argument, wanted):
-    """Load the models of `wanted`, name -> (path, expected value of an argument).
+def load_models(kind, argument, paths):
+    """Load models given as name -> (path, expected value of `argument`).
 
     Raises:
         ValueError: if an argument differs, or the models separate different sources.
     """
     models = {}
-    for name, (path, expected) in wanted.items():
+    for name, (path, expected) in paths.items():
         model = models[name] = kind.from_pretrained(path)
         found = model.get_model_args().get(argument, "direct")  # models without an `output`
         if found != expected:
@@ -104,8 +104,8 @@ def loaded(kind, argument, wanted):
     one, other = (model.sources for model in models.values())
     if one != other:
         raise ValueError(
-            f"One model separates {', '.join(one)}, the other {', '.join(other)}; name two of the "
-            "same sources."
+            f"One model separates {', '.join(one)}, the other {', '.join(other)}; use two models "
+            "of the same sources."
         )
     return models
 
@@ -126,27 +126,30 @@ def parser():
     def add(draw, name):
         command = commands.add_parser(name, help=draw.__doc__, description=draw.__doc__)
         command.set_defaults(draw=draw)
-        command.add_argument("--out", type=Path, default=HERE / "figures", help="a folder")
+        command.add_argument("--out", type=Path, default=HERE / "figures", help="output folder")
         return command
 
-    model = dict(required=True, metavar="MODEL", help="exp/TAG/best_model.pth, or as published")
-    data = dict(required=True, metavar="ROOT", help="a data set in MUSDB18's layout")
+    model = dict(required=True, metavar="MODEL", help="exp/TAG/best_model.pth or a published model")
+    data = dict(required=True, metavar="ROOT", help="data set in MUSDB18's layout")
     command = add(draw_aliasing, "aliasing")
-    command.add_argument("--model", action="append", default=[], metavar="MODEL")
+    command.add_argument("--model", action="append", default=[], metavar="MODEL", help="repeatable")
     command = add(draw_borders, "borders")
     command.add_argument("--same", **model)
     command.add_argument("--context", **model)
     command.add_argument("--data", **data)
-    command.add_argument("--output_length", type=int, default=16384, help="of segments, in samples")
+    command.add_argument("--output_length", type=int, default=16384, help="in samples per segment")
     command = add(draw_additivity, "additivity")
     command.add_argument("--direct", **model)
     command.add_argument("--difference", **model)
     command.add_argument("--data", **data)
     command = add(draw_outliers, "outliers")
-    command.add_argument("--scores", required=True, metavar="FOLDER", help="exp/TAG/scores")
+    command.add_argument("--scores", required=True, metavar="FOLDER", help="such as exp/TAG/scores")
     command.add_argument("--data", **data)
     command.add_argument(
-        "--below", type=float, default=silent_windows.NEARLY_SILENT, help="nearly silent, in dBFS"
+        "--below",
+        type=float,
+        default=silent_windows.NEARLY_SILENT,
+        help="level below which a source is nearly silent, in dBFS",
     )
     return parser
 

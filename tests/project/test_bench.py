@@ -86,7 +86,7 @@ def test_separation_measures_every_part(separation):
         "150 k per sample, nominal",
         "| 0.01 min |",
         "| growth | 0 | 0 |",
-        "## An album",
+        "## Duration of separating an album",
         f"torch {metadata.version('torch')}",
     ):
         assert expected in separation
@@ -95,7 +95,7 @@ def test_separation_measures_every_part(separation):
 def test_section_replaces_the_earlier_one(separation):
     assert separation.startswith("notes\n<!-- begin speed cpu -->\n")
     assert "stale figures" not in separation
-    assert separation.count("## Speed beside the reference") == 1
+    assert separation.count("## Speed compared with the reference") == 1
     end = separation.index("<!-- end speed cpu -->\nmore\n")
     assert end < separation.index("begin rounding cpu")
 

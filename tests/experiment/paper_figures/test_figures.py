@@ -127,7 +127,7 @@ def test_incomparable_models_are_rejected_before_measuring(name, recipe):
     serialization.write(other.serialize(), "other.pth")
     for second, says in {
         MODEL("same" if name == "borders" else "direct"): "is a model with .* expected one with",
-        "other.pth": "separates accompaniment, vocals, the other drums, vocals; name two of the",
+        "other.pth": "separates accompaniment, vocals, the other drums, vocals; use two models",
     }.items():
         with pytest.raises(ValueError, match=says):
             recipe.main(
