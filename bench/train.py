@@ -70,12 +70,12 @@ WAYS = {
 
 
 class Trainer:
-    """M4 at the paper's sizes on noise."""
+    """M4 on noise."""
 
-    def __init__(self, way: Way, batch_size: int, device: str):
+    def __init__(self, way: Way, batch_size: int, device: str, levels: int):
         torch.manual_seed(0)
         self.way = way
-        self.model = presets.make("M4").to(device)
+        self.model = presets.make("M4", levels=levels).to(device)
         if way.full:
             for block in self.model.down:
                 block.forward = types.MethodType(convolve_all, block)  # type: ignore[method-assign]
@@ -108,7 +108,7 @@ PEAK = """
 import sys
 import measure, train
 train.torch.set_num_threads(int(sys.argv[3]))
-trainer = train.Trainer(train.WAYS[sys.argv[1]], int(sys.argv[2]), "cpu")
+trainer = train.Trainer(train.WAYS[sys.argv[1]], int(sys.argv[2]), "cpu", int(sys.argv[4]))
 before = measure.process_memory("VmRSS")
 for _ in range(2):
     trainer.step()
@@ -119,7 +119,9 @@ print(measure.process_memory() - before)
 
 def step(args: argparse.Namespace) -> str:
     """A training step."""
-    trainers = {name: Trainer(way, args.batch_size, "cpu") for name, way in WAYS.items()}
+    trainers = {
+        name: Trainer(way, args.batch_size, "cpu", args.levels) for name, way in WAYS.items()
+    }
     losses = {name: trainer.step() for name, trainer in trainers.items()}
     seconds = measure.interleaved(
         {name: trainer.step for name, trainer in trainers.items()}, args.repeats
@@ -138,7 +140,7 @@ def step(args: argparse.Namespace) -> str:
     ]
     lengths = trainers[next(iter(WAYS))].model.geometry.fit(16384)
     return (
-        f"M4 at the paper's sizes, a batch of {args.batch_size}, {lengths.input} -> "
+        f"M4 of {args.levels} levels, a batch of {args.batch_size}, {lengths.input} -> "
         f"{lengths.output} samples of noise: forward, backward and Adam's step, "
         f"median (range) of {args.repeats} turns. Wanted: 1.5 times as fast in float32. Peak: what "
         "two steps take beyond the model, the batch and the libraries. The losses are of the "
@@ -149,7 +151,7 @@ def step(args: argparse.Namespace) -> str:
 
 def peak_gigabytes(name: str, args: argparse.Namespace) -> float:
     command = [sys.executable, "-W", "ignore", "-c", PEAK, name]
-    command += [str(args.batch_size), str(args.threads)]
+    command += [str(args.batch_size), str(args.threads), str(args.levels)]
     child = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parent
     )
@@ -181,8 +183,8 @@ def whole(args: argparse.Namespace) -> str:
         names = [n for n, (way, _) in WHOLE.items() if args.device == "cuda" or not way.compiled]
         rows = [row_of(name, *WHOLE[name], Path(folder), args) for name in names]
     return (
-        f"M4 at the paper's sizes, batches of {args.batch_size} drawn from {args.songs} {kind} and "
-        f"mixed anew; {args.steps} steps after {args.warm_up} that do not count. Waiting: the "
+        f"M4 of {args.levels} levels, batches of {args.batch_size} drawn from {args.songs} {kind} "
+        f"and mixed anew; {args.steps} steps after {args.warm_up} that do not count. Waiting: the "
         "share of the time that the same steps on one batch, held ready, do without. Peak: what "
         "is multiplied and added in these convolutions, against what the card's maker states for "
         f"that type. Hours: extrapolated to {SCHEDULE} steps, a hundred of the paper's epochs.\n\n"
@@ -198,7 +200,7 @@ def row_of(name: str, way: Way, store: str, folder: Path, args: argparse.Namespa
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    trainer = Trainer(way, args.batch_size, args.device)
+    trainer = Trainer(way, args.batch_size, args.device, args.levels)
     with FlopCounterMode(display=False) as counter:
         trainer.model.forward_context(trainer.batch[0]).sum().backward()
     batches = endless(segments(trainer.model, store, folder, args.device), args)
@@ -259,6 +261,7 @@ PARTS: dict[str, measure.Part] = {
 def arguments() -> argparse.Namespace:
     parser = measure.parser(__doc__, PARTS)
     parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--levels", type=int, default=12, help="levels of M4; the paper's are 12")
     parser.add_argument("--songs", type=int, default=4, help="songs to load segments from")
     parser.add_argument(
         "--segments", type=int, default=480, help="segments per turn of Asteroid's loader"

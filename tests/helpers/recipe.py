@@ -1,11 +1,15 @@
-"""Run the recipe at its smallest: its shell scripts, or its Python scripts in this process."""
+"""Run the recipe at its smallest: its shell scripts, or Python commands in this process."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import runpy
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -58,7 +62,34 @@ def run_script(name: str, *arguments: object) -> None:
         patch.setattr(sys, "excepthook", sys.excepthook)
         patch.setattr(sys, "argv", [script, *map(str, arguments)])
         patch.setattr(scoring, "run_in_processes", run_here)
-        runpy.run_path(script, run_name="__main__")
+        terminate = signal.getsignal(signal.SIGTERM)
+        try:
+            runpy.run_path(script, run_name="__main__")
+        finally:
+            signal.signal(signal.SIGTERM, terminate)
+
+
+RUN = subprocess.run
+
+
+def run_python(command: Sequence[str], **options) -> subprocess.CompletedProcess:
+    """Replace `subprocess.run`: run `python -m MODULE` and `python -c CODE` in this process."""
+    python, *words = command
+    if python != sys.executable:
+        return RUN(command, **options)
+    if words[0] == "-W":
+        words = words[2:]
+    option, program, *arguments = words
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", [option, *arguments])
+        if option == "-m":
+            patch.delitem(sys.modules, program, raising=False)
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
+        else:
+            assert option == "-c"
+            exec(program, {"__name__": "__main__"})
+    return subprocess.CompletedProcess(command, 0, printed.getvalue(), "")
 
 
 RECORDER = """#!/bin/sh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import subprocess
 import sys
 from importlib import metadata
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from helpers.paths import ROOT
+from helpers.recipe import run_python
 from helpers.songs import write_song
 
 MODULES = ("evaluate", "filters", "loading", "measure", "others", "separate", "train")
@@ -28,6 +30,7 @@ def bench(tmp_path_factory):
             patch.delitem(sys.modules, name, raising=False)
         patch.syspath_prepend(ROOT / "bench")
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setattr(subprocess, "run", run_python)
 
         def run(name: str, **options: object) -> str:
             output = folder / f"{name}.md"
@@ -61,13 +64,14 @@ def test_scoring_is_measured(bench):
 
 
 def test_training_is_measured(bench, monkeypatch):
-    loading, train = map(importlib.import_module, ("loading", "train"))
+    loading, train, filters = map(importlib.import_module, ("loading", "train", "filters"))
+    monkeypatch.setattr(filters, "LENGTH", 4889)
     first = next(iter(loading.WAYS))
     ways = {name: loading.WAYS[name] for name in (first, "`Segments`, 2 workers")}
     monkeypatch.setattr(loading, "WAYS", ways)  # each is measured in a new process
     two = ("full convolutions, float32", "ours, bfloat16")
     monkeypatch.setattr(train, "WAYS", {name: train.WAYS[name] for name in two})
-    sizes = dict(segments=4, batch_size=1, steps=1, warm_up=0, workers=0, filters=1)
+    sizes = dict(segments=4, batch_size=1, steps=1, warm_up=0, workers=0, filters=1, levels=3)
     text = bench("train", only="loader filters step whole", **sizes)
     assert "## Segments per second from the store" in text and "1 songs of a folder" in text
     assert "| `Segments`, 2 workers |" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import io
@@ -13,6 +14,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,11 +23,13 @@ import torch
 from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.config import load, parse_overrides
 from asteroid_waveunet.experiment.data import musdb
+from asteroid_waveunet.experiment.evaluation import model_cost
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.report import benchmark_table
 from asteroid_waveunet.weights import serialization
 from helpers import trained
 from helpers.paths import RECIPE
+from helpers.recipe import calls, run_python, run_script, stand_in
 
 SETTINGS = {
     "demo_train_songs": 2, "demo_test_songs": 1, "demo_seconds": 3, "demo_sample_rate": 8000,
@@ -36,22 +41,18 @@ MINUTES = 0.06
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the recipe is a bash script")
 
 
-def start(storage, systems, *arguments):
-    command = ["bash", str(RECIPE / "compare.sh"), "--storage", str(storage), "--systems", systems]
-    command += ["--python_path", sys.executable, f"--minutes={MINUTES}"]
-    command += [f"--{name}={value}" for name, value in SETTINGS.items()]
-    return subprocess.Popen(
-        [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def command(storage, systems, *arguments, python):
+    """Return the command line of a small comparison."""
+    words = ["bash", str(RECIPE / "compare.sh"), "--storage", str(storage), "--systems", systems]
+    words += ["--python_path", str(python), f"--minutes={MINUTES}"]
+    return [*words, *(f"--{name}={value}" for name, value in SETTINGS.items()), *arguments]
 
 
 def rows_of(folder, *arguments):
     """Return the rows "name conf options" that compare.sh passes to its plan."""
-    python = folder / "python"
-    python.write_text(f'#!/bin/sh\ncat > "{folder}/rows"\nexit 1\n')
-    python.chmod(0o755)
-    command = ["bash", str(RECIPE / "compare.sh"), "--python_path", str(python), *arguments]
-    assert subprocess.run(command, check=False).returncode == 1, "a failed plan ends the comparison"
+    python = stand_in(folder, f'cat > "{folder}/rows"; exit 1\n')
+    words = ["bash", str(RECIPE / "compare.sh"), "--python_path", str(python), *arguments]
+    assert subprocess.run(words, check=False).returncode == 1, "a failed plan ends the comparison"
     return (folder / "rows").read_text().splitlines()
 
 
@@ -79,37 +80,78 @@ def write_scored_experiment(row, exp_dir, data_dir):
     trained.score(configuration, experiment, model, tracks)
 
 
+def planned(epoch_length):
+    """Return shell code that plans this many segments per epoch for each system."""
+    return f'case "$2" in plan) sed "s/$/ --epoch_length {epoch_length}/" ;; esac\n'
+
+
+# Fails to configure m4 and leaves empty scores.
+FAIL_M4 = """
+case "$1 $3" in
+*configure.py*_m4) exit 1 ;;
+*evaluate.py*) mkdir -p "$3/scores"; touch "$3/scores/summary.json" "$3/scores/scores.md" ;;
+esac
+"""
+
+
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
-    """A comparison in which one system fails: storage, exit status, stdout and stderr."""
+    """A comparison in which one system fails; the Python scripts then run in this process.
+
+    Returns:
+        Storage, the finished compare.sh, its calls of Python, and what the scripts printed.
+    """
     folder = tmp_path_factory.mktemp("comparison")
     storage = folder / "a storage"
     (row,) = rows_of(folder, "--systems", "m4_same")
     write_scored_experiment(row, storage / "exp" / "a tag_m4_same", storage / "data")
-    (storage / "exp" / "a tag_m4").mkdir(parents=True)
-    (storage / "exp" / "a tag_m4" / "best_model.pth").touch()  # without its conf.yml
-    process = start(storage, "m4, m4_same_seamless", "--tag", "a tag")
-    stdout, stderr = process.communicate()
-    return storage, process.returncode, stdout, stderr
+    configuration = load(storage / "exp" / "a tag_m4_same" / "conf.yml")
+    Path(f"{stand_in(folder)}.calls").unlink()
+    python = stand_in(folder, planned(configuration.training.epoch_length) + FAIL_M4)
+    words = command(storage, "m4, m4_same_seamless", "--tag", "a tag", python=python)
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(model_cost.subprocess, "run", run_python)
+        for script, *arguments in calls(python):
+            if not arguments[1].endswith("_m4"):
+                patch.setattr(sys, "stdin", io.StringIO(row))
+                run_script(Path(script).stem, *arguments)
+    return storage, result, calls(python), printed.getvalue()
 
 
 def test_failed_system_is_reported_and_the_others_are_in_the_table(compared):
-    storage, status, stdout, stderr = compared
-    assert status == 1
-    assert re.match(r"error: .*failed.* not in the table: m4;", stderr.splitlines()[-1]), stderr
-    assert "Traceback" not in stderr
+    storage, result, called, printed = compared
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert re.match(r"error: .*failed.* not in the table: m4;", last), result.stderr
+    exps = [str(storage / "exp" / f"a tag_{name}") for name in ("m4", "m4_same_seamless")]
+    data = ["--data_dir", str(storage / "data")]
+    plan, failed, configured, evaluated, tabulated = called
+    assert plan[:4] == ["compare.py", "plan", "--minutes", str(MINUTES)]
+    assert failed[:5] == ["configure.py", "--exp_dir", exps[0], *data]
+    assert configured[:5] == ["configure.py", "--exp_dir", exps[1], *data]
+    assert evaluated == ["evaluate.py", "--exp_dir", exps[1], *data]
+    assert tabulated[:2] == ["compare.py", "table"]
+    assert tabulated[-2:] == ["m4_same", "m4_same_seamless"]
     table = (storage / "exp" / "a tag" / "table.md").read_text()
-    assert table in stdout
+    assert table in printed
     systems = [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| ")]
     assert systems[2:] == ["| m4_same", "| m4_same_seamless", "| mixture", "| ideal ratio mask"]
     assert not list(storage.rglob("*partial*"))
 
 
+def test_plan_is_printed_with_the_epoch_length(compared):
+    printed = compared[-1].splitlines()[0]
+    _, configuration = configuration_of(printed, **SETTINGS)
+    length = benchmark_table.epoch_length(configuration, MINUTES)
+    assert configuration.training.epoch_length == length
+
+
 def test_seamless_system_shares_weights_and_has_its_own_scores_and_costs(compared):
-    storage, _, _, stderr = compared
+    storage, *_ = compared
     table = (storage / "exp" / "a tag" / "table.md").read_text()
     rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| m4_same")]
-    assert len(rows) == 2, stderr[-3000:]
     segments, seamless = rows
     exp = storage / "exp"
     assert (exp / "a tag_m4_same_seamless" / "best_model.pth").samefile(
@@ -126,22 +168,31 @@ def test_seamless_system_shares_weights_and_has_its_own_scores_and_costs(compare
     assert re.search(r"- m4_same: .*in segments of 2048 samples\n", table)
 
 
-def test_interrupted_comparison_does_not_start_the_next_system(compared):
-    process = start(compared[0], "m4_transposed m5", "--tag", "a tag")  # m5 is the first
-    for line in process.stdout:
-        if "== stage 0" in line:
-            break
+def test_interrupted_comparison_does_not_start_the_next_system(tmp_path):
+    waiting = "*data.py) trap 'exit 143' TERM; touch \"$0.waiting\"; while :; do sleep 0.1; done"
+    python = stand_in(tmp_path, f'{planned(7)}case "$1" in {waiting} ;; esac\n')
+    words = command(tmp_path, "m4_transposed m5", "--tag", "a tag", python=python)  # m5 is first
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not Path(f"{python}.waiting").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
     os.kill(process.pid, signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 143, stderr[-3000:]
-    assert "===" not in stdout and "not in the table" not in stderr
-    begun = load(compared[0] / "exp" / "a tag_m5" / "conf.yml")
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143, stderr
+    assert stdout.count("===") == 1 and "not in the table" not in stderr
+    _, (script, *configured), (last, *_) = calls(python)
+    assert (script, last) == ("configure.py", "data.py")
+    given = parse_overrides(configured)
+    assert given.pop("exp_dir").endswith("/a tag_m5") and given.pop("data_dir")
+    begun = load(given.pop("conf"), given)
     assert begun.model["preset"] == "M5" and begun.model["filter_growth"] == 8
     assert begun.training.augmentation == ["wide_gains", "swap_channels", "flip_signs"]
-    assert begun.training.epoch_length == benchmark_table.epoch_length(begun, MINUTES)
+    assert begun.training.epoch_length == 7
 
 
 def test_invalid_command_lines_are_refused_before_anything_is_written(tmp_path):
+    python = stand_in(tmp_path)
     for arguments, message in {
         ("--systems", "m4 m9"): r"unknown system 'm9'; known are m4 m5 m4_transposed .* u7a",
         ("--systems", ","): r"--systems is empty; known are m4",
@@ -149,12 +200,11 @@ def test_invalid_command_lines_are_refused_before_anything_is_written(tmp_path):
         ("--tag", "a/b"): "--tag 'a/b' cannot name a folder",
         ("m4",): "'m4' is not an option",
     }.items():
-        process = start(tmp_path / "storage", "m4", *arguments)
-        _, stderr = process.communicate()
-        assert process.returncode == 1, arguments
-        assert re.search(f"^error: {message}", stderr, re.MULTILINE), stderr
-        assert "Traceback" not in stderr, arguments
-        assert not (tmp_path / "storage").exists(), arguments
+        words = command(tmp_path / "storage", "m4", *arguments, python=python)
+        result = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert result.returncode == 1, arguments
+        assert re.search(f"^error: {message}", result.stderr, re.MULTILINE), result.stderr
+        assert not (tmp_path / "storage").exists() and calls(python) == [], arguments
 
 
 def test_systems_are_small_or_full_size_with_fitting_segments(tmp_path):

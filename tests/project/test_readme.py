@@ -138,11 +138,8 @@ def test_recipe_commands_have_valid_options_and_settings(line, tmp_path):
     if Path(words[1]).name == "compare.sh":  # ends when its plan fails
         subprocess.run(words, cwd=ROOT, check=False, capture_output=True)
         ((script, part, *plan),) = recipe.calls(python)
-        assert (
-            script == "compare.py"
-            and part == "plan"
-            and plan[plan.index("--data") + 1] == dataset[1]
-        )
+        assert (script, part) == ("compare.py", "plan")
+        assert plan[plan.index("--data") + 1] == dataset[1]
         return
     subprocess.run([*words, "--stop-stage", "0"], cwd=ROOT, check=True, capture_output=True)
     first, second = recipe.calls(python)
