@@ -1,13 +1,15 @@
 # make test, check, format, recipe, bench, dist
 VENV ?= .venv
 PYTHON_IN_VENV = $(VENV)/bin/python
+# Some tests wait for processes that they start; one worker more than cores keeps the cores busy.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 .PHONY: test check format recipe bench dist env
 env:
 	@bash tools/make_env.sh $(VENV) experiment,test
 
 test: env check
-	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n logical --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: env
 	$(VENV)/bin/ruff check .
