@@ -93,7 +93,7 @@ def fast(args: argparse.Namespace) -> str:
     return (
         f"One of the {kind}, {mixture.shape[-1] / sample_rate:.0f} s of stereo at {sample_rate} "
         f"Hz, {len(targets)} sources, in memory: seconds, median (range) of {args.repeats} turns. "
-        "Wanted: 100 times as fast, the same SDR to 1e-9 dB.\n\n"
+        "Target: 100 times as fast, the same SDR to 1e-9 dB.\n\n"
         + measure.table(["way", "s", "times as fast"], rows)
         + f"\n\nLargest difference of a window's SDR: {error:.1g} dB; windows without a score are "
         f"{'the same' if same else 'NOT the same'} ({np.isnan(found['fast'][0]).sum()} of "

@@ -100,7 +100,7 @@ WAYS: dict[str, Way] = {
 
 
 def loader(args: argparse.Namespace) -> str:
-    """Segments per second from the store beside Asteroid's data set."""
+    """Segments per second from the store compared with Asteroid's data set."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         kind = wavs(args.music, root, args.songs)
@@ -134,7 +134,7 @@ def loader(args: argparse.Namespace) -> str:
         f"wavs, read before; batches of {args.batch_size} segments of {PAPER.input} samples, each "
         "stem at a gain of its own. Asteroid's targets are as long as its mixtures, ours "
         f"{PAPER.output} samples. Median (range) of {args.repeats} turns; memory is that of all "
-        "processes together, mapped files included. Wanted: 20 times the faster of Asteroid's.\n\n"
+        "processes together, mapped files included. Target: 20 times the faster of Asteroid's.\n\n"
         + measure.table(["way", "segments/s", "times as fast", "peak, GB"], rows)
     )
 

@@ -57,7 +57,7 @@ def speed(args: argparse.Namespace) -> str:
     rows = [row for name in PRESETS for row in speed_rows(name, args)]
     return (
         f"Seconds of computing per second of stereo audio, on {args.seconds:g} s: median (range) "
-        f"of {args.repeats} turns. Wanted: `Stream` 5 times as fast as the reference's algorithm "
+        f"of {args.repeats} turns. Target: `Stream` 5 times as fast as the reference's algorithm "
         "in float32, 10 times in bfloat16.\n\n"
         + measure.table(["model", "Hz", "way", "s / s", "times as fast"], rows)
     )
@@ -98,7 +98,7 @@ def rounding(args: argparse.Namespace) -> str:
         f"On {len(songs)} {kind}, {SONG_SECONDS} s of each at most. Error: of the estimates in "
         "bfloat16 to those in float32, relative to these, over all songs. SDR: of the estimates "
         "to the true sources, mean over the songs; and what bfloat16 loses of it, on average and "
-        "in the worst song. Wanted: less than 0.01 dB.\n\n"
+        "in the worst song. Target: less than 0.01 dB.\n\n"
         + measure.table(
             ["model", "source", "error, dB", "SDR, float32, dB", "lost, dB", "at worst"], rows
         )
@@ -147,7 +147,7 @@ def share(args: argparse.Namespace) -> str:
         "The peak is the fastest turn of the fastest matrix product or convolution; ours is the "
         "median. Done: the multiply-adds of the convolutions as they are run, upsampling folded "
         "into their kernels; nominal: of the network as it is drawn; both for the clip's samples, "
-        "not for the context around it. Wanted: 60 % in float32; in bfloat16 memory is the limit."
+        "not for the context around it. Target: 60 % in float32; in bfloat16 memory is the limit."
         "\n\n" + measure.table(["dtype", "what", "multiply-adds", "GFLOP / s", "share"], rows)
     )
 
@@ -240,7 +240,7 @@ def memory(args: argparse.Namespace) -> str:
     growth = (f"{last - first:.0f}" for first, last in zip(peaks[0], peaks[-1], strict=True))
     return (
         'MB at the peak of a process that runs `presets.make("M4").file_separate` on a stereo '
-        "file of 16 bits, all of torch included. Wanted: less than 1000, and a growth below 50.\n\n"
+        "file of 16 bits, all of torch included. Target: less than 1000, and a growth below 50.\n\n"
         + measure.table(["file", *(f"{rate} Hz" for rate in rates)], [*rows, ["growth", *growth]])
     )
 

@@ -142,7 +142,7 @@ def step(args: argparse.Namespace) -> str:
     return (
         f"M4 of {args.levels} levels, a batch of {args.batch_size}, {lengths.input} -> "
         f"{lengths.output} samples of noise: forward, backward and Adam's step, "
-        f"median (range) of {args.repeats} turns. Wanted: 1.5 times as fast in float32. Peak: what "
+        f"median (range) of {args.repeats} turns. Target: 1.5 times as fast in float32. Peak: what "
         "two steps take beyond the model, the batch and the libraries. The losses are of the "
         "first step, from the same weights.\n\n"
         + measure.table(["way", "s", "times as fast", "peak, GB", "loss"], rows)

@@ -82,10 +82,10 @@ class Destination:
             OSError: if the Hub cannot be reached.
         """
         api = HfApi(token=_token())
-        with _hub_errors_explained(api, repo_id):
+        with _explain_hub_errors(api, repo_id):
             account = api.whoami()
         _check_write_access(account, api, repo_id)
-        with _hub_errors_explained(api, repo_id):
+        with _explain_hub_errors(api, repo_id):
             try:
                 info = _model_info(api, repo_id)
             except RepositoryNotFoundError:
@@ -103,7 +103,7 @@ class Destination:
             raise ValueError(f"{tag} is a branch of {repo_id}; choose another --revision.")
         tagged = None
         if tag in [ref.name for ref in refs.tags]:
-            with _hub_errors_explained(api, repo_id):
+            with _explain_hub_errors(api, repo_id):
                 tagged = _tree(_model_info(api, repo_id, tag))
         return cls(api, repo_id, info.private, tag, info.sha, files, tagged)
 
@@ -136,7 +136,7 @@ def upload(
             *(CommitOperationAdd(path, folder / path) for path in changed),
             *(CommitOperationDelete(path) for path in removed),
         ]
-        with _hub_errors_explained(api, repo):
+        with _explain_hub_errors(api, repo):
             if head is None:
                 api.create_repo(repo, private=destination.private)
                 head = api.model_info(repo).sha
@@ -144,7 +144,7 @@ def upload(
                 repo, operations, commit_message="asteroid-waveunet", parent_commit=head
             ).oid
     if tag and tagged is None:
-        with _hub_errors_explained(api, repo):
+        with _explain_hub_errors(api, repo):
             api.create_tag(repo, tag=tag, revision=head)
     return _summary(destination, len(changed), bool(removed))
 
@@ -169,7 +169,7 @@ def _token() -> str:
 
 
 @contextlib.contextmanager
-def _hub_errors_explained(api: HfApi, repo: str) -> Iterator[None]:
+def _explain_hub_errors(api: HfApi, repo: str) -> Iterator[None]:
     """Turn refusals of the Hub and network errors into one-line messages.
 
     Raises:
@@ -251,7 +251,7 @@ def _check_same_kind(api: HfApi, repo: str, commit: str, files: Tree, model: Sou
 
 def _published_arguments(api: HfApi, repo: str, commit: str) -> dict[str, Any] | None:
     """Return a published model's arguments and architecture; None for other projects' files."""
-    with _hub_errors_explained(api, repo):
+    with _explain_hub_errors(api, repo):
         path = api.hf_hub_download(repo, CONFIG, revision=commit)
     try:
         config = json.loads(Path(path).read_bytes())
@@ -285,7 +285,7 @@ def _check_card(path: Path, api: HfApi, repo: str) -> None:
         ValueError: if the Hub rejects it, as for an unknown license.
     """
     card = {"repoType": "model", "content": path.read_text(encoding="utf-8")}
-    with _hub_errors_explained(api, repo):
+    with _explain_hub_errors(api, repo):
         # ModelCard.validate of old clients always uses huggingface.co, not the endpoint.
         response = requests.post(
             f"{api.endpoint}/api/validate-yaml", json=card, timeout=CONNECT_TIMEOUT

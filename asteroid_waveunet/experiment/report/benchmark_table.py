@@ -28,7 +28,7 @@ class Entry:
         sample_rate: sample rate of the estimates in Hz.
         channels: channels of the estimates.
         minutes: minutes of music in training; repeated segments count each time.
-        found: scores of the system and the baselines.
+        evaluation: scores of the system and the baselines.
         unusual: scoring settings that differ from the default.
         costs: None if not measured.
     """
@@ -37,7 +37,7 @@ class Entry:
     sample_rate: float
     channels: int
     minutes: float
-    found: Evaluation
+    evaluation: Evaluation
     unusual: Sequence[str] = ()
     costs: Costs | None = None
 
@@ -112,7 +112,7 @@ def table(entries: Sequence[Entry]) -> str:
         ValueError: as `check`.
     """
     check(entries)
-    first = entries[0].found
+    first = entries[0].evaluation
     headings = ["system", "audio", "music, min"]
     headings += [f"{source}, {how}" for how in AGGREGATIONS for source in first.targets]
     headings += COST_COLUMNS
@@ -139,16 +139,16 @@ def check(entries: Sequence[Entry]) -> None:
         raise ValueError("There is nothing to compare: no system has scores yet.")
     first = entries[0]
     for entry in entries[1:]:
-        if _protocol_of(entry.found) != _protocol_of(first.found):
+        if _protocol_of(entry.evaluation) != _protocol_of(first.evaluation):
             raise ValueError(
                 f"{entry.name} and {first.name} were not scored on the same tracks, sources and "
                 "metrics; use one comparison per data set, each with a separate --tag."
             )
 
 
-def _protocol_of(found: Evaluation) -> tuple[object, ...]:
-    tracks = [track["track"] for track in found.scores]
-    return tracks, found.protocol, found.targets
+def _protocol_of(evaluation: Evaluation) -> tuple[object, ...]:
+    tracks = [track["track"] for track in evaluation.scores]
+    return tracks, evaluation.protocol, evaluation.targets
 
 
 def _description(entry: Entry) -> list[str]:
@@ -157,7 +157,7 @@ def _description(entry: Entry) -> list[str]:
 
 
 def _entry_scores(entry: Entry) -> list[str]:
-    return _scores(summarise(entry.found.scores), entry.found.targets)
+    return _scores(summarise(entry.evaluation.scores), entry.evaluation.targets)
 
 
 def _scores(summary: Summary, sources: Sequence[str]) -> list[str]:
@@ -201,4 +201,4 @@ def _remarks(entries: Sequence[Entry]) -> list[str]:
 
 def _remarks_of(entry: Entry) -> list[str]:
     unusual = [f"scored differently: {', '.join(entry.unusual)}"] if entry.unusual else []
-    return [*unusual, *entry.found.remarks]
+    return [*unusual, *entry.evaluation.remarks]
