@@ -49,6 +49,19 @@ def test_doubling_is_the_transpose_of_halving():
     torch.testing.assert_close((down * y).sum(), (x * up).sum())
 
 
+def test_features_are_log_magnitudes_from_the_lowest_frequency():
+    model = SpectrogramUNet(window=64, hop=48, levels=2, initial_filters=3).eval()
+    inputs = []
+    model.networks[0].register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    model(torch.ones(1, 777))
+    (features,) = inputs
+    assert features.shape[1:3] == (1, 32), "without the highest frequency"
+    spectrum = features[0, 0, :, features.shape[-1] // 2]
+    torch.testing.assert_close(spectrum[0], torch.tensor(32.0).log1p())  # sum of a Hann window
+    torch.testing.assert_close(spectrum[1], torch.tensor(16.0).log1p())
+    assert spectrum[2:].max() < 1e-4
+
+
 @pytest.mark.parametrize("length", [1, 777])
 def test_mask_of_one_halves_the_last_frequency_only(length):
     """Up to the edges, against NumPy's transform of each frame."""

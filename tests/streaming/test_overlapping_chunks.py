@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -67,6 +69,18 @@ def test_chunks_of_a_network_with_global_context_are_cross_faded():
     jumps, usual = (x.diff(dim=-1).abs().amax() for x in (joined - whole, whole))
     assert jumps < 0.5 * usual
     torch.testing.assert_close(separate(model, track[..., :100]), model(track[..., :100]).detach())
+
+
+def test_cross_fade_passes_linearly_from_one_chunk_to_the_next(monkeypatch):
+    model = SYSTEMS["tasnet"](norm_type="gLN").eval()
+    evaluate, numbers = model.evaluate_network, itertools.count()
+    monkeypatch.setattr(
+        model, "evaluate_network", lambda x: torch.full_like(evaluate(x), next(numbers))
+    )
+    steps = separate(model, torch.randn(1, 1000)).diff(dim=-1)
+    assert next(numbers) > 3, "there were several chunks"
+    assert steps.min() >= 0
+    torch.testing.assert_close(steps.max(), torch.tensor(1 / (overlapping_chunks.FADE + 1)))
 
 
 def test_other_precisions_are_refused():
