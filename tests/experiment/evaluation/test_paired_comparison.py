@@ -55,6 +55,13 @@ def test_intervals_cover_zero_as_often_as_claimed(monkeypatch):
     assert covered >= 17
 
 
+def test_interval_holds_the_middle_95_percent():
+    differences = np.linspace(0, 1, 1001)
+    drawn = np.stack([np.full(1001, 3.0), 3.0 + differences], axis=1)
+    found = paired_comparison._with_interval(np.array([3.0, 3.5]), drawn)
+    assert found == pytest.approx((0.5, 0.025, 0.975))
+
+
 def test_interval_depends_on_the_seed_only():
     rng = np.random.default_rng(2)
     first, second = (system(*rng.normal(size=(10, 6))) for _ in range(2))
