@@ -346,6 +346,16 @@ def test_compressed_archive_is_rejected(tmp_path):
         WaveUNet.from_pretrained(path)
 
 
+def test_archive_that_declares_more_than_it_contains_is_rejected(tmp_path):
+    save(tmp_path)
+    path = rewrite_archive(tmp_path / serialization.BIN, tmp_path / "bomb.bin")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.infolist()[-1].file_size = 2**40
+        archive.writestr("archive/more", b"")  # rewrites the table of contents
+    with pytest.raises(ValueError, match=r"\(1099511\d+ bytes in \d+\)"):
+        WaveUNet.from_pretrained(path)
+
+
 def test_archive_entries_are_never_extracted(tmp_path):
     save(tmp_path)
     path = tmp_path / "a" / "b" / "model.bin"

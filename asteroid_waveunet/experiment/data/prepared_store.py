@@ -80,7 +80,7 @@ def quantize(samples: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
         fits = low >= -1 and high <= LARGEST * PCM
         gain = PCM if fits else max(-low, high) / LARGEST
         scaled = group * (1 / gain)
-        row[...] = np.rint(scaled, out=scaled).clip(-LARGEST - 1, LARGEST, out=scaled)
+        row[...] = np.rint(scaled, out=scaled)
         gains.append(gain)
     return values, tuple(gains)
 

@@ -162,6 +162,16 @@ def test_harmonics_equal_a_sum_of_sines():
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
+def test_held_note_swings_at_the_vibrato_rate():
+    voice = synthesis.Voice(vibrato=5.0, depth=0.3)
+    t = np.arange(0, 3, 0.005)
+    note = synthesis.Note(0.0, 3.0, pitch=60)
+    pitch, *_ = voice._gestures([note], t, np.random.default_rng(0))
+    steady = pitch[200:600] - 60  # 2 s after the vibrato has set in: 10 swings
+    spectrum = np.abs(np.fft.rfft(steady))
+    assert spectrum.argmax() == 10 and np.abs(steady).max() == pytest.approx(0.3, abs=0.01)
+
+
 def test_instruments_play_the_requested_pitch():
     for hz in (55.0, 441.0, 3000.0):
         for instrument in (

@@ -10,15 +10,15 @@ from helpers.scores import TWO, track_of
 
 
 def test_both_aggregations_count_nan_windows_and_leave_them_out():
-    scores = [track_of([1, 2, np.nan, 9]), track_of([4]), track_of([np.nan]), track_of([0, 0])]
+    scores = [track_of([1, 2, np.nan, 9]), track_of([4]), track_of([np.nan]), track_of([0, 1])]
     figures = aggregation.summarise(scores)["vocals"]["SDR"]
-    pooled = np.array([1, 2, 9, 4, 0, 0])
+    pooled = np.array([1, 2, 9, 4, 0, 1])
     assert figures == {
         "median": 1.5,
-        "mad": 1.5,  # |pooled - 1.5| = .5 .5 7.5 2.5 1.5 1.5
+        "mad": 1.0,  # |pooled - 1.5| = .5 .5 7.5 2.5 1.5 .5
         "mean": pooled.mean(),
         "sd": pooled.std(),
-        "median_of_medians": 2,  # of 2, 4, 0
+        "median_of_medians": 2,  # of 2, 4, 0.5
         "windows": 6,
         "nan_windows": 2,
         "tracks": 3,

@@ -128,6 +128,15 @@ def test_unchanged_package_is_not_uploaded_again(hub, publish, exp):
     assert hub.written == [] and len(hub.repos["user/model"].commits) == commits
 
 
+def test_leftover_files_of_the_report_are_deleted(hub, publish):
+    to = ["--repo_id", "user/model"]
+    succeeded(publish(*to))
+    before = dict(head(hub))
+    hub.commit("user/model", {"report/old.html": b"<p>"})
+    succeeded(publish(*to))
+    assert head(hub) == before
+
+
 def test_changed_files_are_one_commit_that_needs_a_new_tag(hub, publish):
     to = ["--repo_id", "user/model", "--revision"]
     succeeded(publish(*to, "v1.0"))
