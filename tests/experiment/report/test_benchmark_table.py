@@ -28,7 +28,7 @@ def entry(name, *tracks, costs=None, **changed):
     found = Evaluation(name, "x", "model", TWO, True, list(tracks), baselines, {})
     return benchmark_table.Entry(
         name, **{"sample_rate": 22050.0, "channels": 2, "minutes": 12.0, **changed},
-        found=found, costs=costs,
+        evaluation=found, costs=costs,
     )  # fmt: skip
 
 
