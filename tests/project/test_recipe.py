@@ -68,7 +68,8 @@ def finished(interrupted, tmp_path_factory):
 
 def test_interrupted_training_saves_a_checkpoint_and_says_how_to_resume(interrupted):
     _, status, stderr = interrupted
-    assert status == 130, stderr[-3000:]
+    # The script exits with 130 or, rarely, ends by the signal itself: a shell shows 130 for both.
+    assert status in (130, -signal.SIGINT), stderr[-3000:]
     assert "interrupted by" in stderr and "Run the same command again" in stderr
     assert "Traceback" not in stderr and "failed" not in stderr
 
