@@ -41,6 +41,7 @@ make_a_model = [
     "python-stretch>=0.3,<1",  # Signalsmith Stretch, for segments' pitch and tempo; 0.3 is seeded
     "tenacity>=8.5,<10",  # patience with servers of data sets; 8.4.0 cannot be imported
     "filelock>=3.4",  # one run at a time brings a data set
+    "pyfluidsynth>=1.3.4,<2",  # plays soundfonts for free songs; needs FluidSynth's library
     "scipy>=1.10",  # the demonstration songs' filters
     "pyyaml>=6",  # configurations
     "jinja2>=3.1",  # huggingface_hub's model cards, and the report's page
@@ -72,7 +73,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["asteroid_waveunet", "asteroid_waveunet.*"]),
-    package_data={"asteroid_waveunet": ["py.typed", "experiment/*/templates/*"]},
+    package_data={"asteroid_waveunet": ["py.typed", "pretrained/*/*", "experiment/*/templates/*"]},
     install_requires=run_a_model,
     extras_require={
         "formats": formats,

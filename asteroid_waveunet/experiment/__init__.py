@@ -2,6 +2,7 @@
 
 data            obtain data sets, list their tracks and prepare them for training
 demo_songs      generate songs with exact stems
+free_songs      generate songs from sampled instruments and sung phrases
 segments        data loading: random segments, augmentation and batches
 training        train a model with PyTorch Lightning
 evaluation      museval scores of models and other estimators, and their comparison

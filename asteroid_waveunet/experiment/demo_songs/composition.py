@@ -104,19 +104,25 @@ def sum_values(parts: dict[str, np.ndarray]) -> np.ndarray:
 def write_sheet(seconds: float, rng: np.random.Generator) -> Sheet:
     """Draw the parameters of a song of at least `seconds`."""
     beat = 60.0 / rng.uniform(84.0, 132.0)
-    chords = [0]
-    while len(chords) < 4:
-        weights = np.array(CHORD_WEIGHTS)
-        weights[chords[-1]] = 0.0
-        chords.append(int(rng.choice(len(weights), p=weights / weights.sum())))
+    chords = draw_chords(rng, 4)
     return Sheet(
         beat=beat,
         key=int(rng.integers(33, 45)),
         scale=SCALES[rng.choice(list(SCALES))],
-        chords=tuple(chords),
+        chords=chords,
         bars=int(np.ceil(seconds / (4.0 * beat))),
         kick=draw_strokes(KICK_PROBABILITIES, rng),
     )
+
+
+def draw_chords(rng: np.random.Generator, count: int) -> tuple[int, ...]:
+    """Draw degrees of the scale, the tonic first and never the same twice in a row."""
+    chords = [0]
+    while len(chords) < count:
+        weights = np.array(CHORD_WEIGHTS)
+        weights[chords[-1]] = 0.0
+        chords.append(int(rng.choice(len(weights), p=weights / weights.sum())))
+    return tuple(chords)
 
 
 def draw_strokes(probabilities: tuple[float, ...], rng: np.random.Generator) -> tuple[bool, ...]:
