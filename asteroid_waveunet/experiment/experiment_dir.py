@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asteroid_waveunet.experiment.config import AudioFormat, Configuration
 from asteroid_waveunet.experiment.data.corpora import CORPORA
-from asteroid_waveunet.experiment.settings import Data
+from asteroid_waveunet.experiment.settings import GENERATED, Data
 
 __all__ = ["ExperimentDir"]
 
@@ -83,10 +83,19 @@ class ExperimentDir:
         """Return the folders of `dataset` and of each `extra` data set."""
         return [self._folder(name, data) for name in (data.dataset, *data.extra)]
 
+    def folders(self, data: Data) -> list[Path]:
+        """Return the folders of all data sets, in the order of `data.names`."""
+        return [self._folder(name, data) for name in data.names]
+
     def _folder(self, name: str, data: Data) -> Path:
-        if name == "demo":
-            size = f"{data.demo_train_songs}+{data.demo_test_songs}x{data.demo_seconds:g}s"
-            return self.data_dir / f"demo_{size}_{data.demo_sample_rate}Hz"
+        if name in GENERATED:
+            train, test, seconds, rate = (
+                getattr(data, f"{name}_{setting}")
+                for setting in ("train_songs", "test_songs", "seconds", "sample_rate")
+            )
+            sources = "_".join(Path(path).stem for path in (data.soundfont or "", *data.voices))
+            suffix = f"_{sources}" if name == "free" else ""
+            return self.data_dir / f"{name}_{train}+{test}x{seconds:g}s_{rate}Hz{suffix}"
         return self.data_dir / name if name in CORPORA else Path(name)
 
     def prepared(self, root: Path, audio: AudioFormat) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 __all__ = [
     "ARCHITECTURES",
     "AUGMENTATIONS",
+    "GENERATED",
     "LOGGERS",
     "LOSSES",
     "PRECISIONS",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 TWO_SOURCES = ("accompaniment", "vocals")
+GENERATED = ("demo", "free")  # data sets that stage 0 generates
 
 # Architecture -> its constructor's arguments and their defaults.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -91,10 +93,13 @@ class Data:
     """Training, validation and test songs.
 
     Attributes:
-        dataset: `demo` (generated songs), `musdb18`, `musdb18hq`, `ccmixter`, or a folder in
-            MUSDB18's layout. Write `./musdb18` for a folder with the name of a known data set.
+        dataset: `demo` (generated songs), `free` (generated from `soundfont` and `voices`),
+            `musdb18`, `musdb18hq`, `musdb18_7`, `ccmixter`, or a folder in MUSDB18's layout. Write
+            `./musdb18` for a folder with the name of a known data set.
         extra: additional data sets, named like `dataset`. Only their training songs are used, for
             training. The paper's vocals models use `ccmixter`.
+        valid_data: data set that provides the validation songs, named like `dataset`; none of its
+            songs is trained on. By default `dataset` does, and they are left out of training.
         valid: validation tracks: `official`, MUSDB18's own; `paper`, a fixed quarter of the
             training songs; a fraction, drawn with the seed; a list of names and patterns; or
             `auto`, official if they exist, otherwise a fifth of the training songs.
@@ -103,10 +108,14 @@ class Data:
         demo_train_songs, demo_test_songs: number of generated songs.
         demo_seconds: length of a generated song.
         demo_sample_rate: sample rate of generated songs, in Hz.
+        soundfont: General MIDI soundfont (.sf2, .sf3) that plays the songs of `free`.
+        voices: folders of sung phrases for `free`.
+        free_train_songs, free_test_songs, free_seconds, free_sample_rate: as for `demo`.
     """
 
     dataset: str = "musdb18"
     extra: list[str] = field(default_factory=list)
+    valid_data: str | None = None
     valid: str | float | list[str] = "auto"
     keep_archive: bool = False
     verify: bool = False
@@ -114,10 +123,27 @@ class Data:
     demo_test_songs: int = 6
     demo_seconds: float = 20.0
     demo_sample_rate: int = 16000
+    soundfont: str | None = None
+    voices: list[str] = field(default_factory=list)
+    free_train_songs: int = 500
+    free_test_songs: int = 4
+    free_seconds: float = 30.0
+    free_sample_rate: int = 44100
 
     def __post_init__(self) -> None:
         if isinstance(self.valid, float) and not 0 < self.valid < 1:
             raise ValueError(f"valid is {self.valid}; expected a fraction between 0 and 1.")
+        if "free" in self.names and not (self.soundfont and self.voices):
+            raise ValueError(
+                f"soundfont is {self.soundfont!r} and voices is {self.voices!r}; the data set free "
+                "is made of a General MIDI soundfont (.sf2, .sf3) and folders of sung phrases: "
+                '--soundfont FILE --voices "[FOLDER]".'
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all data sets: `dataset`, each of `extra`, then `valid_data` if it is given."""
+        return (self.dataset, *self.extra, *([self.valid_data] if self.valid_data else []))
 
 
 @dataclass(frozen=True)
@@ -125,6 +151,8 @@ class Training:
     """Optimisation, segments and hardware; the defaults are the paper's (section 4.1 and its code).
 
     Attributes:
+        init: trained weights to start from, as for `WaveUNet.from_pretrained`, such as `free`; by
+            default weights are random. Layers that do not fit keep random weights.
         segment_length: target samples per segment, rounded up to a length the model can output.
         batch_size: segments per step and device.
         accumulate: batches per optimizer step (gradient accumulation).
@@ -161,6 +189,7 @@ class Training:
         listen_every: log the audio of a validation passage every so many epochs; 0 for never.
     """
 
+    init: str | None = None
     segment_length: int = 16384
     batch_size: int = 16
     accumulate: int = 1

@@ -16,6 +16,7 @@ from asteroid_waveunet.experiment.data.corpora import CORPORA
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.data.track import group_stems
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
+from asteroid_waveunet.experiment.settings import GENERATED, Data
 from asteroid_waveunet.experiment.training.signals import InterruptedBySignal
 from asteroid_waveunet.file_utils import replacing
 
@@ -44,36 +45,42 @@ def check_data(
             training or validation tracks remain, or two data sets share a song.
     """
     data = configuration.data
-    names = (data.dataset, *data.extra)
-    corpora = [CORPORA[name] for name in names if name in CORPORA]
+    corpora = [CORPORA[name] for name in data.names if name in CORPORA]
     for corpus in corpora:
         obtain.check_obtainable(corpus, experiment.data_dir, accept_license)
-    if "demo" not in names and all(obtain.exists(c, experiment.data_dir) for c in corpora):
-        _check_layout(configuration, *experiment.roots(data))
+    generated = set(GENERATED).intersection(data.names)
+    if not generated and all(obtain.exists(c, experiment.data_dir) for c in corpora):
+        _check_layout(configuration, experiment)
 
 
-def _check_layout(configuration: Configuration, root: Path, *extra: Path) -> None:
+def _check_layout(configuration: Configuration, experiment: ExperimentDir) -> None:
     """
     Raises:
         FileNotFoundError, ValueError: as `check_data`.
     """
     data, sources = configuration.data, configuration.audio_format.sources
+    root, *others = experiment.folders(data)
     corpus = CORPORA.get(data.dataset)
     subsets = corpus.tracks if corpus else musdb.SUBSETS
     names = {s: [track.name for track in musdb.tracks(root, s)] for s in subsets}
-    splits.split(names["train"], data.valid, configuration.training.seed)
+    if data.valid_data is None:
+        splits.split(names["train"], data.valid, configuration.training.seed)
+    else:
+        validation = [track.name for track in musdb.tracks(others[-1], "train")]
+        splits.split(validation, data.valid, configuration.training.seed)
     # Group the stems of both subsets: all tracks need the same ones.
     groups = group_stems(sources, musdb.tracks(root)[0].stems)
     songs = {splits.song_of(name) for subset in names.values() for name in subset}
-    for folder in extra:
+    for folder in others:
         added = musdb.tracks(folder, "train")
         _check_same_groups(root, groups, folder, sources, added[0].stems)
         added_songs = {splits.song_of(track.name) for track in added}
         shared = sorted(songs & added_songs)
         if shared:
             raise ValueError(
-                f"{', '.join(shared[:3])} is in {folder} and in another data set; extra data sets "
-                "must hold other songs, or the model would be trained on songs that test it."
+                f"{', '.join(shared[:3])} is in {folder} and in another data set; data sets used "
+                "together must hold different songs, or the model would be trained on songs that "
+                "test it."
             )
         songs |= added_songs
 
@@ -103,27 +110,45 @@ def obtain_data(
         OSError: as `data.obtain.obtain`.
     """
     data = configuration.data
-    roots = experiment.roots(data)
-    for name, root in zip((data.dataset, *data.extra), roots, strict=True):
-        if name == "demo":
-            from asteroid_waveunet.experiment.demo_songs import generate
-
-            generate.generate(
-                root,
-                data.demo_train_songs,
-                data.demo_test_songs,
-                data.demo_seconds,
-                data.demo_sample_rate,
-            )
+    roots = experiment.folders(data)
+    for name, root in zip(data.names, roots, strict=True):
+        if name in GENERATED:
+            _generate(name, root, data)
         elif name in CORPORA:
             corpus = CORPORA[name]
             obtain.obtain(corpus, experiment.data_dir, accept_license, data.keep_archive)
-    _check_layout(configuration, *roots)
+    _check_layout(configuration, experiment)
     channels = configuration.audio_format.channels
     for track in musdb.tracks(roots[0]):
         if track.subset == "test":  # stage 1 reads the training tracks completely
             track.check(channels)
     return roots
+
+
+def _generate(name: str, root: Path, data: Data) -> None:
+    """Generate the songs of `demo` or `free`; existing songs are kept."""
+    if name == "demo":
+        from asteroid_waveunet.experiment.demo_songs import generate as demo
+
+        demo.generate(
+            root,
+            data.demo_train_songs,
+            data.demo_test_songs,
+            data.demo_seconds,
+            data.demo_sample_rate,
+        )
+        return
+    from asteroid_waveunet.experiment.free_songs import generate as free
+
+    assert data.soundfont is not None  # checked by the settings
+    free.generate(
+        root,
+        free.Sources(Path(data.soundfont), tuple(map(Path, data.voices))),
+        data.free_train_songs,
+        data.free_test_songs,
+        data.free_seconds,
+        data.free_sample_rate,
+    )
 
 
 def data_notes(configuration: Configuration, experiment: ExperimentDir) -> list[str]:
@@ -142,7 +167,7 @@ def prepare_data(
     data, audio = configuration.data, configuration.audio_format
     return [
         track
-        for root in experiment.roots(data)
+        for root in experiment.folders(data)
         for track in _prepare(root, experiment, audio, progress, data.verify)
     ]
 
@@ -170,6 +195,8 @@ def training_tracks(
 ) -> tuple[list[Prepared], list[Prepared]]:
     """Return the prepared training and validation tracks; `extra` tracks are for training only.
 
+    Tracks of `valid_data` are for validation only.
+
     A training that has begun resumes only with the same tracks. With others, songs that it has
     been trained on could become validation tracks.
 
@@ -179,8 +206,11 @@ def training_tracks(
     """
     data, audio = configuration.data, configuration.audio_format
     own, *extra = (_prepare(root, experiment, audio) for root in experiment.roots(data))
-    names = splits.split([t.name for t in own], data.valid, configuration.training.seed)
-    train, valid = ([t for t in own if t.name in side] for side in names)
+    separate = data.valid_data is not None  # the last of the folders
+    source = _prepare(experiment.folders(data)[-1], experiment, audio) if separate else own
+    names = splits.split([t.name for t in source], data.valid, configuration.training.seed)
+    valid = [track for track in source if track.name in names[1]]
+    train = [track for track in own if separate or track.name in names[0]]
     train += [track for tracks in extra for track in tracks]
     _check_same_music(experiment, {"train on": train, "validate": valid})
     return train, valid

@@ -8,6 +8,7 @@ from pathlib import Path
 from asteroid_waveunet.experiment.config import load, parse_overrides
 from asteroid_waveunet.experiment.data.corpora import CORPORA
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
+from asteroid_waveunet.experiment.settings import GENERATED
 from asteroid_waveunet.experiment.stages import argument_parser, check_data, exit_on_error
 from asteroid_waveunet.experiment.training import loggers
 
@@ -33,16 +34,24 @@ def configure(conf, experiment, overrides):
 
 def load_checked(conf, overrides):
     """Load a configuration, make its folders absolute and check its model."""
-    data = load(conf, overrides).data
-    folders = {"dataset": folder_of(data.dataset), "extra": [folder_of(e) for e in data.extra]}
-    configuration = load(conf, {**overrides, **folders})
+    given = load(conf, overrides)
+    data, training = given.data, given.training
+    paths = {"dataset": folder_of(data.dataset), "extra": [folder_of(e) for e in data.extra]}
+    paths["voices"] = [str(Path(voices).resolve()) for voices in data.voices]
+    if data.valid_data:
+        paths["valid_data"] = folder_of(data.valid_data)
+    if training.init and Path(training.init).exists():
+        paths["init"] = str(Path(training.init).resolve())
+    if data.soundfont:
+        paths["soundfont"] = str(Path(data.soundfont).resolve())
+    configuration = load(conf, {**overrides, **paths})
     configuration.check_model()
     return configuration
 
 
 def folder_of(name):
     """Return a folder's absolute path, or the name of a known data set."""
-    is_known = name == "demo" or name in CORPORA
+    is_known = name in GENERATED or name in CORPORA
     return str(Path(name).resolve()) if not is_known and Path(name).is_dir() else name
 
 

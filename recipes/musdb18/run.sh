@@ -10,12 +10,12 @@
 # finished work and resumes training. SIGTERM and Ctrl-C save a checkpoint first. Option names may be
 # written with dashes or underscores.
 #
-#   --conf NAME|FILE     configuration: a name from conf/ (demo, small, fast, m1 ... m7, m5_highsr,
-#                        m4_same, m4_transposed, u7, u7a, tasnet, tasnet_mse, mrcae) or a YAML file
+#   --conf NAME|FILE     configuration: a name from conf/ (demo, small, free, fast, m1 ... m7,
+#                        m5_highsr, m4_same, m4_transposed, u7, u7a, tasnet, tasnet_mse, mrcae) or a YAML file
 #                        (default: demo; small with --data; the experiment's own configuration
 #                        if only --tag of an existing experiment is given)
-#   --data NAME|DIR      demo, musdb18, musdb18hq, ccmixter, or a folder in MUSDB18's layout with
-#                        .stem.mp4 or wav files; musdb18 and musdb18hq are downloaded if missing
+#   --data NAME|DIR      demo, free, musdb18, musdb18hq, musdb18_7, ccmixter, or a folder in MUSDB18's
+#                        layout with .stem.mp4 or wav files; the musdb18 sets are downloaded if missing
 #   --accept_license     accept the licences of downloaded data (without it, they are shown)
 #   --stage N            first stage to run (default: 0)
 #   --stop_stage N       last stage to run (default: 4)

@@ -168,6 +168,27 @@ def test_generated_songs_as_an_extra_data_set(experiment, data):
     assert len(stages.prepare_data(configuration, experiment, progress=False)) == 4
 
 
+def test_valid_data_validates_and_is_not_trained_on(experiment, tmp_path):
+    own = write_songs(tmp_path / "mine", train=("a", "b"), test=("t",))
+    other = write_songs(tmp_path / "other", train=("c", "Leaf - Summerghost"), test=("u",))
+    configuration = settings(dataset=str(own), valid_data=str(other))
+    stages.check_data(configuration, experiment)
+    stages.prepare_data(configuration, experiment, progress=False)
+    train, valid = stages.training_tracks(configuration, experiment)
+    assert [track.name for track in train] == ["a", "b"], "all songs are trained on"
+    assert [track.name for track in valid] == ["Leaf - Summerghost"]
+    write_song(other / "train" / "a")
+    with pytest.raises(ValueError, match=r"a is in .*other and in another data set"):
+        stages.check_data(configuration, experiment)
+
+
+def test_free_needs_a_soundfont_and_voices():
+    for given in ({}, {"soundfont": "GM.sf2"}, {"voices": ["sung"]}):
+        for place in ({"dataset": "free"}, {"extra": ["free"]}, {"valid_data": "free"}):
+            with pytest.raises(ValueError, match=r"--soundfont FILE --voices"):
+                Data(**place, **given)
+
+
 def test_folders_are_saved_as_absolute_paths(experiment, tmp_path, data, monkeypatch):
     """Relative folders are resolved from the current directory."""
     monkeypatch.chdir(tmp_path)

@@ -59,8 +59,23 @@ DATA = {
         license="mit",
         examples="mit",
     ),
+    "free": DataSet(
+        name="songs generated from a soundfont and sung phrases",
+        about="The songs are arranged by asteroid-waveunet, played with the sampled instruments of "
+        "a soundfont, and sung by recorded phrases. Their licenses apply.",
+        limits="The training data is arranged by a program and sung by few voices; recorded songs "
+        "are more varied.",
+    ),
     "musdb18": MUSDB18,
     "musdb18hq": replace(MUSDB18, name="MUSDB18-HQ", hub="musdb18hq"),
+    "musdb18_7": replace(
+        MUSDB18,
+        name="MUSDB18's 7-second excerpts",
+        about="The excerpts are 7 seconds of 144 songs of MUSDB18, 94 to train on and 50 to test, "
+        "for educational, non-commercial use only, and so are weights trained on them.",
+        limits="The training data is 11 minutes: 7 seconds each of 94 songs of Western pop and "
+        "rock, sung mostly in English. Scores on excerpts are not those of whole songs.",
+    ),
     "ccmixter": DataSet(
         name="CCMixter",
         about="CCMixter is 50 songs with vocals and accompaniment. Each has its own Creative "

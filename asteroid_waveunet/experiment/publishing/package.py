@@ -208,12 +208,19 @@ def check(model: SourceModel, folder: Path) -> None:
 
 def _without_local_paths(configuration: Configuration) -> Configuration:
     """Shorten paths to folder names, and remove the repository's settings."""
-    settings = configuration.publishing
-    data = configuration.data
+    settings, data, init = configuration.publishing, configuration.data, configuration.training.init
     return replace(
         configuration,
         data=replace(
-            data, dataset=Path(data.dataset).name, extra=[Path(name).name for name in data.extra]
+            data,
+            dataset=Path(data.dataset).name,
+            extra=[Path(name).name for name in data.extra],
+            valid_data=Path(data.valid_data).name if data.valid_data else None,
+            soundfont=Path(data.soundfont).name if data.soundfont else None,
+            voices=[Path(folder).name for folder in data.voices],
+        ),
+        training=replace(
+            configuration.training, init=Path(init).name if init and Path(init).exists() else init
         ),
         publishing=Publishing(data_name=settings.data_name, license=settings.license),
     )

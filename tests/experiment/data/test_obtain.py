@@ -78,6 +78,10 @@ def test_records_match_the_published_data_sets():
     assert hq.url.startswith(hq.page) and stems.url.startswith(stems.page)
     assert hq.tracks == stems.tracks == {"train": 100, "test": 50}
     assert hq.names == set(splits.OFFICIAL_VALIDATION)
+    seven = CORPORA["musdb18_7"]
+    assert (seven.size, seven.md5) == (147_209_385, "dc2bdfac5b46ce742bd60009866758a5")
+    assert seven.tracks == {"train": 94, "test": 50} and seven.names == hq.names
+    assert seven.url.startswith(seven.page) and "non-commercial" in seven.terms
     assert ccmixter.md5 == "231eea133f59f6a7a5ef4c47a8205256"
     assert ccmixter.url is None and ccmixter.tracks == {"train": 50}
     assert "non-commercial" in hq.terms and "Creative Commons" in ccmixter.terms

@@ -14,9 +14,10 @@ from huggingface_hub import ModelCard
 
 from asteroid_waveunet import WaveUNet
 from asteroid_waveunet.cli.main import main
+from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.data import splits
 from asteroid_waveunet.experiment.publishing import package
-from asteroid_waveunet.experiment.settings import Evaluation
+from asteroid_waveunet.experiment.settings import Data, Evaluation, Training
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 from helpers.models import SYSTEMS, assert_same_model, tiny
@@ -295,3 +296,17 @@ def test_command_requires_an_experiment_and_a_repository(tmp_path, capsys):
     assert main(["publish", str(tmp_path), "--dry-run"]) == 1
     assert "has no conf.yml" in capsys.readouterr().err
     assert not places.published.exists()
+
+
+def test_published_configuration_has_no_local_paths(tmp_path):
+    (tmp_path / "weights").mkdir()
+    data = Data(
+        str(tmp_path / "mine"), extra=[str(tmp_path / "more"), "free"],
+        valid_data=str(tmp_path / "other"), soundfont=str(tmp_path / "GM.sf2"),
+        voices=[str(tmp_path / "sung")],
+    )  # fmt: skip
+    configuration = Configuration({}, data, Training(init=str(tmp_path / "weights")))
+    text = package._without_local_paths(configuration).as_yaml()
+    assert str(tmp_path) not in text
+    for name in ("mine", "more", "other", "GM.sf2", "sung", "init: weights"):
+        assert name in text
