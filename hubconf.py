@@ -17,11 +17,12 @@ dependencies = [
 import asteroid_waveunet as _package  # noqa: E402
 
 
-def waveunet(name_or_path=None, **model_args):
-    """Load a trained Wave-U-Net, or build an untrained one if `name_or_path` is None.
+def waveunet(name_or_path=None, pretrained=None, **model_args):
+    """Load a trained Wave-U-Net, or build an untrained one if neither name is given.
 
     Args:
         name_or_path: `"user/model"` on the Hugging Face Hub, a folder, a file or a URL.
+        pretrained: name of weights that come with the package, such as `"free"`.
         model_args: arguments of `asteroid_waveunet.WaveUNet`.
 
     >>> import torch
@@ -29,7 +30,9 @@ def waveunet(name_or_path=None, **model_args):
     >>> model(torch.zeros(1, 22050)).shape
     torch.Size([2, 22050])
     """
-    return _load_or_build(_package.WaveUNet, name_or_path, model_args)
+    if pretrained is not None and name_or_path is not None:
+        raise ValueError(f"Give either {name_or_path!r} or pretrained={pretrained!r}, not both.")
+    return _load_or_build(_package.WaveUNet, pretrained or name_or_path, model_args)
 
 
 def spectrogramunet(name_or_path=None, **model_args):

@@ -5,6 +5,7 @@ nn          what they are built from: geometry (lengths, context, step), blocks,
 streaming   Stream: exact block-wise inference; export of one hop
 separation  songs to stems: tensors, arrays, files, folders
 audio       reading, writing, resampling
+pretrained  weights that come with the package: pretrained.names()
 weights     saving, safe loading, the Hugging Face Hub
 losses      Asteroid's mono losses on stereo estimates
 infer       Asteroid's command asteroid-infer with these models
@@ -20,7 +21,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from asteroid_waveunet import _import_hook
+from asteroid_waveunet import _import_hook, pretrained
 from asteroid_waveunet._version import __version__
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ __all__ = [
     "WaveUNet",
     "__version__",
     "presets",
+    "pretrained",
     "separate",
 ]
 

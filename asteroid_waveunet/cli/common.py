@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asteroid_waveunet import pretrained
 from asteroid_waveunet.cli.choices import PRECISIONS
 from asteroid_waveunet.file_utils import first_line
 
@@ -28,7 +29,8 @@ __all__ = [
     "separation_options",
 ]
 
-MODEL_HELP = "folder, file, Hub name (user/model), URL or preset"
+MODEL_HELP = "folder, file, Hub name (user/model), URL, preset or package weights: "
+MODEL_HELP += ", ".join(pretrained.names())
 
 
 def add_separation_options(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +58,7 @@ def load_model(name: str, device: str | None = None) -> SourceModel:
     """Load a model without clipping; `--clip` handles samples beyond full scale when writing.
 
     Args:
-        name: folder, file, Hub name, URL or preset.
+        name: folder, file, Hub name, URL, preset or the package's weights.
         device: a torch device; the GPU if None and one is available.
     Raises:
         FileNotFoundError: if the model does not exist.
@@ -78,8 +80,9 @@ def load_model(name: str, device: str | None = None) -> SourceModel:
 
 
 def is_preset(name: str) -> bool:
-    """Return True for a name that is neither a path nor remote."""
-    return "/" not in name and not Path(name).suffix and not Path(name).exists()
+    """Return True for a name that is neither a path, nor remote, nor weights of the package."""
+    known = name in pretrained.names() or Path(name).exists()
+    return "/" not in name and not Path(name).suffix and not known
 
 
 def _device(name: str | None) -> torch.device:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from asteroid_waveunet import pretrained
 from asteroid_waveunet.cli.choices import BITS, CLIPS, STEM_FORMATS
 from asteroid_waveunet.cli.common import (
     MODEL_HELP,
@@ -37,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("songs", nargs="+", metavar="SONG", help="file, folder (searched recursively) or pattern")
-    add("-m", "--model", required=True, help=MODEL_HELP)
+    add("-m", "--model", help=f"{MODEL_HELP} (default: {pretrained.DEFAULT})")
     add("-o", "--output", default="separated", metavar="OUT", help="folder (default: %(default)s)")
     add("--two-stems", metavar="SOURCE", help="write this source and the sum of all others")
     add("--residual", action="store_true", help="also write the song minus all stems")
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     if suffix == mp4.STEM_SUFFIX:
         mp4.require_pyav()
     songs = batch.find(options.songs, output)
-    model = load_model(options.model, options.device)
+    model = load_model(options.model or _default_model(), options.device)
     names = Stems.of(model.sources, options.two_stems, options.residual).names
     targets = {song: batch.target_of(song, output, suffix, names, options.bits) for song in songs}
     _check_inputs_stay(targets)
@@ -104,6 +105,14 @@ def run(options: argparse.Namespace) -> int:
         failures = batch.run(todo, separate_song, options.jobs)
     _report(failures, len(songs))
     return 1 if failures else 0
+
+
+def _default_model() -> str:
+    """Return the name of the default weights, and print what they are."""
+    name = pretrained.DEFAULT
+    weights = pretrained.WEIGHTS[name]
+    print(f"weights: {name} ({weights.summary}; {weights.scores})", file=sys.stderr)
+    return name
 
 
 def advancing(bar: tqdm, n_bytes: int, check: Callable[[], None]) -> Progress:

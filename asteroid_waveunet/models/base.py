@@ -26,7 +26,7 @@ from asteroid_waveunet.separation.separate import (
 from asteroid_waveunet.streaming.base import BlockStream
 from asteroid_waveunet.streaming.options import SeparationOptions
 from asteroid_waveunet.streaming.overlapping_chunks import ChunkStream
-from asteroid_waveunet.weights import pretrained
+from asteroid_waveunet.weights import loading
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -272,7 +272,7 @@ class SourceModel(BaseModel):
         Raises:
             ValueError: if a value has no plain Python equivalent.
         """
-        return pretrained.serialize(self, infos)
+        return loading.serialize(self, infos)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_conf_or_path: Any, **kwargs: Any) -> Self:
@@ -285,14 +285,14 @@ class SourceModel(BaseModel):
         Args:
             pretrained_model_conf_or_path: one of
 
+                * the name of weights that come with the package, see `pretrained.names()`;
                 * a folder with `model.safetensors` or `pytorch_model.bin` (in this order);
                 * a file: `.safetensors`, `.bin`, `.pth`, or a `.ckpt` of this package's training;
                 * `"user/model"` or `"user/model@revision"` on the Hub;
                 * the URL of such a file, with `#sha256=...` appended to verify it;
                 * the dictionary that `serialize()` returns.
             kwargs: constructor arguments that override the stored ones: the names of `sources`
-                (not their number) and those in `replaceable`. The others fix the shapes of the
-                weights.
+                (not their number) and those in `replaceable`. Others fix the weights' shapes.
         Returns:
             The model, in evaluation mode.
         Raises:
@@ -306,7 +306,7 @@ class SourceModel(BaseModel):
         >>> WaveUNet.from_pretrained(model.serialize(), sources=("music", "speech")).sources
         ('music', 'speech')
         """
-        return pretrained.load(cls, pretrained_model_conf_or_path, kwargs)
+        return loading.load(cls, pretrained_model_conf_or_path, kwargs)
 
 
 class PerChannel(SourceModel):

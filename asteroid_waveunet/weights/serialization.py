@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from asteroid_waveunet import pretrained
 from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.weights import hub, other_projects, safe_load
 from asteroid_waveunet.weights.hub import BIN, CONFIG, SAFETENSORS
@@ -191,7 +192,10 @@ def load_state_dict_strictly(model: nn.Module, state_dict: Mapping[str, torch.Te
 
 
 def _find_file(source: str | os.PathLike) -> Path:
-    """Return the weights file of a path, folder, Hub name or URL, downloaded if necessary."""
+    """Return the weights file of a path, name or URL, downloaded if necessary.
+
+    A file or folder that exists takes precedence over the package's weights of that name.
+    """
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(
             f"Cannot load weights from a {type(source).__name__}; expected a path, a name, a URL "
@@ -201,6 +205,8 @@ def _find_file(source: str | os.PathLike) -> Path:
     if hub.is_url(name):
         return hub.download_from_url(name)
     path = Path(source).expanduser()
+    if not path.exists() and name in pretrained.WEIGHTS:
+        path = pretrained.folder(name)
     if path.is_file():
         return path
     if path.is_dir() and name:
@@ -211,8 +217,9 @@ def _find_file(source: str | os.PathLike) -> Path:
     if hub.is_hub_name(name) and not path.parent.is_dir():
         return hub.download_from_hub(name)
     raise FileNotFoundError(
-        f"Found no file or folder {name!r}. Expected one, or a name on the Hugging Face Hub: "
-        "'user/model' or 'user/model@revision'."
+        f"Found no file or folder {name!r}. Expected one, the package's weights "
+        f"({', '.join(pretrained.WEIGHTS)}), or a name on the Hugging Face Hub: 'user/model' or "
+        "'user/model@revision'."
     )
 
 

@@ -8,6 +8,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.segments import dataset, gpu_dataset
 from asteroid_waveunet.experiment.training.fit import fit
+from asteroid_waveunet.weights.warm_start import warm_start
 
 print_once = rank_zero_only(print)  # several devices train in several processes
 
@@ -20,6 +21,10 @@ def main(configuration, experiment):
     settings = configuration.training
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     model = configuration.make_model()
+    if settings.init is not None:
+        started = warm_start(model, settings.init)
+        fresh = f"; random: {', '.join(started.kept)}" if started.kept else ""
+        print_once(f"Starting from {settings.init}: {len(started.copied)} tensors{fresh}.")
     train_set, valid_set = make_segments(configuration, experiment, model)
     fit(
         model,

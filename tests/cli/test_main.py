@@ -21,7 +21,7 @@ LINES = [
     (["nonsense"], 2),
     *(([command, option], status) for command in COMMANDS for option, status in
       (("--help", 0), ("--nonsense", 2))),
-    (["separate", "x"], 2),
+    (["evaluate", "x"], 2),
     (["separate", "x", "-m", "y", "--jobs", "0"], 1),
     (["separate", "x", "-m", "M4", "--precision", "nonsense"], 2),
     (["export", "M4", "-o", "x", "--format", "nonsense"], 2),

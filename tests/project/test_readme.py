@@ -91,7 +91,7 @@ def test_python_examples_run(page, checkout):
         exec(compile(example, page.name, "exec"), {})
     if page == START:
         stems = sorted(path.name for path in (checkout / "stems").glob("*.wav"))
-        assert stems == [f"song_{s}.wav" for s in ("bass", "drums", "other", "vocals")]
+        assert stems == [f"song_{s}.wav" for s in ("accompaniment", "vocals")]
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def load(model_class: type[Model], source: Any, overrides: Mapping[str, Any]) ->
 
     Args:
         model_class: the class to load, or a base class of it.
-        source: file, folder, Hub name, URL or dictionary.
+        source: name of the package's weights, file, folder, Hub name, URL or dictionary.
         overrides: constructor arguments that replace the stored ones.
     """
     conf = serialization.read(source)
