@@ -1,6 +1,7 @@
 """Train a tiny model on generated songs, in this process or in forked ones.
 
-`start` forks from a server that has imported everything once.
+`start` forks from a server that has imported everything once; `python -m helpers.training FOLDER
+SETTINGS` is a script that Lightning can start again for each device.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import warnings
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -171,3 +173,7 @@ def _main_of_process(
     elif kind is not None:
         signal_at_step(signal.Signals[kind], n)
     main(folder, settings)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

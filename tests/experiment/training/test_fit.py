@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 import shutil
-import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -30,8 +32,8 @@ from asteroid_waveunet.experiment.training.system import (
     validation_indices,
 )
 from asteroid_waveunet.weights import safe_load
-from helpers import training
 from helpers.models import assert_same_model, tiny
+from helpers.paths import ROOT, TESTS
 from helpers.training import Songs, tracks, train
 
 pytestmark = [
@@ -135,20 +137,17 @@ DISTRIBUTED = dict(max_epochs=3, patience=1, lr=1e-2)
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
-    """The folder of a training on two gloo processes, and their output."""
-    exp_dir, output = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("output")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    settings = dict(**DISTRIBUTED, tracks=True, batch_size=2, devices=2)
-    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    processes = [
-        training.start(exp_dir, settings, output, {**environment, "LOCAL_RANK": rank})
-        for rank in "01"
-    ]
-    statuses = [training.wait(process) for process in processes]
-    stdout, stderr = (path.read_text() for path in (output / "stdout", output / "stderr"))
-    assert statuses == [0, 0], stderr[-3000:]
-    return exp_dir, stdout, stderr
+    """The folder of a training on two gloo processes, and their output.
+
+    Lightning starts the second process itself, with the command line of the first.
+    """
+    exp_dir = tmp_path_factory.mktemp("two")
+    settings = json.dumps(dict(**DISTRIBUTED, tracks=True, batch_size=2, devices=2))
+    command = [sys.executable, "-W", "ignore", "-m", "helpers.training", str(exp_dir), settings]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return exp_dir, result.stdout, result.stderr
 
 
 def test_two_processes_train_as_one_with_the_same_total_batch(two_processes, tmp_path):
