@@ -113,6 +113,7 @@ def _ccmixter_layout(found: Path, new: Path, place: PlaceFile) -> Path | None:
 MUSDB18: dict[str, Any] = dict(
     layout="train/ and test/",
     stems=tuple(sorted(musdb.STREAMS[1:])),
+    tracks={"train": 100, "test": 50},
     names=frozenset(OFFICIAL_VALIDATION),
     arrange=_musdb_layout,
 )
@@ -128,7 +129,6 @@ CORPORA = {
             md5="af06762477334799bfc5abf237648207",
             unpacked=4_700_000_000,
             suffix=STEM_SUFFIX,
-            tracks={"train": 100, "test": 50},
             **MUSDB18,
         ),
         Corpus(
@@ -140,7 +140,6 @@ CORPORA = {
             md5="12d4f2ecd55245a4688754dd76363103",
             unpacked=32_000_000_000,  # ten hours of five stereo wavs at 44.1 kHz
             suffix=".wav",
-            tracks={"train": 100, "test": 50},
             **MUSDB18,
         ),
         Corpus(
@@ -152,9 +151,8 @@ CORPORA = {
             md5="dc2bdfac5b46ce742bd60009866758a5",
             unpacked=150_000_000,
             suffix=STEM_SUFFIX,
-            tracks={"train": 94, "test": 50},  # six songs of the train half are not in it
             remark="musdb18_7 is 7 seconds of each song: scores are not those of whole songs.",
-            **MUSDB18,
+            **{**MUSDB18, "tracks": {"train": 94, "test": 50}},
         ),
         Corpus(
             "ccmixter",

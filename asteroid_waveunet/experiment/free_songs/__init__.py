@@ -6,5 +6,5 @@ arrangement  draw a song's players and sections, and write their notes
 soundfont    play notes with the sampled instruments of a soundfont (FluidSynth)
 phrases      find sung phrases and their key and tempo; fit them to a song
 singing      draw a singer; place and mix the phrases of a song
-effects      filters, saturation, compression, echo and doubling
+effects      filters, saturation, compression, echo, formants
 """

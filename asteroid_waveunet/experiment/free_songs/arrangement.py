@@ -1,9 +1,9 @@
-"""Random arrangements: style, sections and players of a song, and the notes they play."""
+"""Random arrangements: tempo, key, sections and players of a song, and the notes they play."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Part:
         bank, program: of the soundfont.
         notes: of the whole song.
         drive: distortion, 0 for none.
-        width: panned this far to a side, -1 to 1.
+        pan: -1 left to 1 right; 0 keeps the instrument's own stereo image.
     """
 
     stem: str
@@ -98,8 +98,7 @@ def arrange(style: Style, sheet: Sheet, rng: np.random.Generator) -> list[Part]:
     """
     active = _sections(sheet, rng)
     parts = _drum_parts(style, sheet, rng)
-    bass = Part("bass", 0, int(rng.choice(style.basses)), _bass(sheet, rng))
-    parts.append(bass)
+    parts.append(Part("bass", 0, int(rng.choice(style.basses)), _bass(sheet, rng)))
     count = int(rng.integers(1, min(5, len(style.players)) + 1))
     for number in rng.permutation(len(style.players))[:count]:
         play, programs = style.players[number]
@@ -114,13 +113,11 @@ def arrange(style: Style, sheet: Sheet, rng: np.random.Generator) -> list[Part]:
     swing = rng.uniform(0.0, style.swing) if style.swing else 0.0
     rests = {"drums": 0.1, "bass": 0.1, "other": 0.25}
     return [
-        Part(
-            part.stem,
-            part.bank,
-            part.program,
-            _human(_in_sections(part.notes, sheet, active(rests[part.stem])), sheet, swing, rng),
-            part.drive,
-            part.pan,
+        replace(
+            part,
+            notes=_human(
+                _in_sections(part.notes, sheet, active(rests[part.stem])), sheet, swing, rng
+            ),
         )
         for part in parts
     ]

@@ -1,4 +1,4 @@
-"""Studio effects on stems, `(channels, time)` float64: filters, saturation, compression, echo."""
+"""Studio effects on stems, `(channels, time)` float64: filters, distortion, compression, echo."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ __all__ = [
     "compress",
     "cut",
     "echo",
-    "level_db",
     "random_equalizer",
     "saturate",
     "shift_formants",
@@ -31,7 +30,7 @@ def cut(x: Signal, rate: int, low: float | None = None, high: float | None = Non
 def random_equalizer(x: Signal, rate: int, rng: np.random.Generator, most: float = 5.0) -> Signal:
     """Draw a smooth frequency response within `most` dB in either direction, and apply it.
 
-    The response is given at six frequencies an octave or two apart and interpolated between them;
+    The response is given at seven frequencies an octave or two apart and interpolated between them;
     the filter is linear-phase, 255 taps.
     """
     hertz = np.array([0.0, 80.0, 250.0, 800.0, 2500.0, 7000.0, 0.5 * rate])
@@ -51,7 +50,7 @@ def saturate(x: Signal, drive: float) -> Signal:
     return np.tanh(drive * x / (np.std(x) + 1e-9))
 
 
-def level_db(x: Signal, rate: int, seconds: float) -> Signal:
+def _level_db(x: Signal, rate: int, seconds: float) -> Signal:
     """Return the level of all channels together over a moving window, `(time,)` in dB."""
     power = ndimage.uniform_filter1d(np.mean(x**2, axis=0), max(1, round(seconds * rate)))
     return 10.0 * np.log10(np.maximum(power, 1e-10))
@@ -68,7 +67,7 @@ def compress(
         below_peak: the threshold, in dB below the loudest passage.
         seconds: window of the level.
     """
-    level = level_db(x, rate, seconds)
+    level = _level_db(x, rate, seconds)
     over = np.maximum(level - (level.max() - below_peak), 0.0)
     return 10.0 ** (-over * (1.0 - 1.0 / ratio) / 20.0)
 

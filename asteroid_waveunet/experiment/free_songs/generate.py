@@ -52,7 +52,7 @@ LONGEST_ROOM = {"drums": 0.8, "bass": 0.8, "other": 2.0, "vocals": 2.0}  # secon
 
 @dataclass(frozen=True)
 class Sources:
-    """What songs are made of.
+    """The files that songs are made from.
 
     Attributes:
         soundfont: a General MIDI soundfont, .sf2 or .sf3.

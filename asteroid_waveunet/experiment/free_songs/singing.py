@@ -16,6 +16,7 @@ __all__ = ["Singer", "draw_singer", "sing"]
 MAX_SHIFT = 7  # semitones
 TEMPOS = (0.8, 1.2)  # of the phrases
 FORMANTS = (0.78, 1.3)
+MAX_DRAWS = 200  # phrases drawn for a song; ends the search where all are silent
 HARMONIES = (-12, -5, 3, 4, 7, 12)  # semitones above the lead
 
 
@@ -75,11 +76,10 @@ def _places(
     singer: Singer, sheet: Sheet, n: int, rate: int, rng: np.random.Generator
 ) -> list[tuple[int, Signal]]:
     """Return `(first sample, phrase)`: one phrase after another, on beats, with rests between."""
-    places, now, dense = [], 0.0, rng.uniform(0.3, 1.0)
-    end = n / rate
+    places, dense = [], rng.uniform(0.3, 1.0)
     now = sheet.beat * int(rng.integers(0, 8))
-    for _ in range(200):
-        if now >= end:
+    for _ in range(MAX_DRAWS):
+        if now >= n / rate:
             break
         phrase = read_phrase(singer.choir.files[rng.integers(len(singer.choir.files))], rate)
         if phrase is None:
@@ -87,8 +87,7 @@ def _places(
         phrase = fit(phrase, rate, singer.tempo, singer.semitones)
         if singer.formants != 1.0:
             phrase = effects.shift_formants(phrase[None], singer.formants)[0]
-        start = round((now + rng.normal(0.0, 0.01)) * rate)
-        start = max(start, 0)
+        start = max(0, round((now + rng.normal(0.0, 0.01)) * rate))
         sung = phrase[: n - start] * 10.0 ** (rng.normal(0.0, 1.5) / 20.0)
         if len(sung):
             places.append((start, sung))
