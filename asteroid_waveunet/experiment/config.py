@@ -145,6 +145,7 @@ class Configuration:
     def scoring_notes(self) -> list[str]:
         """Differences from the default scoring, to be stated with the scores."""
         notes = {
+            "on the validation tracks": self.evaluation.subset == "valid",
             f"in segments of {self.scored_segments} samples": self.scored_segments is not None,
             "levels fitted to the mixture": self.evaluation.fit_levels,
         }

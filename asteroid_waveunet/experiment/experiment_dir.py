@@ -79,6 +79,10 @@ class ExperimentDir:
         """Return the folder of the data set, in MUSDB18's layout."""
         return self._folder(data.dataset, data)
 
+    def validation(self, data: Data) -> Path:
+        """Return the folder of the data set that provides the validation tracks."""
+        return self._folder(data.valid_data or data.dataset, data)
+
     def roots(self, data: Data) -> list[Path]:
         """Return the folders of `dataset` and of each `extra` data set."""
         return [self._folder(name, data) for name in (data.dataset, *data.extra)]

@@ -21,6 +21,7 @@ __all__ = [
     "PRECISIONS",
     "PREDICTIONS",
     "SCHEDULES",
+    "SCORED",
     "SECTIONS",
     "STORES",
     "STRATEGIES",
@@ -62,6 +63,7 @@ LOGGERS = ("tensorboard", "wandb", "csv")
 STORES = ("memory", "gpu")
 STRATEGIES = ("auto", "ddp")
 PREDICTIONS = ("seamless", "segments")
+SCORED = ("test", "valid")
 
 # Accepted spelling -> Lightning's name.
 PRECISIONS: dict[str | int, str] = {
@@ -266,6 +268,8 @@ class Evaluation:
     """Scoring of the test tracks.
 
     Attributes:
+        subset: tracks to score: `test`; or `valid`, the validation tracks, to choose between
+            systems without a look at the test songs.
         jobs: number of tracks scored in parallel processes; None for the number of cores.
         memory: limit for all of these processes, in GB; a 4-minute track takes about 8. None for
             four fifths of the free memory.
@@ -277,6 +281,7 @@ class Evaluation:
             closest to the mixture; for losses that leave levels open, such as `neg_sisdr`.
     """
 
+    subset: str = "test"
     jobs: int | None = None
     memory: float | None = None
     fast: bool = False
@@ -284,6 +289,7 @@ class Evaluation:
     fit_levels: bool = False
 
     def __post_init__(self) -> None:
+        check_choice("subset", self.subset, SCORED)
         check_choice("prediction", self.prediction, PREDICTIONS)
         if self.jobs is not None:
             _check_minimum("jobs", self.jobs, 1)

@@ -14,7 +14,7 @@ from asteroid_waveunet.experiment.data import errata, musdb, obtain, splits
 from asteroid_waveunet.experiment.data import prepare as preparation
 from asteroid_waveunet.experiment.data.corpora import CORPORA
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
-from asteroid_waveunet.experiment.data.track import group_stems
+from asteroid_waveunet.experiment.data.track import Track, group_stems
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.settings import GENERATED, Data
 from asteroid_waveunet.experiment.training.signals import InterruptedBySignal
@@ -29,6 +29,7 @@ __all__ = [
     "prepare_data",
     "report_details",
     "run",
+    "scored_tracks",
     "training_tracks",
 ]
 
@@ -66,7 +67,7 @@ def _check_layout(configuration: Configuration, experiment: ExperimentDir) -> No
     if data.valid_data is None:
         splits.split(names["train"], data.valid, configuration.training.seed)
     else:
-        validation = [track.name for track in musdb.tracks(others[-1], "train")]
+        validation = [track.name for track in musdb.tracks(experiment.validation(data), "train")]
         splits.split(validation, data.valid, configuration.training.seed)
     # Group the stems of both subsets: all tracks need the same ones.
     groups = group_stems(sources, musdb.tracks(root)[0].stems)
@@ -206,14 +207,29 @@ def training_tracks(
     """
     data, audio = configuration.data, configuration.audio_format
     own, *extra = (_prepare(root, experiment, audio) for root in experiment.roots(data))
-    separate = data.valid_data is not None  # the last of the folders
-    source = _prepare(experiment.folders(data)[-1], experiment, audio) if separate else own
+    separate = data.valid_data is not None
+    source = _prepare(experiment.validation(data), experiment, audio) if separate else own
     names = splits.split([t.name for t in source], data.valid, configuration.training.seed)
     valid = [track for track in source if track.name in names[1]]
     train = [track for track in own if separate or track.name in names[0]]
     train += [track for tracks in extra for track in tracks]
     _check_same_music(experiment, {"train on": train, "validate": valid})
     return train, valid
+
+
+def scored_tracks(configuration: Configuration, experiment: ExperimentDir) -> Sequence[Track]:
+    """Return the tracks that stage 3 scores: the test tracks, or the validation tracks.
+
+    Raises:
+        FileNotFoundError, ValueError: as `musdb.tracks` and `splits.split`.
+    """
+    data = configuration.data
+    if configuration.evaluation.subset == "test":
+        return musdb.tracks(experiment.dataset(data), "test")
+    root = experiment.validation(data)
+    tracks = musdb.tracks(root, "train")
+    _, names = splits.split([t.name for t in tracks], data.valid, configuration.training.seed)
+    return [track for track in tracks if track.name in names]
 
 
 def _check_same_music(experiment: ExperimentDir, sides: dict[str, list[Prepared]]) -> None:

@@ -14,7 +14,7 @@ from asteroid_waveunet.experiment.config import Configuration, load
 from asteroid_waveunet.experiment.data import download, obtain
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.publishing.licensing import terms
-from asteroid_waveunet.experiment.settings import Data, Publishing
+from asteroid_waveunet.experiment.settings import Data, Evaluation, Publishing
 from helpers import corpora
 from helpers.file_server import FileServer, dropped
 from helpers.paths import RECIPE
@@ -180,6 +180,24 @@ def test_valid_data_validates_and_is_not_trained_on(experiment, tmp_path):
     write_song(other / "train" / "a")
     with pytest.raises(ValueError, match=r"a is in .*other and in another data set"):
         stages.check_data(configuration, experiment)
+
+
+@pytest.mark.parametrize("valid_data", [None, "other"])
+def test_validation_tracks_can_be_scored_instead_of_test_tracks(
+    experiment, tmp_path, valid_data, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for root in (tmp_path / "own", tmp_path / "other"):
+        for song in ("test/a", "train/b", "train/c", "train/d"):
+            write_song(root / song, seconds=0.1)
+    data = Data(dataset=str(tmp_path / "own"), valid=["c"], valid_data=valid_data)
+    for subset, name in (("test", "test/a"), ("valid", "train/c")):
+        configuration = Configuration(MODEL, data=data, evaluation=Evaluation(subset=subset))
+        (track,) = stages.scored_tracks(configuration, experiment)
+        root = "other" if valid_data and subset == "valid" else "own"
+        assert f"{track.subset}/{track.name}" == name
+        assert track.path.resolve().is_relative_to(tmp_path / root)
+    assert configuration.scoring_notes == ["on the validation tracks"]
 
 
 def test_free_needs_a_soundfont_and_voices():

@@ -53,6 +53,7 @@ class Evaluation:
         scores: scores of each track from `score_track`.
         baselines: name -> scores of each track, SDR only.
         failures: track without scores -> reason.
+        subset: "test" or "train", of all tracks.
     """
 
     title: str
@@ -63,6 +64,7 @@ class Evaluation:
     scores: Sequence[Scores]
     baselines: Mapping[str, Sequence[Scores]]
     failures: Mapping[str, str]
+    subset: str = "test"
 
     @property
     def protocol(self) -> str:
@@ -108,6 +110,7 @@ class Evaluation:
             "protocol": self.protocol,
             "targets": list(self.targets),
             "fast": self.fast,
+            "subset": self.subset,
             "tracks": len(self.scores),
             "systems": {name: nan_to_none(summary) for name, summary in self.summaries.items()},
             "remarks": self.remarks,
@@ -159,7 +162,15 @@ def evaluate(
         reasons = "".join(f"\n  {track}: {reason}" for track, reason in scored.failures.items())
         raise ValueError(f"None of {count(len(tracks), 'track')} could be scored:{reasons}")
     result = Evaluation(
-        title, fingerprint, name, tuple(targets), fast, scores.pop(name), scores, scored.failures
+        title,
+        fingerprint,
+        name,
+        tuple(targets),
+        fast,
+        scores.pop(name),
+        scores,
+        scored.failures,
+        tracks[0].subset,
     )
     for file, text in ((SUMMARY, result.as_json()), (TABLE, result.as_text())):
         with replacing(out / file) as partial:
@@ -185,7 +196,8 @@ def read(out: str | os.PathLike, fingerprint: str) -> Evaluation:
         )
     name, *baselines = result["systems"]
     folders = {name: out} | {title: out / "baselines" / title for title in baselines}
-    scores = {title: [*load(folder / "test").values()] for title, folder in folders.items()}
+    subset = result.get("subset", "test")  # earlier versions scored no other
+    scores = {title: [*load(folder / subset).values()] for title, folder in folders.items()}
     incomplete = [title for title, tracks in scores.items() if len(tracks) != result["tracks"]]
     if incomplete or result["failures"]:
         missing = ", ".join([*result["failures"], *incomplete])
@@ -202,6 +214,7 @@ def read(out: str | os.PathLike, fingerprint: str) -> Evaluation:
         scores.pop(name),
         scores,
         {},
+        subset,
     )
 
 

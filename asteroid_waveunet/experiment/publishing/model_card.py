@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,7 @@ def _metadata(
         pipeline_tag="audio-to-audio",
         inference=False,
         datasets=[terms.data.hub] if terms.data.hub else None,
-        eval_results=_results(evaluation, terms, configuration.scoring_notes) or None,
+        eval_results=_results(evaluation, terms, configuration) or None,
         **_other_license(terms),
     )
 
@@ -210,18 +210,20 @@ def _wave_unet_architecture(model: WaveUNet) -> dict[str, str]:
     }
 
 
-def _results(evaluation: Evaluation, terms: Terms, unusual: Sequence[str]) -> list[EvalResult]:
+def _results(
+    evaluation: Evaluation, terms: Terms, configuration: Configuration
+) -> list[EvalResult]:
     """Return an entry per source and aggregation for the card's model-index."""
     summary = nan_to_none(evaluation.summaries[evaluation.name])
     targets: Any = evaluation.scores[0]["protocol"]  # scored together
-    details = "; ".join([protocol_name(targets), *unusual, "dB"])
+    details = "; ".join([protocol_name(targets), *configuration.scoring_notes, "dB"])
     return [
         EvalResult(
             task_type="audio-to-audio",
             task_name="Music source separation",
             dataset_type=terms.data.hub or "own",
             dataset_name=terms.data.name,
-            dataset_split="test",
+            dataset_split={"test": "test", "valid": "validation"}[configuration.evaluation.subset],
             metric_type="sdr",
             metric_name=f"SDR {source} ({title}; {details})",
             metric_value=round(value, 3),

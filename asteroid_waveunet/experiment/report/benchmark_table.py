@@ -13,6 +13,7 @@ from asteroid_waveunet.experiment.evaluation.aggregation import Summary, summari
 from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
 from asteroid_waveunet.experiment.evaluation.formatting import decibels, markdown
 from asteroid_waveunet.experiment.evaluation.model_cost import Costs
+from asteroid_waveunet.experiment.evaluation.paired_comparison import compare
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.report import plots
 
@@ -101,7 +102,9 @@ LEGEND = (
     "compare only systems with the same audio format. Music: amount of training music. "
     "Multiply-adds (convolutions and matrix products) and compute: per second of audio. Memory: "
     "peak of the GPU if there is one, otherwise of a process that only separates a track. Of which "
-    "for the track: without libraries, weights and the track's samples."
+    "for the track: without libraries, weights and the track's samples. Against the first system: "
+    "difference of the figures by track, with the 95 % interval of bootstrap samples of tracks; if "
+    "it contains 0, these tracks do not tell which system is better."
 )
 
 
@@ -115,13 +118,21 @@ def table(entries: Sequence[Entry]) -> str:
     first = entries[0].evaluation
     headings = ["system", "audio", "music, min"]
     headings += [f"{source}, {how}" for how in AGGREGATIONS for source in first.targets]
+    headings += [f"{source}, against {entries[0].name}" for source in first.targets]
     headings += COST_COLUMNS
     rows = [
-        [*_description(entry), *_entry_scores(entry), *_costs(entry.costs)] for entry in entries
+        [
+            *_description(entry),
+            *_entry_scores(entry),
+            *_differences(entry.evaluation, first),
+            *_costs(entry.costs),
+        ]
+        for entry in entries
     ]
     for name, scores in first.baselines.items():
         figures = _scores(summarise(scores), first.targets)
-        rows.append([name, "", "", *figures, *_costs(None, lacking="")])
+        blank = [""] * len(first.targets)
+        rows.append([name, "", "", *figures, *blank, *_costs(None, lacking="")])
     notes = "".join(f"- {remark}\n" for remark in _remarks(entries))
     return (
         f"{first.protocol}.\n\n{markdown(headings, rows, names=2)}\n{LEGEND} {_devices(entries)}\n"
@@ -166,6 +177,17 @@ def _scores(summary: Summary, sources: Sequence[str]) -> list[str]:
         for figure in AGGREGATIONS.values()
         for source in sources
     ]
+
+
+def _differences(evaluation: Evaluation, first: Evaluation) -> list[str]:
+    """Return the difference to the first system for each target, with its interval."""
+    if evaluation is first:
+        return ["" for _ in first.targets]
+    reference, own = (
+        {track["track"]: track for track in one.scores} for one in (first, evaluation)
+    )
+    found = {one.target: one.by_track_difference for one in compare(reference, own)}
+    return ["{:+.2f} ({:+.2f} to {:+.2f})".format(*found[target]) for target in first.targets]
 
 
 def _costs(costs: Costs | None, lacking: str = "–") -> list[str]:

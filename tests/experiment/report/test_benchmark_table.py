@@ -38,7 +38,7 @@ COSTS = Costs(512022, 3.3e9, 0.0123, 0.5, 0.125, "2 threads")
 def test_table_has_both_aggregations_costs_and_baselines():
     first = entry("m4", scores([1, 2, 9], [5, 5, 5]), scores([-4], [7.0], "two"), costs=COSTS)
     second = entry(
-        "m7", scores([0.0], [0]), scores([0.0], [0], "two"),
+        "m7", scores([0.0] * 3, [0] * 3), scores([0.0], [0], "two"),
         sample_rate=8192.0, channels=1, minutes=11.96,
     )  # fmt: skip
     lines = benchmark_table.table([first, second]).splitlines()
@@ -47,18 +47,21 @@ def test_table_has_both_aggregations_costs_and_baselines():
     )
     assert lines[2] == (
         "| system | audio | music, min | accompaniment, pooled | vocals, pooled "
-        "| accompaniment, by track | vocals, by track | weights, M | multiply-adds, G / s "
+        "| accompaniment, by track | vocals, by track "
+        "| accompaniment, against m4 | vocals, against m4 | weights, M | multiply-adds, G / s "
         "| compute, s / s | memory, GB | of which for the track |"
     )
     # Vocals, pooled: of -4 1 2 9; by track: of 2 and -4.
     assert lines[4] == (
-        "| m4 | 22050 Hz stereo | 12.0 | 5.00 | 1.50 | 6.00 | −1.00 "
+        "| m4 | 22050 Hz stereo | 12.0 | 5.00 | 1.50 | 6.00 | −1.00 |  |  "
         "| 0.51 | 3.30 | 0.0123 | 0.50 | 0.12 |"
     )
+    # Resampled, two tracks are both the first, both the second (a quarter each), or one of each.
     assert lines[5] == (
-        "| m7 | 8192 Hz mono | 12.0 | 0.00 | 0.00 | 0.00 | 0.00 | – | – | – | – | – |"
+        "| m7 | 8192 Hz mono | 12.0 | 0.00 | 0.00 | 0.00 | 0.00 "
+        "| -6.00 (-7.00 to -5.00) | +1.00 (-2.00 to +4.00) | – | – | – | – | – |"
     )
-    assert lines[6] == "| mixture |  |  | 1.00 | 0.00 | 1.00 | 0.00 |  |  |  |  |  |"
+    assert lines[6] == "| mixture |  |  | 1.00 | 0.00 | 1.00 | 0.00 |  |  |  |  |  |  |  |"
     assert lines[7].startswith("| ideal ratio mask |")
     assert "Measured on 2 threads." in lines[9]
 
