@@ -20,6 +20,7 @@ __all__ = [
     "LOSSES",
     "PRECISIONS",
     "PREDICTIONS",
+    "RESAMPLING",
     "SCHEDULES",
     "SCORED",
     "SECTIONS",
@@ -58,7 +59,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 LOSSES = ("mse", "l1", "neg_sisdr", "neg_sdsdr", "neg_snr", "spectral", "magnitude_l1")
 SCHEDULES = ("constant", "one_cycle", "cosine")
-AUGMENTATIONS = ("random_gains", "wide_gains", "swap_channels", "flip_signs", "pitch_tempo")
+RESAMPLING = ("pitch_tempo", "speed")  # augmentations on the CPU only
+AUGMENTATIONS = ("random_gains", "wide_gains", "swap_channels", "flip_signs", *RESAMPLING)
 LOGGERS = ("tensorboard", "wandb", "csv")
 STORES = ("memory", "gpu")
 STRATEGIES = ("auto", "ddp")
@@ -173,7 +175,7 @@ class Training:
         ema: decay of the moving average of the weights, which is validated and saved as the best
             model; for example 0.999. 0 disables averaging.
         augmentation: names of `AUGMENTATIONS`: `random_gains` (0.7 to 1), `wide_gains` (0.25 to
-            1.25), `swap_channels`, `flip_signs`, `pitch_tempo`.
+            1.25), `swap_channels`, `flip_signs`, `pitch_tempo`, `speed`.
         remix: fraction of segments that mix sources from different songs and positions (0 to 1).
         store: where segments are cut: `memory`, from memory-mapped files; `gpu`, from the GPU's
             memory, which then holds all training tracks.
@@ -252,8 +254,9 @@ class Training:
         check_choice("store", self.store, STORES)
         for name in self.augmentation:
             check_choice("augmentation", name, AUGMENTATIONS)
-        if self.store == "gpu" and "pitch_tempo" in self.augmentation:
-            raise ValueError("store gpu does not support pitch_tempo; set store: memory.")
+        slow = [name for name in self.augmentation if name in RESAMPLING]
+        if self.store == "gpu" and slow:
+            raise ValueError(f"store gpu does not support {', '.join(slow)}; set store: memory.")
         for name in self.logger:
             check_choice("logger", name, LOGGERS)
 

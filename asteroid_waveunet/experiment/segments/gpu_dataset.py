@@ -14,6 +14,7 @@ from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.disk import format_size
 from asteroid_waveunet.experiment.segments.dataset import BatchedDataset, Lengths, check_segments
 from asteroid_waveunet.experiment.segments.random_plans import Plan, RandomPlans
+from asteroid_waveunet.experiment.settings import RESAMPLING
 
 __all__ = ["DeviceSegments"]
 
@@ -48,10 +49,11 @@ class DeviceSegments(BatchedDataset):
         device: str | torch.device = "cuda",
     ) -> None:
         check_segments(tracks, lengths, left_context)
-        if "pitch_tempo" in augmentation:
-            raise ValueError(
-                "store gpu does not support pitch_tempo; remove it, or set store: memory."
-            )
+        for name in RESAMPLING:
+            if name in augmentation:
+                raise ValueError(
+                    f"store gpu does not support {name}; remove it, or set store: memory."
+                )
         self.tracks = tuple(tracks)
         self.lengths = lengths
         self.left_context = left_context

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
-from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS, Amounts, check_names
+from asteroid_waveunet.experiment.segments.augmentation import (
+    AUGMENTATIONS,
+    SHARED_IN_A_SONG,
+    Amounts,
+    check_names,
+)
 
 __all__ = ["Plan", "RandomPlans"]
 
@@ -83,7 +88,9 @@ class RandomPlans:
         uniform = {purpose: numbers[:, i] for i, purpose in enumerate(PURPOSES)}
         # Unless remixed, all groups of a segment take the position of the first.
         remixed = uniform["remix"][:, :1, :1] < self.remix
-        position = np.where(remixed, uniform["position"], uniform["position"][:, :1])
+        for purpose in ("position", *SHARED_IN_A_SONG):
+            uniform[purpose] = np.where(remixed, uniform[purpose], uniform[purpose][:, :1])
+        position = uniform["position"]
         # A sample drawn uniformly from all tracks selects each with the right probability.
         ends = self.lengths.cumsum()
         samples = (position[..., 0] * ends[-1]).astype(np.int64)

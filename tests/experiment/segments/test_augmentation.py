@@ -45,6 +45,13 @@ def test_pitch_and_tempo_change_in_a_fifth_of_the_segments():
     assert (amounts.tempos[~stretched] == 1).all() and not amounts.pitches[~stretched].any()
 
 
+def test_speeds_are_log_uniform_and_independent_per_group():
+    octaves = np.log2(augmented("speed").speeds) / np.log2(1.2)
+    assert -1 <= octaves.min() < -0.99 and 0.99 < octaves.max() <= 1
+    assert abs(octaves.mean()) < 0.03
+    assert np.abs(np.corrcoef(octaves.T) - np.eye(3)).max() < 0.1
+
+
 def test_augmentations_accumulate():
     for name, augment in AUGMENTATIONS.items():
         amounts = Amounts.neutral(50, 2)

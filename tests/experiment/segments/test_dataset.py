@@ -84,7 +84,7 @@ def test_items_depend_on_seed_and_index_alone(tmp_path):
 
 
 def test_mixture_is_the_sum_of_augmented_groups(tmp_path):
-    everything = ["wide_gains", "flip_signs", "swap_channels", "pitch_tempo"]
+    everything = ["wide_gains", "flip_signs", "swap_channels", "pitch_tempo", "speed"]
     tracks = ramps(tmp_path, groups=("a", "b"))  # no rest: the targets are all of the mixture
     segments = segments_of.Segments(tracks, LENGTHS, LEFT, 10, 0, everything, remix=0.5)
     for i in range(40):
@@ -107,7 +107,7 @@ def test_any_number_of_groups_is_mixed(tmp_path, n_groups):
 
 def test_batches_are_equal_with_threads_workers_and_single_items(tmp_path):
     tracks = ramps(tmp_path)
-    arguments = LENGTHS, LEFT, 20, 5, ["random_gains", "pitch_tempo"], True, 0.3
+    arguments = LENGTHS, LEFT, 20, 5, ["random_gains", "pitch_tempo", "speed"], True, 0.3
     segments = segments_of.Segments(tracks, *arguments)
     items = [segments[i] for i in range(20)]
     threaded = segments_of.Segments(tracks, *arguments, threads=2)

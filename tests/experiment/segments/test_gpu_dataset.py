@@ -55,8 +55,9 @@ def test_tracks_exceeding_the_memory_are_refused(tmp_path, monkeypatch):
 
 def test_unsupported_arguments_are_refused(tmp_path, monkeypatch):
     tracks = noise(tmp_path)
-    with pytest.raises(ValueError, match="pitch_tempo.*store: memory"):
-        DeviceSegments(tracks, LENGTHS, LEFT, 8, augmentation=["pitch_tempo"], device="cpu")
+    for name in ("pitch_tempo", "speed"):
+        with pytest.raises(ValueError, match=f"{name}.*store: memory"):
+            DeviceSegments(tracks, LENGTHS, LEFT, 8, augmentation=[name], device="cpu")
     with pytest.raises(ValueError, match="left context of 81 does not fit"):
         DeviceSegments(tracks, LENGTHS, 81, 8, device="cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -57,6 +57,23 @@ def test_first_target_stays_in_place_at_another_tempo(tempo):
     np.testing.assert_array_equal(mixture[:, LEFT : LEFT + OUTPUT], targets[0])
 
 
+@pytest.mark.parametrize("speeds", [(0.85, 1.2), (1.0, 1.1)])
+def test_speed_moves_pitch_and_time_of_each_group(speeds):
+    time = np.arange(60000) / RATE
+    tone = 8000 * np.sin(2 * np.pi * 1000 * (time - 20000 / RATE))
+    tone[:20000] = 0  # up to the first target
+    track = read_only(np.tile(tone.astype(np.int16), (2, 2, 1)))
+    amounts = Amounts.neutral(1, 2)
+    amounts.speeds[...] = speeds
+    mixture, targets = make([track], [20000, 20000], amounts)
+    expected = 8000 * np.stack(
+        [np.sin(2 * np.pi * 1000 * s * np.arange(OUTPUT) / RATE) for s in speeds]
+    )
+    inner = slice(100, OUTPUT)  # the tone's beginning rings
+    assert np.abs(targets[:, 0] - expected)[:, inner].max() < 80
+    np.testing.assert_allclose(mixture[:, LEFT : LEFT + OUTPUT], targets.sum(0), atol=1e-2)
+
+
 def peak_frequency(samples: np.ndarray) -> float:
     """Return the frequency of the strongest partial, in Hz."""
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))

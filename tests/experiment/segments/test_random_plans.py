@@ -64,6 +64,13 @@ def test_remix_applies_to_all_groups_of_a_segment(tracks):
     assert sum(unmixed) + sum(remixed) > 190, "some positions coincide"
 
 
+def test_speed_is_shared_by_the_groups_of_a_song(tracks):
+    plan = RandomPlans(tracks, 50, augmentation=["speed"], remix=0.5).plan(range(200))
+    remixed = np.array([len(set(starts)) > 1 for starts in plan.starts])
+    shared = np.array([len(set(speeds)) == 1 for speeds in plan.amounts.speeds])
+    assert (shared == ~remixed).all() and 70 < shared.sum() < 130
+
+
 def test_seeds_are_not_shifted_copies(tracks):
     one, other = (RandomPlans(tracks, 50, seed).plan(range(20)).starts[:, 0] for seed in (3, 4))
     assert (one[1:] != other[:-1]).any() and (one != other).any()
