@@ -76,7 +76,7 @@ class Mixer:
         extra_context = round(self.left_context * (factor - 1))
         samples = crop(group, start - extra_context, round(length * factor)).astype(np.float32)
         if speed != 1:
-            samples = soxr.resample(samples.T, speed, 1, "MQ").T
+            samples = soxr.resample(samples.T, speed, 1).T
         if tempo != 1 or pitch != 0:
             samples = stretch(samples, self.sample_rate, tempo, pitch)
         return crop(samples, 0, length)
