@@ -9,9 +9,9 @@ import torch
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.cli.main import main
-from asteroid_waveunet.experiment.evaluation import scoring, worker_pool
 from asteroid_waveunet.weights import serialization
 from helpers.models import randomize, tiny
+from helpers.scores import score_in_this_process
 from helpers.songs import STEMS, write_song, write_stem_file
 
 
@@ -24,10 +24,7 @@ def here(tmp_path, monkeypatch):
         model = randomize(tiny(sources=sources, in_channels=2, sample_rate=8000))
         serialization.save(model.serialize(), tmp_path / name)
 
-    def run_here(items, start, need, jobs, memory):
-        return worker_pool.run_in_processes(items, start, need, 0, memory)
-
-    monkeypatch.setattr(scoring, "run_in_processes", run_here)
+    score_in_this_process(monkeypatch)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

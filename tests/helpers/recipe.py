@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from asteroid_waveunet.experiment.evaluation import scoring, worker_pool
 from helpers.paths import RECIPE
+from helpers.scores import score_in_this_process
 
 SETTINGS = {
     "demo_train_songs": 2, "demo_test_songs": 1, "demo_seconds": 3, "demo_sample_rate": 8000,
@@ -53,15 +53,12 @@ def run(
 def run_script(name: str, *arguments: object) -> None:
     """Run a Python script of the recipe in this process; it scores in this process, too."""
 
-    def run_here(items, start, need, jobs, memory):
-        return worker_pool.run_in_processes(items, start, need, 0, memory)
-
     script = str(RECIPE / f"{name}.py")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(RECIPE))
         patch.setattr(sys, "excepthook", sys.excepthook)
         patch.setattr(sys, "argv", [script, *map(str, arguments)])
-        patch.setattr(scoring, "run_in_processes", run_here)
+        score_in_this_process(patch)
         terminate = signal.getsignal(signal.SIGTERM)
         try:
             runpy.run_path(script, run_name="__main__")

@@ -7,9 +7,11 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 import torch
 
 from asteroid_waveunet.experiment.data.track import Extent, group_stems, sum_groups
+from asteroid_waveunet.experiment.evaluation import scoring, worker_pool
 from asteroid_waveunet.experiment.evaluation.aggregation import METRICS
 from asteroid_waveunet.experiment.evaluation.estimators import Mixture
 
@@ -95,3 +97,12 @@ class Probe:
         if imported:
             raise ValueError(f"the worker process imported {', '.join(imported)}")
         return Mixture()(track, audio)
+
+
+def score_in_this_process(patch: pytest.MonkeyPatch) -> None:
+    """Score tracks in the test's process, without worker processes."""
+
+    def run_here(items, start, need, jobs, memory):
+        return worker_pool.run_in_processes(items, start, need, 0, memory)
+
+    patch.setattr(scoring, "run_in_processes", run_here)

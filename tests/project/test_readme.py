@@ -20,10 +20,11 @@ from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.experiment import config
 from asteroid_waveunet.experiment.data import musdb
-from asteroid_waveunet.experiment.evaluation import bss_eval, scoring, worker_pool
+from asteroid_waveunet.experiment.evaluation import bss_eval
 from asteroid_waveunet.weights import serialization
 from helpers import recipe, trained
 from helpers.paths import GOLDEN, ROOT
+from helpers.scores import score_in_this_process
 from helpers.songs import write_song
 
 START = ROOT / "README.md"
@@ -97,14 +98,10 @@ def test_python_examples_run(page, checkout):
 @pytest.fixture
 def quick_scoring(monkeypatch):
     """Score in this process, with filters of 64 taps in museval instead of 512."""
-
-    def run_here(items, start, need, jobs, memory):
-        return worker_pool.run_in_processes(items, start, need, 0, memory)
-
     metrics = bss_eval.museval().metrics
     short = functools.partial(metrics.bss_eval, filters_len=64)
     monkeypatch.setattr(metrics, "bss_eval", short)
-    monkeypatch.setattr(scoring, "run_in_processes", run_here)
+    score_in_this_process(monkeypatch)
 
 
 @pytest.mark.usefixtures("quick_scoring")

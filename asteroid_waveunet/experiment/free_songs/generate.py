@@ -103,9 +103,6 @@ def generate(
     """
     check_arguments(train_songs, test_songs, seconds, sample_rate, seed)
     root, length = Path(root), round(seconds * sample_rate)
-    with Sampler(sources.soundfont, sample_rate):
-        pass
-    _check_sources(root, sources)
     counts = {"train": train_songs, "test": test_songs}
     todo = []
     for subset in SUBSETS:
@@ -115,6 +112,10 @@ def generate(
                 check_existing(folder, length, sample_rate)
             else:
                 todo.append((subset, index))
+    if todo:
+        with Sampler(sources.soundfont, sample_rate):
+            pass  # fails here rather than in a process
+    _check_sources(root, sources)
     jobs = [(root, sources, length, sample_rate, seed, subset, index) for subset, index in todo]
     processes = min(processes or os.cpu_count() or 1, len(jobs))
     with tqdm(total=len(jobs), desc="free songs", unit="song", disable=not progress) as bar:
