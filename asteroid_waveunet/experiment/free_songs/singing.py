@@ -88,7 +88,7 @@ def _places(
         if singer.formants != 1.0:
             phrase = effects.shift_formants(phrase[None], singer.formants)[0]
         start = max(0, round((now + rng.normal(0.0, 0.01)) * rate))
-        sung = phrase[: n - start] * 10.0 ** (rng.normal(0.0, 1.5) / 20.0)
+        sung = phrase[: max(0, n - start)] * 10.0 ** (rng.normal(0.0, 1.5) / 20.0)
         if len(sung):
             places.append((start, sung))
         beats = np.ceil(len(phrase) / rate / sheet.beat)

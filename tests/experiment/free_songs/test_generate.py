@@ -137,6 +137,17 @@ def test_song_is_in_the_key_and_tempo_of_its_singer(voices):
     )
 
 
+def test_phrases_end_within_the_song(voices):
+    """The song ends one sample after a beat, on which some phrases begin late."""
+    (solo, _), starts = phrases.find_choirs([voices]), np.random.default_rng(0)
+    sheet = arrangement.draw_sheet(styles.STYLES["rock"], 2.0, starts, 120.0, 9, False)
+    n = round(4 * sheet.beat * RATE) + 1
+    singer = singing.Singer(solo, semitones=0, tempo=1.0, formants=1.0)
+    for seed in range(60):
+        places = singing._places(singer, sheet, n, RATE, np.random.default_rng(seed))
+        assert all(start + len(sung) <= n for start, sung in places), seed
+
+
 @pytest.mark.parametrize("style", styles.STYLES)
 def test_every_style_plays_in_its_key_and_within_the_song(style):
     rng = np.random.default_rng(3)
