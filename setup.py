@@ -40,7 +40,6 @@ make_a_model = [
     "numba>=0.60",  # cuts segments twice as fast as numpy; 0.60 knows numpy 2
     "python-stretch>=0.3,<1",  # Signalsmith Stretch, for segments' pitch and tempo; 0.3 is seeded
     "tenacity>=8.5,<10",  # patience with servers of data sets; 8.4.0 cannot be imported
-    "filelock>=3.4",  # one run at a time brings a data set
     "pyfluidsynth>=1.3.4,<2",  # plays soundfonts for free songs; needs FluidSynth's library
     "scipy>=1.10",  # the demonstration songs' filters
     "pyyaml>=6",  # configurations

@@ -1,4 +1,4 @@
-"""Disk space: check it before large writes, report a full disk, and lock what is being written."""
+"""Disk space: check it before large writes and report a full disk."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
-
 __all__ = [
     "NoSpace",
     "check_free_space",
     "explain_full_disk",
     "format_size",
     "free_space",
-    "locked",
 ]
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # full disk, exhausted quota
@@ -76,20 +73,3 @@ def explain_full_disk(folder: str | os.PathLike, what: str, n_bytes: int) -> Ite
             f"No space left in {folder} for {what}, which needs {format_size(n_bytes)} in total. "
             "Free some, and run the same command again."
         ) from reason
-
-
-@contextlib.contextmanager
-def locked(path: str | os.PathLike) -> Iterator[None]:
-    """Lock a file or folder while it is written; wait for other processes."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        print(f"Another process is writing {path}; waiting for it.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

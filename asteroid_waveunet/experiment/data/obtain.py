@@ -18,6 +18,7 @@ from asteroid_waveunet.experiment import disk
 from asteroid_waveunet.experiment.data import download, musdb
 from asteroid_waveunet.experiment.data.corpora import Corpus, PlaceFile, visible_files
 from asteroid_waveunet.experiment.data.unzip import unzip
+from asteroid_waveunet.file_locks import locked
 
 __all__ = ["check_complete", "check_obtainable", "exists", "obtain"]
 
@@ -50,7 +51,7 @@ def obtain(
     if not exists(corpus, data_dir):
         check_obtainable(corpus, data_dir, accepted)
         print(f"{corpus.name}: {corpus.terms}")
-        with disk.locked(root):
+        with locked(root):
             if not exists(corpus, data_dir):  # another process may have obtained it meanwhile
                 _obtain(corpus, data_dir, keep_archive, progress)
     _check_folder(corpus, data_dir)

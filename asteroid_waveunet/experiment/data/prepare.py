@@ -16,6 +16,7 @@ from asteroid_waveunet.experiment import disk
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.data.prepared_store import Index, Prepared, file_state
 from asteroid_waveunet.experiment.data.track import group_stems, sum_groups
+from asteroid_waveunet.file_locks import locked
 
 __all__ = ["prepare"]
 
@@ -60,7 +61,7 @@ def prepare(
         "sample_rate": sample_rate,
         "channels": channels,
     }
-    with disk.locked(out):
+    with locked(out):
         index = Index.open(Path(out), settings)
         _update(index, found, groups, sample_rate, channels, progress, verify)
     return [index.prepared(track.name) for track in found]

@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from asteroid_waveunet.file_utils import checksum, replacing
+from asteroid_waveunet.file_utils import checksum, remove_leftovers, replacing
 
 __all__ = ["Index", "Prepared", "Record", "dequantize", "quantize"]
 
 VERSION = 2
 INDEX_FILE = "prepared.json"
-PARTIAL = ".partial."  # in the names of temporary files, see `file_utils.replacing`
 
 LARGEST = np.iinfo(np.int16).max
 PCM = 2.0**-15  # the gain of 16-bit audio files
@@ -129,7 +128,7 @@ class Index:
         """Open the index of a folder; empty if missing, damaged or of other settings.
 
         Arrays of other settings are deleted, after the index that declared them valid. The caller
-        holds the folder's lock, see `disk.locked`.
+        holds the folder's lock.
         """
         index = cls(folder, {"version": VERSION, **settings})
         earlier, records = _read(folder / INDEX_FILE)
@@ -139,8 +138,7 @@ class Index:
             index.save()
             for array in folder.glob("*.npy"):
                 array.unlink()
-        for leftover in folder.glob(f".*{PARTIAL}*"):  # of killed processes
-            leftover.unlink()
+        remove_leftovers(folder)
         return index
 
     def path(self, name: str) -> Path:

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from asteroid_waveunet import file_locks
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.experiment import disk
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.data import prepare as prepare_module
 from asteroid_waveunet.experiment.data.prepare import _decode, prepare
@@ -134,7 +134,7 @@ def test_concurrent_runs_decode_each_track_once(data, tmp_path, monkeypatch, cap
         return decode(track, *arguments)
 
     monkeypatch.setattr(prepare_module, "_decode", record)
-    monkeypatch.setattr(disk, "print", lambda *_: waits.set(), raising=False)
+    monkeypatch.setattr(file_locks, "print", lambda *_: waits.set(), raising=False)
     arguments = data, tmp_path / "out", STEMS, RATE, 2
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(prepare, *arguments, progress=False) for _ in range(2)]

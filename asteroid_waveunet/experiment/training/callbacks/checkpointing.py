@@ -22,7 +22,7 @@ from asteroid_waveunet.experiment.training.signals import (
     StopSignals,
     requeue_slurm_job,
 )
-from asteroid_waveunet.file_utils import replacing
+from asteroid_waveunet.file_utils import remove_leftovers, replacing
 
 __all__ = ["Checkpointing"]
 
@@ -73,7 +73,7 @@ class Checkpointing(Checkpoint):
         self.stop_signals.install()
         if self._random_state is not None:
             checkpoint_io.set_random_state(self._random_state)
-        _remove_partial_files(self.last.parent)
+        rank_zero_only(remove_leftovers)(self.last.parent)
         if self.early_stopping.improved:  # killed between writing last.ckpt and linking best.ckpt
             self._keep_as_best(trainer)
 
@@ -152,10 +152,3 @@ class Checkpointing(Checkpoint):
             counts.update(dict.fromkeys(counts, counts["completed"]))
         n_batches = self.early_stopping.batches.steps
         progress["is_last_batch"] = progress["current"]["completed"] >= n_batches
-
-
-@rank_zero_only
-def _remove_partial_files(folder: Path) -> None:
-    """Remove half-written files of a killed process."""
-    for partial in folder.glob(".*.partial.*"):
-        partial.unlink(missing_ok=True)
