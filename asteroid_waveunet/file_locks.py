@@ -23,7 +23,15 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["AlreadyLocked", "LocksUnsupported", "acquire", "locked", "release", "shorten"]
+__all__ = [
+    "AlreadyLocked",
+    "LocksUnsupported",
+    "acquire",
+    "is_first_process",
+    "locked",
+    "release",
+    "shorten",
+]
 
 # Errors of file systems without locks, such as NFS without its lock service or Lustre's default.
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
@@ -82,6 +90,16 @@ def locked(path: str | os.PathLike, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         release(lock, descriptor)
+
+
+def is_first_process() -> bool:
+    """Return False in all but the first process of a distributed training.
+
+    Launchers number their processes in the environment: torchrun and Lightning in `RANK` or
+    `LOCAL_RANK`, SLURM in `SLURM_PROCID`.
+    """
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return next((rank for rank in ranks if rank), "0") == "0"
 
 
 def _wait(lock: Path, path: Path, wait: bool) -> int:

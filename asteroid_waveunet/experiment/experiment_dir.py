@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from asteroid_waveunet import file_locks
 from asteroid_waveunet.experiment.config import AudioFormat, Configuration
 from asteroid_waveunet.experiment.data.corpora import CORPORA
 from asteroid_waveunet.experiment.settings import GENERATED, Data
@@ -28,6 +31,20 @@ class ExperimentDir:
     def __post_init__(self) -> None:
         for name in ("exp_dir", "data_dir"):
             object.__setattr__(self, name, getattr(self, name).resolve())
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock the experiment while a stage works on it.
+
+        Raises:
+            AlreadyLocked: if another process does. The processes of one distributed training do
+                not exclude one another: only their first one locks.
+        """
+        if file_locks.is_first_process():
+            with file_locks.locked(self.exp_dir, wait=False):
+                yield
+        else:
+            yield
 
     @property
     def conf(self) -> Path:

@@ -281,7 +281,13 @@ def run(
     """Run a stage, `main(configuration, experiment)`, for the command line's experiment."""
     options = argument_parser(main.__doc__).parse_args(arguments)
     experiment = ExperimentDir(options.exp_dir, options.data_dir)
-    exit_on_error(lambda: main(load(experiment.conf), experiment))
+
+    def run_alone() -> None:
+        configuration = load(experiment.conf)
+        with experiment.locked():
+            main(configuration, experiment)
+
+    exit_on_error(run_alone)
 
 
 def exit_on_error(action: Callable[[], None]) -> None:

@@ -28,8 +28,9 @@ def configure(conf, experiment, overrides):
     check_data(configuration, experiment, os.environ.get("ACCEPT_LICENSE") == "true")
     if os.environ.get("RESUME") == "true" and not experiment.checkpoints.is_dir():
         raise FileNotFoundError(f"There is no checkpoint to resume from in {experiment.exp_dir}.")
-    refuse_changes(configuration, experiment)
-    configuration.save(experiment.conf)
+    with experiment.locked():
+        refuse_changes(configuration, experiment)
+        configuration.save(experiment.conf)
 
 
 def load_checked(conf, overrides):

@@ -338,3 +338,36 @@ def test_configure_refuses_to_resume_nothing_and_to_change_settings(
 def test_scores_need_a_trained_model(experiment):
     with pytest.raises(FileNotFoundError, match="best_model.pth; run stage 2"):
         experiment.fingerprint(settings())
+
+
+def test_stage_works_alone_on_an_experiment(experiment, capsys, monkeypatch):
+    """A second run is refused with the first one's process; other ranks of a training are not."""
+    settings().save(experiment.conf)
+    folders = ["--exp_dir", str(experiment.exp_dir), "--data_dir", str(experiment.data_dir)]
+    done = []
+
+    def second(*_):
+        done.append("second")
+
+    def first(*_):
+        with pytest.raises(SystemExit) as ended:
+            stages.run(second, folders)
+        assert ended.value.code == 1
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        stages.run(second, folders)
+        monkeypatch.delenv("LOCAL_RANK")
+
+    stages.run(first, folders)
+    assert done == ["second"]
+    error = capsys.readouterr().err
+    assert f"{experiment.exp_dir} is in use by another process (process {os.getpid()}" in error
+    stages.run(second, folders)
+
+
+def test_configuration_in_use_is_not_replaced(experiment):
+    configure = load_script("configure")
+    settings(dataset="demo").save(experiment.conf)
+    before = experiment.conf.read_bytes()
+    with experiment.locked(), pytest.raises(OSError, match="in use by another process"):
+        configure.configure(experiment.conf, experiment, {"lr": "0.5"})
+    assert experiment.conf.read_bytes() == before

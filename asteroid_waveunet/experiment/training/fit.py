@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import Dataset
 
+from asteroid_waveunet import file_locks
 from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler, make_endless
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.settings import PRECISIONS, Training
@@ -65,6 +66,7 @@ def fit(
         The best model, in evaluation mode.
     Raises:
         ValueError: if a setting is invalid, a checkpoint is corrupt, or a loss is not finite.
+        AlreadyLocked: if another process is training in `exp_dir`.
         OSError: if a checkpoint cannot be written.
         InterruptedBySignal: if a signal stopped training, after it was saved.
     """
@@ -72,7 +74,9 @@ def fit(
     last = exp_dir / "checkpoints" / "last.ckpt"
     batches = epoch_batches(len(train_set), settings)  # type: ignore[arg-type]
     early_stopping = TwoRoundEarlyStopping(batches, settings, last.with_name("best.ckpt"))
-    with _arithmetic(settings), _quiet_lightning():
+    lock = file_locks.locked(last.parent, wait=False)
+    alone = lock if file_locks.is_first_process() else nullcontext()
+    with alone, _arithmetic(settings), _quiet_lightning():
         trainer = make_trainer(settings, exp_dir, last, batches, early_stopping, valid_set)
         batches.rank = trainer.global_rank
         model.train()  # Lightning keeps the mode, and loaded models are in evaluation mode

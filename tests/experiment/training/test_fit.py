@@ -31,6 +31,7 @@ from asteroid_waveunet.experiment.training.system import (
     make_system,
     validation_indices,
 )
+from asteroid_waveunet.file_locks import AlreadyLocked, locked
 from asteroid_waveunet.weights import safe_load
 from helpers.models import assert_same_model, tiny
 from helpers.paths import ROOT, TESTS
@@ -57,6 +58,13 @@ def test_best_model_and_curves_are_saved(trained):
         assert_same_model(WaveUNet.from_pretrained(exp_dir / path), model, mixture)
     assert list((exp_dir / "logs" / "tensorboard").glob("events*"))
     assert len(figures(exp_dir, "val_loss")) == 4
+
+
+def test_second_training_of_an_experiment_is_refused(tmp_path):
+    with locked(tmp_path / "checkpoints"):
+        with pytest.raises(AlreadyLocked, match=f"process {os.getpid()} on"):
+            train(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [".checkpoints.lock"]
 
 
 def test_checkpoint_loads_without_lightning(trained, monkeypatch):
