@@ -18,13 +18,12 @@ run_a_model = [
     "huggingface_hub>=0.20,<3",  # weights from and for the Hub
     "numpy>=1.24",
     "soundfile>=0.13",  # audio files; 0.13 writes mp3 and ogg at a chosen quality
+    "av>=13,<19",  # compressed audio to its end, as ffmpeg; its wheels bring FFmpeg's libraries
     "soxr>=0.3.7,<2",  # resampling
     "safetensors>=0.4,<1",  # weights for those without Asteroid
     "tqdm>=4.65",  # progress
 ]
-formats = [
-    "av>=13,<19",  # m4a and .stem.mp4 files; its wheels bring FFmpeg's libraries
-]
+formats: list[str] = []  # once for PyAV, which every installation has now
 export = [  # a step of a model for other programs
     "torch>=2.5",  # torch.onnx.export(dynamo=True)
     "onnxscript>=0.7",  # what torch's ONNX exporter is written with
@@ -78,7 +77,7 @@ setup(
         "formats": formats,
         "export": export,
         "experiment": make_a_model,
-        "test": [*formats, *export, *test],
+        "test": [*export, *test],
     },
     entry_points={"console_scripts": ["waveunet=asteroid_waveunet.cli.main:main"]},
 )

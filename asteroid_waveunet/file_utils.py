@@ -15,7 +15,14 @@ from pathlib import Path
 
 from asteroid_waveunet import file_locks
 
-__all__ = ["checksum", "first_line", "remove_leftovers", "replacing", "replacing_folder"]
+__all__ = [
+    "checksum",
+    "expanded",
+    "first_line",
+    "remove_leftovers",
+    "replacing",
+    "replacing_folder",
+]
 
 TEMPORARY = re.compile(r"\.([0-9a-f]+)\.(partial\.|lock$)")  # names that `replacing` makes
 OLD = 24 * 3600  # seconds after which a temporary file on a file system without locks is left over
@@ -24,6 +31,19 @@ OLD = 24 * 3600  # seconds after which a temporary file on a file system without
 def first_line(reason: BaseException) -> str:
     """Return the first line of an exception's message, or its type's name if that is empty."""
     return (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+
+
+def expanded(path: str | os.PathLike) -> Path:
+    """Return a path with its leading `~` or `~user` replaced by that home, if there is one.
+
+    >>> expanded("~no-such-user.wav")
+    PosixPath('~no-such-user.wav')
+    """
+    path = Path(path)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def checksum(

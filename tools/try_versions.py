@@ -95,7 +95,7 @@ def make_environment(folder: Path, pins: dict[str, str]) -> Path:
     # Torch first: it then satisfies every later requirement of torch.
     subprocess.run([*install, pins.get("torch", "torch"), "setuptools<82", "wheel"], check=True)
     test_tools = ["pytest", "pytest-timeout", "hypothesis"]
-    package = ["--editable", f"{ROOT}[experiment,formats]"]
+    package = ["--editable", f"{ROOT}[experiment]"]
     subprocess.run([*install, *pins.values(), *test_tools, *package], check=True)
     return python
 

@@ -1,8 +1,11 @@
 """Audio files as tensors and back.
 
-io          read and write audio files, whole or in blocks
-mp4         read m4a and mp4 files, write `.stem.mp4` files (PyAV)
-truncation  detect truncated wav, aiff and ogg files
+formats     suffixes of audio files, names that are no songs
+reader      read audio files, whole or in blocks
+container   decode compressed files (PyAV)
+truncation  compare files with the lengths that they state
+io          write audio files; all of `reader`
+mp4         write `.stem.mp4` files (PyAV)
 resampling  resample signals, whole or in blocks
 checks      check samples and convert channel counts
 """

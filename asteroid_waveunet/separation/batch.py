@@ -12,13 +12,11 @@ from pathlib import Path
 
 import torch
 
-from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
+from asteroid_waveunet.audio.formats import KINDS, STEM_SUFFIX, is_audio_name, is_hidden_name
+from asteroid_waveunet.file_utils import expanded
 from asteroid_waveunet.separation.stems import StemFile, StemFiles, Target, without_suffix
 
-__all__ = ["SUFFIXES", "Song", "Stopped", "find", "n_bytes", "run", "target_of"]
-
-SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".m4a", ".mp4", ".aif", ".aiff")
-KINDS = ", ".join(suffix[1:] for suffix in SUFFIXES)
+__all__ = ["Song", "Stopped", "find", "n_bytes", "run", "target_of"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def find(inputs: Sequence[str], output: Path) -> list[Song]:
 
 def _songs_of(item: str, output: Path) -> dict[Path, Path]:
     """Return the songs of one input and their names."""
-    path = Path(item).expanduser()
+    path = expanded(item)
     if path.is_dir():
         songs = _in_folder(path, output)
         if not songs and not _is_within(path, output):
@@ -98,18 +96,14 @@ def _in_folder(folder: Path, output: Path) -> dict[Path, Path]:
     return {
         path: path.relative_to(folder)
         for path in sorted(folder.rglob("*"))
-        if _is_song(path, output) and not any(map(_is_hidden, path.relative_to(folder).parts))
+        if _is_song(path, output) and not any(map(is_hidden_name, path.relative_to(folder).parts))
     }
 
 
 def _is_song(path: Path, output: Path) -> bool:
     """Return True for a visible audio file outside the output folder."""
-    is_audio = path.suffix.lower() in SUFFIXES and path.is_file()
-    return is_audio and not _is_hidden(path.name) and not _is_within(path, output)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") and not name.startswith("..")  # "...And Justice for All"
+    is_audio = is_audio_name(path.name) and path.is_file()
+    return is_audio and not is_hidden_name(path.name) and not _is_within(path, output)
 
 
 def _is_within(path: Path, folder: Path) -> bool:

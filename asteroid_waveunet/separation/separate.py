@@ -19,6 +19,7 @@ from torch import Tensor
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio.checks import check_samples
+from asteroid_waveunet.file_utils import expanded
 from asteroid_waveunet.separation.stems import CLIPS, StemFiles, Stems, Target, without_suffix
 from asteroid_waveunet.streaming.base import MAX_HOP
 from asteroid_waveunet.streaming.ensemble import Queue
@@ -149,8 +150,8 @@ def file_separate(
         OSError: if the estimates cannot be written.
         ValueError: if the file cannot be separated. No file is written on an error.
     """
-    path = Path(filename).expanduser()
-    folder = path.parent if output_dir is None else Path(output_dir).expanduser()
+    path = expanded(filename)
+    folder = path.parent if output_dir is None else expanded(output_dir)
     name = without_suffix(path.name)
     paths = {source: folder / f"{name}_{source}.wav" for source in model.sources}
     existing = [str(path) for path in paths.values() if path.exists()]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio import mp4
+from asteroid_waveunet.audio.formats import split_name
 from asteroid_waveunet.audio.io import Reader
 from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
 
@@ -133,9 +134,7 @@ def without_suffix(name: str) -> str:
     >>> without_suffix("a.b.stem.mp4"), without_suffix("a.b.wav")
     ('a.b', 'a.b')
     """
-    is_stem_file = name.lower().endswith(STEM_SUFFIX)
-    stem = name[: -len(STEM_SUFFIX)] if is_stem_file else Path(name).stem
-    return stem if stem.strip(".") else name  # ".." would be another folder
+    return split_name(name)[0]
 
 
 def subtype_of(suffix: str, bits: str | None, source: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """List and read the tracks of MUSDB18 and of data sets in its layout.
 
 root/train/<name>.stem.mp4              MUSDB18: five AAC streams (needs ffmpeg), or
-root/train/<name>/{mixture,...}.wav     MUSDB18-HQ: one file a stem, any stem names
+root/train/<name>/{mixture,...}.wav     MUSDB18-HQ: one file a stem, any stem names and formats
 root/test/...
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,13 @@ import torch
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio.checks import to_channels
-from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
+from asteroid_waveunet.audio.container import url
+from asteroid_waveunet.audio.formats import (
+    STEM_SUFFIX,
+    is_audio_name,
+    is_hidden_name,
+    split_name,
+)
 from asteroid_waveunet.experiment.data.ffmpeg import find_ffmpeg
 from asteroid_waveunet.experiment.data.track import MIXTURE, Extent, group_stems, sum_groups
 
@@ -42,7 +47,7 @@ LAYOUT = "train/ and test/ with <name>.stem.mp4 files or <name>/{mixture,<stem>.
 
 @dataclass(frozen=True)
 class MusdbTrack:
-    """A song on disk: a `.stem.mp4` file or a folder of wavs.
+    """A song on disk: a `.stem.mp4` file or a folder of audio files.
 
     Attributes:
         name: the file's or folder's name, which may contain dots.
@@ -78,7 +83,7 @@ class MusdbTrack:
         unknown = [name for name in names if name not in known]
         if unknown or not names:
             raise ValueError(f"{self.path} has no {unknown}; it has {', '.join(known)}")
-        read = _read_streams if self.path.name.endswith(STEM_SUFFIX) else _read_wavs
+        read = _read_streams if self.path.name.endswith(STEM_SUFFIX) else _read_files
         samples, rates = read(self.path, names)
         return _same_shape(samples, rates, self.path)
 
@@ -92,10 +97,11 @@ class MusdbTrack:
             stream = _probe(self.path)[0]
             rate, seconds = int(stream["sample_rate"]), float(stream.get("duration", 0.0))
             return Extent(int(stream["channels"]), round(seconds * rate), rate)
-        headers = [audio_io.header(path) for path in _wavs_in(self.path).values()]
+        files = _stems_in(self.path).values()
+        headers = [audio_io.header(path) for path in files]
         channels = max(header.channels for header in headers)
-        frames = max(header.frames for header in headers)
-        return Extent(channels, frames, headers[0].samplerate)
+        frames = max(audio_io.count_frames(path) for path in files)
+        return Extent(channels, frames, headers[0].sample_rate)
 
     def size(self) -> int:
         """Return the bytes on disk, which distinguish a song from an excerpt of the same name."""
@@ -103,10 +109,10 @@ class MusdbTrack:
 
     def files(self) -> list[Path]:
         """Return the files that the track is read from."""
-        return [self.path] if self.path.is_file() else sorted(_wavs_in(self.path).values())
+        return [self.path] if self.path.is_file() else sorted(_stems_in(self.path).values())
 
     def check(self, channels: int) -> None:
-        """Check the headers of wav files before they are read; `.stem.mp4` files are not checked.
+        """Check the headers of audio files before they are read; `.stem.mp4` files are not checked.
 
         Args:
             channels: of the model that will separate the track.
@@ -115,10 +121,11 @@ class MusdbTrack:
         """
         if self.path.name.endswith(STEM_SUFFIX):
             return
-        headers = {name: audio_io.header(path) for name, path in _wavs_in(self.path).items()}
+        files = _stems_in(self.path)
+        headers = {name: audio_io.header(path) for name, path in files.items()}
         _check_consistent(
-            {name: header.samplerate for name, header in headers.items()},
-            {name: header.frames for name, header in headers.items()},
+            {name: header.sample_rate for name, header in headers.items()},
+            {name: audio_io.count_frames(path) for name, path in files.items()},
             self.path,
         )
         n_channels = max(header.channels for header in headers.values())
@@ -172,10 +179,10 @@ def _tracks_in(folder: Path) -> list[MusdbTrack]:
     """List the tracks of one subset, sorted by name; hidden and other files are skipped."""
     found: dict[str, MusdbTrack] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+        if is_hidden_name(path.name):
             continue
         if path.is_dir():
-            names = _wavs_in(path)
+            names = _stems_in(path)
             stems = tuple(sorted(name for name in names if name != MIXTURE))
             track = MusdbTrack(path.name, folder.name, path, stems, MIXTURE in names)
         elif path.name.endswith(STEM_SUFFIX):
@@ -189,10 +196,21 @@ def _tracks_in(folder: Path) -> list[MusdbTrack]:
     return sorted(found.values(), key=lambda track: track.name)
 
 
-def _wavs_in(folder: Path) -> dict[str, Path]:
-    """Map stem names to the wav files in a song's folder."""
-    wavs = [path for path in folder.iterdir() if path.suffix.lower() == ".wav"]
-    return {path.name[: -len(path.suffix)]: path for path in wavs if path.name[0] != "."}
+def _stems_in(folder: Path) -> dict[str, Path]:
+    """Map stem names to the audio files in a song's folder; "Mixture.WAV" is the mixture.
+
+    Raises:
+        ValueError: if two files are of one stem.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if is_hidden_name(path.name) or not is_audio_name(path.name) or not path.is_file():
+            continue
+        stem = split_name(path.name)[0]
+        stem = MIXTURE if stem.lower() == MIXTURE else stem
+        if found.setdefault(stem, path) != path:
+            raise ValueError(f"{found[stem]} and {path} are of the same stem; keep one")
+    return found
 
 
 def _check_stems(found: Sequence[MusdbTrack]) -> None:
@@ -228,14 +246,14 @@ def _abbreviated(found: Sequence[MusdbTrack], most: int = 5) -> str:
 Read = tuple[dict[str, torch.Tensor], dict[str, int]]  # name -> samples, name -> sample rate
 
 
-def _read_wavs(folder: Path, names: Sequence[str]) -> Read:
-    files = _wavs_in(folder)
+def _read_files(folder: Path, names: Sequence[str]) -> Read:
+    files = _stems_in(folder)
     read = {name: audio_io.read(files[name]) for name in names}
     return {name: read[name][0] for name in names}, {name: read[name][1] for name in names}
 
 
 def _read_streams(path: Path, names: Sequence[str]) -> Read:
-    """Decode the named streams of a `.stem.mp4` in one run of ffmpeg.
+    """Decode the named streams of a `.stem.mp4` with ffmpeg, without temporary files.
 
     Samples are rounded to 16 bits, as by the package musdb, which published scores used. This
     matters: AAC leaves nothing above 16 kHz, where museval's projections then find only the
@@ -248,18 +266,15 @@ def _read_streams(path: Path, names: Sequence[str]) -> Read:
             f" {', '.join(STREAMS)}"
         )
     rates, samples = {}, {}
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["ffmpeg", "-v", "error", "-nostdin", "-i", str(path)]
-        for name in names:
-            stream = f"0:a:{STREAMS.index(name)}"
-            command += ["-map", stream, "-f", "s16le", os.path.join(folder, name)]
-        _run(command, path)
-        for name in names:
-            info = streams[STREAMS.index(name)]
-            rates[name] = int(info["sample_rate"])
-            raw = np.fromfile(os.path.join(folder, name), "<i2").reshape(-1, info["channels"])
-            _check_length(raw, float(info.get("duration", 0.0)) * rates[name], name, path)
-            samples[name] = torch.from_numpy(raw.T.astype(np.float32) / 32768)
+    for name in names:
+        info = streams[STREAMS.index(name)]
+        stream = f"0:a:{STREAMS.index(name)}"
+        command = ["ffmpeg", "-v", "error", "-nostdin", "-i", url(path), "-map", stream]
+        content = _run([*command, "-f", "s16le", "pipe:1"], path)
+        rates[name] = int(info["sample_rate"])
+        raw = np.frombuffer(content, "<i2").reshape(-1, info["channels"])
+        _check_length(raw, float(info.get("duration", 0.0)) * rates[name], name, path)
+        samples[name] = torch.from_numpy(raw.T.astype(np.float32) / 32768)
     return samples, rates
 
 
@@ -267,7 +282,7 @@ def _probe(path: Path) -> list[dict[str, Any]]:
     """Return ffprobe's description of each audio stream of a file."""
     find_ffmpeg()
     command = ["ffprobe", "-v", "error", "-select_streams", "a", "-show_streams", "-of", "json"]
-    return json.loads(_run([*command, str(path)], path))["streams"]
+    return json.loads(_run([*command, url(path)], path))["streams"]
 
 
 def _run(command: Sequence[str], path: Path) -> bytes:

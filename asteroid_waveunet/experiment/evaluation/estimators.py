@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.formats import is_audio_name, split_name
 from asteroid_waveunet.experiment.data.musdb import LENGTH_TOLERANCE
 from asteroid_waveunet.experiment.data.track import MIXTURE, Track, group_stems
 from asteroid_waveunet.experiment.evaluation.bss_eval import Audio
-from asteroid_waveunet.separation.batch import SUFFIXES
 
 __all__ = [
     "Estimator",
@@ -230,8 +230,8 @@ def _audio_files(root: Path, track: Track) -> dict[str, Path]:
             files = sorted(folder.glob("[!.]*")) if folder.is_dir() else []
             found: dict[str, Path] = {}
             for file in files:
-                if file.suffix.lower() in SUFFIXES:
-                    other = found.setdefault(file.name[: -len(file.suffix)], file)
+                if is_audio_name(file.name):
+                    other = found.setdefault(split_name(file.name)[0], file)
                     if other != file:
                         raise ValueError(f"{other} and {file} are of the same source; keep one")
             if found:

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 
+from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.formats import KINDS, is_audio_name
 from asteroid_waveunet.experiment.demo_songs.synthesis import Signal
 from asteroid_waveunet.experiment.segments.mixing import stretch
 
 __all__ = ["Choir", "find_choirs", "fit", "read_phrase"]
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 NAME = re.compile(r"(^|_)(?P<note>[a-g])(?P<sharp>[sb]?)(?P<mode>[mj]?)_(?P<tempo>\d{2,3})(_|$)")
 PITCH_CLASSES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 SHORTEST = 0.4  # seconds
@@ -54,10 +54,10 @@ def find_choirs(folders: Sequence[Path]) -> list[Choir]:
     """
     choirs = []
     for root in folders:
-        files = sorted(p for p in Path(root).rglob("*") if p.suffix.lower() in SUFFIXES)
+        files = sorted(p for p in Path(root).rglob("*") if is_audio_name(p.name))
         if not files:
             raise FileNotFoundError(
-                f"{root} contains no sung phrases; expected a folder with {', '.join(SUFFIXES)}."
+                f"{root} contains no sung phrases; expected a folder with {KINDS}."
             )
         for folder in sorted({file.parent for file in files}):
             own = tuple(file for file in files if file.parent == folder)
@@ -84,8 +84,8 @@ def read_phrase(path: Path, rate: int) -> Signal | None:
 
     Returns None for files that are silent or shorter than `SHORTEST`.
     """
-    samples, own_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    mono = soxr.resample(samples.mean(axis=1), own_rate, rate).astype(float)
+    samples, own_rate = audio_io.read(path)
+    mono = soxr.resample(samples.numpy().mean(axis=0), own_rate, rate).astype(float)
     loud = np.flatnonzero(np.abs(mono) > 0.01 * np.abs(mono).max(initial=0.0))
     if not len(loud) or len(loud) < SHORTEST * rate * 0.1:
         return None

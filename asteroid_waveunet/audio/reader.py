@@ -1,0 +1,242 @@
+"""Read audio files as `(channels, time)` float32 tensors, full scale 1.0.
+
+libsndfile reads files of plain samples, and ogg; PyAV reads everything else, and what libsndfile
+cannot. The content decides, not the suffix. Reading goes on to the end of the data: a length
+that a file states is only the least that it must hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from asteroid_waveunet.audio import truncation
+from asteroid_waveunet.audio.container import NotAudio, open_container
+from asteroid_waveunet.file_utils import expanded
+
+__all__ = ["BLOCK", "Reader", "count_frames", "header", "open_reader", "read"]
+
+UNKNOWN_LENGTH = 2**62  # samples; libsndfile reports the largest 64-bit integer
+PLAIN = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"dns.", b"caff", b"riff", b"OggS")
+
+BLOCK = 2**14
+"""Samples per channel to read or write at a time."""
+
+TRUNCATED = (
+    "{path} is truncated or damaged: it holds only {length} of {frames} samples per channel. Copy "
+    "or download it again."
+)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """An open audio file, to be read once from its start.
+
+    Attributes:
+        name: path of the file, for messages.
+        sample_rate: in Hz.
+        channels: number of channels.
+        frames: expected samples per channel, which may be an estimate; None if unknown.
+        declared: samples per channel that the file declares; None if its format stores none. It
+            may hold more, but not less.
+        subtype: libsndfile's name of the sample format, such as "PCM_16"; None for lossy codecs.
+        read: yields all samples as `(n, channels)` arrays of about the given length.
+        n_damaged: returns the number of packets that could not be decoded, so far.
+    """
+
+    name: str
+    sample_rate: int
+    channels: int
+    frames: int | None
+    declared: int | None
+    subtype: str | None
+    read: Callable[[int], Iterator[np.ndarray]]
+    n_damaged: Callable[[], int] = lambda: 0
+
+    def blocks(self, length: int) -> Iterator[Tensor]:
+        """Yield all samples as finite `(channels, n)` float32 blocks of about `length`.
+
+        Damaged passages of a file that declares no length are skipped, with a warning.
+
+        Raises:
+            ValueError: if the file is empty or truncated, or holds NaN or infinite samples.
+            OSError: if the system cannot read on.
+        """
+        n_read = 0
+        for frames in self.read(length):
+            self._check_finite(frames, n_read)
+            n_read += len(frames)
+            yield torch.from_numpy(np.ascontiguousarray(frames.T))
+        if self.declared is not None and n_read < self.declared:
+            raise ValueError(TRUNCATED.format(path=self.name, length=n_read, frames=self.frames))
+        if n_read == 0:
+            raise ValueError(f"{self.name} is empty: it holds no samples.")
+        if damaged := self.n_damaged():
+            warnings.warn(
+                f"{self.name} is damaged: {damaged} of its packets cannot be decoded and were left "
+                "out. Copy or download it again.",
+                stacklevel=2,
+            )
+
+    def _check_finite(self, frames: np.ndarray, start: int) -> None:
+        finite = np.isfinite(frames)
+        if not finite.all():
+            index, channel = np.argwhere(~finite)[0] + (start, 0)
+            raise ValueError(
+                f"{self.name} has NaN or infinite samples, the first at "
+                f"{index / self.sample_rate:.3f} s (sample {index} of channel {channel}). Repair "
+                "it first: the estimates around them would be NaN too."
+            )
+
+
+@contextlib.contextmanager
+def open_reader(path: str | os.PathLike) -> Iterator[Reader]:
+    """Open an audio file to read it block by block, in constant memory.
+
+    Truncated files are refused if the format reveals it: wav and aiff by the header, flac by its
+    length, ogg by the last page, mp3 if the encoder stored the length, mp4 by its index.
+
+    Args:
+        path: a file that libsndfile or FFmpeg reads, of any suffix; the first audio stream is
+            read.
+    Raises:
+        FileNotFoundError, PermissionError, IsADirectoryError, OSError: if the system does not
+            open it.
+        ValueError: if it is not an audio file, or is known to be truncated.
+    """
+    path = expanded(path)
+    start = _first_bytes(path)
+    if not start:
+        raise ValueError(
+            f"{path} cannot be read as audio: it is empty or truncated, of 0 bytes. Copy it again."
+        )
+    _check_complete(path, start)
+    with contextlib.ExitStack() as stack:
+        reader = _plain_reader(path, stack) if start.startswith(PLAIN) else None
+        if reader is None:
+            try:
+                reader = stack.enter_context(_container_reader(path))
+            except NotAudio:  # or one of libsndfile's rare formats
+                reader = None if start.startswith(PLAIN) else _plain_reader(path, stack)
+                if reader is None:
+                    raise
+        yield reader
+
+
+def read(path: str | os.PathLike) -> tuple[Tensor, int]:
+    """Read a whole audio file.
+
+    Returns:
+        Samples `(channels, time)`, float32, and the sample rate in Hz.
+    Raises:
+        FileNotFoundError, OSError, ValueError: see `open_reader` and `Reader.blocks`.
+    """
+    with open_reader(path) as file:
+        return torch.cat(list(file.blocks(BLOCK)), dim=-1), file.sample_rate
+
+
+def header(path: str | os.PathLike) -> Reader:
+    """Return the closed reader of a file, for its sample rate, channels and declared length.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: as `read`, as far as the header tells.
+    """
+    with open_reader(path) as file:
+        return file
+
+
+def count_frames(path: str | os.PathLike) -> int:
+    """Return a file's samples per channel, by decoding it if it declares no length."""
+    with open_reader(path) as file:
+        if file.declared is not None and file.frames is not None:
+            return file.frames
+        return sum(block.shape[-1] for block in file.blocks(BLOCK))
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Return the beginning of a file, by which formats are told apart.
+
+    Raises:
+        OSError: if the system does not open or read it: the system's reason and what to do.
+    """
+    try:
+        if not path.is_file() and path.exists() and not path.is_dir():
+            raise OSError(errno.EINVAL, "it is a device, no file")
+        with path.open("rb") as file:
+            return file.read(16)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"Audio file {path} not found.") from error
+    except IsADirectoryError as error:
+        raise IsADirectoryError(f"{path} is a folder; expected an audio file.") from error
+    except PermissionError as error:
+        raise PermissionError(
+            f"{path} cannot be read: {error.strerror}. Give yourself the permission to read it and "
+            "to enter its folders (chmod), or ask its owner."
+        ) from error
+    except OSError as error:
+        raise type(error)(
+            f"{path} cannot be read: {error.strerror}. Check its disk, or copy it elsewhere."
+        ) from error
+
+
+def _check_complete(path: Path, start: bytes) -> None:
+    """Raise ValueError if a file ends before its container states."""
+    if truncation.is_truncated(path, truncation.format_of(start)):
+        raise ValueError(
+            f"{path} is truncated: it ends before its header says. Copy or download it again."
+        )
+
+
+def _plain_reader(path: Path, stack: contextlib.ExitStack) -> Reader | None:
+    """Open a file with libsndfile; None if it cannot read the file to its end."""
+    try:
+        file = stack.enter_context(soundfile.SoundFile(os.fsencode(path)))
+    except soundfile.LibsndfileError:
+        return None
+    if (
+        file.frames >= UNKNOWN_LENGTH
+        or file.subtype.startswith("MPEG")
+        or (file.frames == 0 and truncation.has_unsized_samples(path, file.format))
+        or (file.format == "OGG" and truncation.is_chained(path))
+    ):
+        return None
+
+    def read(length: int) -> Iterator[np.ndarray]:
+        while len(frames := file.read(length, dtype="float32", always_2d=True)):
+            yield frames
+
+    return Reader(
+        os.fspath(path),
+        file.samplerate,
+        file.channels,
+        file.frames,
+        file.frames,
+        None if file.format == "OGG" else file.subtype,
+        read,
+    )
+
+
+@contextlib.contextmanager
+def _container_reader(path: Path) -> Iterator[Reader]:
+    """Open a file with PyAV."""
+    with open_container(path) as file:
+        yield Reader(
+            os.fspath(path),
+            file.sample_rate,
+            file.channels,
+            file.frames,
+            file.declared,
+            file.subtype,
+            file.read,
+            lambda: file.n_damaged,
+        )
