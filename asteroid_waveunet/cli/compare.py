@@ -7,6 +7,7 @@ from pathlib import Path
 
 from asteroid_waveunet.cli.choices import METRICS
 from asteroid_waveunet.cli.common import printable
+from asteroid_waveunet.file_utils import expanded
 
 __all__ = ["add_options", "run"]
 
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the comparison."""
     from asteroid_waveunet.experiment.evaluation import paired_comparison
 
-    folders = (options.first.expanduser(), options.second.expanduser())
+    folders = (expanded(options.first), expanded(options.second))
     first, second = map(paired_comparison.load, folders)
     found = paired_comparison.compare(first, second, options.metric)
     print(printable(paired_comparison.table(found, _labels(*folders), options.metric)))

@@ -20,6 +20,7 @@ from asteroid_waveunet.cli.common import (
     printable,
     separation_options,
 )
+from asteroid_waveunet.file_utils import expanded
 
 if TYPE_CHECKING:
     from asteroid_waveunet.experiment.data.track import Track
@@ -78,10 +79,10 @@ def run(options: argparse.Namespace) -> int:
     from asteroid_waveunet.experiment.report import evaluation_page
     from asteroid_waveunet.experiment.report import page as report_page
 
-    out = Path(options.output).expanduser()
+    out = expanded(options.output)
     check_writable(out)
     report_page.check_place(out / "report")
-    tracks = musdb.tracks(Path(options.data).expanduser(), options.subset)
+    tracks = musdb.tracks(expanded(options.data), options.subset)
     if options.save_estimates:
         _check_inputs_stay(options)
         check_writable(options.save_estimates)
@@ -114,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _path_ending(path: str, n: int) -> str:
     """Return the last n names of a path; other names, such as a Hub name, unchanged."""
-    there = Path(path).expanduser()
+    there = expanded(path)
     return "/".join(there.resolve().parts[-n:]) if there.exists() else path
 
 
@@ -136,7 +137,7 @@ def _check_inputs_stay(options: argparse.Namespace) -> None:
     """
     save = options.save_estimates.resolve()
     for folder in filter(None, (options.data, options.estimates)):
-        if save.is_relative_to(Path(folder).expanduser().resolve()):
+        if save.is_relative_to(expanded(folder).resolve()):
             raise ValueError(
                 f"--save-estimates {options.save_estimates} lies in {folder} and would replace its "
                 "files; choose another folder."
@@ -151,7 +152,7 @@ def _estimator(
     from asteroid_waveunet.experiment.evaluation.separator import Separator
 
     if options.estimates:
-        folder = Folder.find(Path(options.estimates).expanduser(), tracks)
+        folder = Folder.find(expanded(options.estimates), tracks)
         return folder, folder.sources, str(folder.root.resolve())
     model = load_model(options.model, options.device).eval()
     how = separation_options(options, model)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from asteroid_waveunet.cli.choices import EXPORT_FORMATS, WEIGHT_FORMATS
 from asteroid_waveunet.cli.common import check_writable, is_preset, load_model
+from asteroid_waveunet.file_utils import expanded
 
 __all__ = ["add_options", "run"]
 
@@ -33,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the file."""
-    path = Path(options.output).expanduser()
+    path = expanded(options.output)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected a file name.")
     form = options.format or SUFFIXES.get(path.suffix)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from asteroid_waveunet._version import __version__
+from asteroid_waveunet.system_errors import explain
 
 __all__ = ["main"]
 
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return options.run(options)
         except (ValueError, OSError, ImportError) as reason:
-            print(f"error: {reason}", file=sys.stderr)
+            print(f"error: {explain(reason)}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("interrupted; run the same command again to resume", file=sys.stderr)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from asteroid_waveunet.file_utils import expanded
+
 __all__ = ["add_options", "run"]
 
 # Settings of the configuration's section `publishing` that options replace.
@@ -39,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
     from asteroid_waveunet.experiment.publishing import package
 
-    exp = options.experiment.expanduser()
+    exp = expanded(options.experiment)
     if not (exp / "conf.yml").is_file():
         raise FileNotFoundError(
             f"{exp} has no conf.yml; expected the folder of an experiment, such as "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,25 @@ from asteroid_waveunet.cli.common import (
     printable,
     separation_options,
 )
+from asteroid_waveunet.file_utils import expanded
+from asteroid_waveunet.system_errors import explain
 
 if TYPE_CHECKING:
+    from asteroid_waveunet.models.base import SourceModel
     from asteroid_waveunet.separation.batch import Song
+    from asteroid_waveunet.separation.layout import Layout
     from asteroid_waveunet.separation.separate import Progress
+    from asteroid_waveunet.separation.stem_store import StemStore
     from asteroid_waveunet.separation.stems import Target
+    from asteroid_waveunet.streaming.options import SeparationOptions
 
 __all__ = ["add_options", "run"]
+
+# Options that do not change a song's stems, only where they are and how they come about.
+UNRECORDED = (
+    "songs", "model", "output", "name", "device", "jobs", "overwrite", "skip_existing",
+    "run", "arguments",
+)  # fmt: skip
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +46,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write OUT/SONG/SOURCE.wav for each source of each song, with the song's length, sample "
         "rate, channels and bit depth. Finished songs are skipped, so the same command resumes an "
-        "interrupted run. A song that fails is reported at the end."
+        "interrupted run; a song that has changed, or whose stems were made by other weights or "
+        "with other options, is separated again. A song that fails is reported at the end."
     )
     add = parser.add_argument
     add("songs", nargs="+", metavar="SONG", help="file, folder (searched recursively) or pattern")
     add("-m", "--model", help=f"{MODEL_HELP} (default: {pretrained.DEFAULT})")
     add("-o", "--output", default="separated", metavar="OUT", help="folder (default: %(default)s)")
+    add(
+        "--name",
+        metavar="TEMPLATE",
+        help="names of the stems in OUT (default: {song}/{stem}.{ext}; {song}.{ext} for stem.mp4)",
+    )
     add("--two-stems", metavar="SOURCE", help="write this source and the sum of all others")
     add("--residual", action="store_true", help="also write the song minus all stems")
     add("--format", choices=STEM_FORMATS, default="wav", help="(default: %(default)s)")
@@ -55,56 +73,104 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=int, default=1, metavar="N", help="songs at once (default: 1)")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="separate finished songs again")
-    existing.add_argument("--skip-existing", action="store_true", help="skip them (the default)")
+    existing.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="skip songs whose stems' files exist, whatever they were made from",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Separate all songs that are not finished."""
+    """Separate all songs that are not done."""
     if options.jobs < 1:
         raise ValueError(f"--jobs is {options.jobs}; expected at least 1.")
     from asteroid_waveunet.audio import mp4
     from asteroid_waveunet.separation import batch
+    from asteroid_waveunet.separation.layout import Layout
     from asteroid_waveunet.separation.stems import Stems, subtype_of
 
-    output, suffix = Path(options.output).expanduser(), f".{options.format}"
+    output, suffix = expanded(options.output), f".{options.format}"
     subtype_of(suffix, options.bits, None)
     if suffix == mp4.STEM_SUFFIX:
         mp4.require_pyav()
     songs = batch.find(options.songs, output)
     model = load_model(options.model or _default_model(), options.device)
     names = Stems.of(model.sources, options.two_stems, options.residual).names
-    targets = {song: batch.target_of(song, output, suffix, names, options.bits) for song in songs}
-    _check_inputs_stay(targets)
     how = separation_options(options, model)
+    store = _store(options, model, Layout(output, names, suffix, options.bits, options.name))
     check_writable(output)
-    todo = [song for song in songs if options.overwrite or not _is_done(targets[song])]
-    if len(todo) < len(songs):
-        skipped = f"{len(songs) - len(todo)} of {len(songs)} songs"
-        print(f"{skipped} already in {output}; --overwrite separates them again")
-    if not todo:
-        return 0
-    sizes = {song: batch.n_bytes(song) for song in todo}
+    todo, failures = _plan(songs, store)
+    failures |= _separate(todo, store, model, how, options)
+    _report(failures, len(songs))
+    return 1 if failures else 0
+
+
+def _store(options: argparse.Namespace, model: SourceModel, layout: Layout) -> StemStore:
+    from asteroid_waveunet.separation.stem_store import StemStore
+    from asteroid_waveunet.weights import serialization
+
+    weights = serialization.fingerprint(model.serialize())
+    chosen = {name: value for name, value in vars(options).items() if name not in UNRECORDED}
+    return StemStore(layout, weights, chosen, options.overwrite, options.skip_existing)
+
+
+def _plan(songs: Sequence[Song], store: StemStore) -> tuple[list[Song], dict[Song, str]]:
+    """Return the songs to separate, and those that cannot be, with the reasons; print the rest."""
+    todo, failures, again = [], {}, 0
+    inputs = {song.path for song in songs}
+    for song in songs:
+        try:
+            _check_inputs_stay(store.layout.place(song.name).target, inputs)
+            stems = store.find(song)
+        except (OSError, ValueError) as reason:
+            failures[song] = explain(reason)
+            continue
+        if not stems.done:
+            todo.append(song)
+            again += stems.exist
+    output, total = store.layout.output, f"of {len(songs)} songs"
+    if n_done := len(songs) - len(todo) - len(failures):
+        print(f"{n_done} {total} already in {output}; --overwrite separates them again")
+    if again and not store.overwrite:
+        print(
+            f"{again} {total} in {output} separated again: the song, the weights or the options "
+            "differ from those of the stems there, or are unknown"
+        )
+    return todo, failures
+
+
+def _separate(
+    songs: Sequence[Song],
+    store: StemStore,
+    model: SourceModel,
+    how: SeparationOptions,
+    options: argparse.Namespace,
+) -> dict[Song, str]:
+    """Separate songs; return the reasons of those that failed."""
+    from asteroid_waveunet.separation import batch
+    from asteroid_waveunet.separation.separate import separate_file
+
+    sizes = {song: batch.n_bytes(song) for song in songs}
     with tqdm(total=sum(sizes.values()), unit="B", unit_scale=True, disable=None) as bar:
 
         def separate_song(song: Song, check: Callable[[], None]) -> None:
-            from asteroid_waveunet.separation.separate import separate_file
-
-            separate_file(
-                model,
-                song.path,
-                targets[song],
-                two_stems=options.two_stems,
-                residual=options.residual,
-                clip=options.clip,
-                options=how,
-                progress=advancing(bar, sizes[song], check),
-            )
-            paths = targets[song].paths
+            with store.writing(song, check) as target:
+                if target is None:
+                    return
+                separate_file(
+                    model,
+                    song.path,
+                    target,
+                    two_stems=options.two_stems,
+                    residual=options.residual,
+                    clip=options.clip,
+                    options=how,
+                    progress=advancing(bar, sizes[song], check),
+                )
+            paths = target.paths
             bar.write(printable(paths[0] if len(paths) == 1 else paths[0].parent))
 
-        failures = batch.run(todo, separate_song, options.jobs)
-    _report(failures, len(songs))
-    return 1 if failures else 0
+        return batch.run(songs, separate_song, options.jobs)
 
 
 def _default_model() -> str:
@@ -137,20 +203,14 @@ def _report(failures: Mapping[Song, str], n_songs: int) -> None:
         print(f"  {printable(named)}", file=sys.stderr)
 
 
-def _check_inputs_stay(targets: Mapping[Song, Target]) -> None:
+def _check_inputs_stay(target: Target, inputs: Collection[Path]) -> None:
     """
     Raises:
         ValueError: if a stem would replace a song.
     """
-    inputs = {song.path for song in targets}
-    for target in targets.values():
-        for path in target.paths:
-            if path.resolve() in inputs:
-                raise ValueError(
-                    f"{path} is a song to separate, and a stem would replace it; choose another "
-                    "output folder with -o."
-                )
-
-
-def _is_done(target: Target) -> bool:
-    return all(path.exists() for path in target.paths)
+    for path in target.paths:
+        if path.resolve() in inputs:
+            raise ValueError(
+                f"{path} is a song to separate, and a stem would replace it; choose another "
+                "output folder with -o."
+            )

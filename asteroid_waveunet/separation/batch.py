@@ -1,22 +1,23 @@
-"""Find songs in files, folders and patterns, name their stems, and separate them in parallel."""
+"""Find songs in files, folders and patterns, and separate them in parallel."""
 
 from __future__ import annotations
 
 import glob
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from asteroid_waveunet.audio.formats import KINDS, STEM_SUFFIX, is_audio_name, is_hidden_name
+from asteroid_waveunet.audio.formats import KINDS, is_audio_name, is_hidden_name
 from asteroid_waveunet.file_utils import expanded
-from asteroid_waveunet.separation.stems import StemFile, StemFiles, Target, without_suffix
+from asteroid_waveunet.separation.stems import without_suffix
+from asteroid_waveunet.system_errors import explain
 
-__all__ = ["Song", "Stopped", "find", "n_bytes", "run", "target_of"]
+__all__ = ["Song", "Stopped", "find", "n_bytes", "run"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ def find(inputs: Sequence[str], output: Path) -> list[Song]:
         if count > 1:
             alike = ", ".join(str(path) for path, other in names.items() if other == name)
             raise ValueError(
-                f"{alike} would all be written to {output / name}. Separate them one by one into "
-                "different folders, or pass their parent folder."
+                f"{alike} would all be written to {output / name}. Pass their common folder, or "
+                "quote the pattern that the shell expanded ('*/song.wav'): names then include "
+                "the folders."
             )
     if not names:
         raise FileNotFoundError(
@@ -108,15 +110,6 @@ def _is_song(path: Path, output: Path) -> bool:
 
 def _is_within(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
-
-
-def target_of(
-    song: Song, output: Path, suffix: str, names: Iterable[str], bits: str | None
-) -> Target:
-    """Return the target OUTPUT/SONG/STEM.wav for each stem, or OUTPUT/SONG.stem.mp4."""
-    if suffix == STEM_SUFFIX:
-        return StemFile(output / song.name.with_name(song.name.name + suffix))
-    return StemFiles({name: output / song.name / f"{name}{suffix}" for name in names}, bits)
 
 
 def n_bytes(song: Song) -> int:
@@ -180,7 +173,7 @@ class _Runner:
         except Stopped:
             return "stopped"
         except Exception as error:  # even a bug must not stop the other songs
-            return _message(error)
+            return explain(error)
         finally:
             with self._idle:
                 self._n_running -= 1
@@ -199,9 +192,3 @@ class _Runner:
     def _check(self) -> None:
         if self._stopped:
             raise Stopped
-
-
-def _message(error: Exception) -> str:
-    """Return the message of an error, with its type if it is unexpected."""
-    expected = isinstance(error, (ValueError, OSError))
-    return str(error) if expected else f"{type(error).__name__}: {error}"

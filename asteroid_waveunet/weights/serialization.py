@@ -9,6 +9,7 @@ folder.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -21,13 +22,14 @@ import torch
 from torch import nn
 
 from asteroid_waveunet import pretrained
-from asteroid_waveunet.file_utils import replacing
+from asteroid_waveunet.file_utils import expanded, replacing
 from asteroid_waveunet.weights import hub, other_projects, safe_load
 from asteroid_waveunet.weights.hub import BIN, CONFIG, SAFETENSORS
 
 __all__ = [
     "FORMATS",
     "FORMAT_BY_SUFFIX",
+    "fingerprint",
     "load_state_dict_strictly",
     "read",
     "save",
@@ -154,6 +156,17 @@ def read(source: Any) -> dict[str, Any]:
     return conf
 
 
+def fingerprint(conf: Mapping[str, Any]) -> str:
+    """Return a sha256 of a model dictionary's class, arguments and weights, of any file format."""
+    digest = hashlib.sha256()
+    described = {name: conf[name] for name in ("model_name", "model_args")}
+    digest.update(json.dumps(described, sort_keys=True).encode())
+    for name, tensor in sorted(conf["state_dict"].items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def load_state_dict_strictly(model: nn.Module, state_dict: Mapping[str, torch.Tensor]) -> None:
     """Load weights whose names and shapes must match the model's exactly.
 
@@ -204,7 +217,7 @@ def _find_file(source: str | os.PathLike) -> Path:
     name = os.fspath(source)
     if hub.is_url(name):
         return hub.download_from_url(name)
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.exists() and name in pretrained.WEIGHTS:
         path = pretrained.folder(name)
     if path.is_file():

@@ -21,6 +21,7 @@ from asteroid_waveunet.cli.common import load_model as load
 from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.cli.separate import advancing
 from asteroid_waveunet.separation import batch
+from asteroid_waveunet.separation.layout import RECORD
 from asteroid_waveunet.separation.separate import separate_at_rate
 from asteroid_waveunet.separation.stems import clamped
 from asteroid_waveunet.weights import serialization
@@ -68,7 +69,9 @@ def separated(*words) -> int:
 
 
 def written() -> list[str]:
-    return sorted(str(p.relative_to("out")) for p in Path("out").rglob("*") if p.is_file())
+    """All files in the output folder but the records of what stems were made from."""
+    files = (p for p in Path("out").rglob("*") if p.is_file() and not p.name.endswith(RECORD))
+    return sorted(str(path.relative_to("out")) for path in files)
 
 
 def test_stems_are_like_their_songs(here, capsys):
@@ -300,6 +303,39 @@ def test_finished_songs_are_skipped_or_overwritten(here, capsys):
     assert all(times[name] < Path("out", name).stat().st_mtime_ns for name in written())
 
 
+def test_second_song_of_one_name_and_other_options_are_separated(here, capsys):
+    for folder in ("one", "two"):
+        audio_io.write(f"{folder}/01.wav", 0.2 * torch.randn(2, 2000), 8000, "PCM_16")
+        assert separated(f"{folder}/01.wav") == 0
+    for name, folder in {"01": "one", "01 (2)": "two"}.items():
+        stems = sum(audio_io.read(f"out/{name}/{source}.wav")[0] for source in SOURCES)
+        expected = audio_io.read(f"{folder}/01.wav")[0]
+        torch.testing.assert_close(stems, expected, atol=2 / 2**15, rtol=0)
+    capsys.readouterr()
+    assert separated("one/01.wav", "--bits", "24") == 0
+    assert "1 of 1 songs in out separated again" in capsys.readouterr().out
+    assert soundfile.info("out/01/bass.wav").subtype == "PCM_24"
+    other = tiny(sources=SOURCES, in_channels=2, sample_rate=8000)
+    serialization.save(other.serialize(), here / "other")
+    before = Path("out/01/bass.wav").read_bytes()
+    assert separated("one/01.wav", "--bits", "24", "-m", "other") == 0
+    assert Path("out/01/bass.wav").read_bytes() != before
+    assert separated("one/01.wav", "--skip-existing") == 0, "whatever they were made from"
+    assert soundfile.info("out/01/bass.wav").subtype == "PCM_24"
+
+
+def test_names_by_a_template(here):
+    assert separated("songs", "--name", "{stem}/{song}.{ext}", "--format", "flac") == 0
+    assert len(written()) == 18 and "drums/album/phone.flac" in written()
+
+
+def test_tilde_that_is_no_home_is_a_name(here, monkeypatch):
+    monkeypatch.delenv("HOME")
+    shutil.copy("songs/plain.wav", "~tilde.wav")
+    assert separated("~tilde.wav", "-o", "~stems") == 0
+    assert Path("~stems/~tilde/bass.wav").is_file()
+
+
 def test_user_errors_take_one_line_and_write_nothing(here, capsys):
     """Each names the fault and the remedy."""
     refused = {
@@ -399,13 +435,13 @@ def test_killed_run_leaves_complete_files_and_resumes(here, number):
         time.sleep(0.01)
     process.send_signal(number)
     printed = process.communicate()[1]
-    done = [name for name in written() if ".partial." not in name]
+    done = [name for name in written() if not Path(name).name.startswith(".")]
     assert 0 < len(done) < 45, "killed while separating"
     assert {soundfile.info(f"out/{name}").frames for name in done} == {20 * 8000}
     if number == signal.SIGTERM:
         assert done == written() and "the same command again to resume" in printed
     assert separated("many") == 0
-    assert len([name for name in written() if ".partial." not in name]) == 45
+    assert len(written()) == 45, "what the killed run left is deleted"
 
 
 def test_full_disk_is_reported_and_leaves_no_partial_file(here):

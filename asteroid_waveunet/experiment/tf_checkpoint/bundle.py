@@ -20,6 +20,7 @@ import numpy as np
 from asteroid_waveunet.experiment.tf_checkpoint import index_table
 from asteroid_waveunet.experiment.tf_checkpoint.crc32c import masked_crc32c
 from asteroid_waveunet.experiment.tf_checkpoint.index_table import MAGIC, ByteOrder, Entry
+from asteroid_waveunet.file_utils import expanded
 
 __all__ = ["entries", "locate", "read"]
 
@@ -78,7 +79,7 @@ def locate(path: str | os.PathLike) -> Path:
         FileNotFoundError: if the path or its `.index` does not exist.
         ValueError: if it is another kind of file, or a folder with several checkpoints.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     prefix = path.parent / SUFFIX.sub("", path.name)
     if _index_file(prefix).is_file():
         return prefix

@@ -15,6 +15,7 @@ import torch
 
 from asteroid_waveunet.experiment.tf_checkpoint import bundle
 from asteroid_waveunet.experiment.tf_checkpoint.architecture import Architecture, assume
+from asteroid_waveunet.file_utils import expanded
 from asteroid_waveunet.models import presets
 from asteroid_waveunet.models.wave_unet import WaveUNet
 from asteroid_waveunet.nn import meta
@@ -79,7 +80,7 @@ def read(path: str | os.PathLike, verify: bool = False) -> dict[str, np.ndarray]
     Raises:
         ValueError: if it is another network or not a TensorFlow checkpoint.
     """
-    _reject_pytorch(Path(path).expanduser())
+    _reject_pytorch(expanded(path))
     prefix = bundle.locate(path)
     _check_names(prefix, bundle.entries(prefix).keys())
     return bundle.read(prefix, verify, select=SEPARATOR.match)

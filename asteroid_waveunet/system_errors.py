@@ -1,0 +1,59 @@
+"""Errors of the operating system, explained: the reason, the path and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+__all__ = ["explain", "write_error"]
+
+REMEDIES = {
+    errno.ENOSPC: "Free some space, or write elsewhere.",
+    errno.EDQUOT: "Your quota is used up: free some space, or write elsewhere.",
+    errno.EFBIG: "The file system or `ulimit -f` limits file sizes. Free some space, or write "
+    "elsewhere.",
+    errno.EACCES: "Change its permissions, or choose another place.",
+    errno.EPERM: "Change its permissions, or choose another place.",
+    errno.EROFS: "It cannot be written to; choose another place.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EMFILE: "Raise the limit with `ulimit -n`.",
+    errno.EIO: "The disk may be failing; try another.",
+    errno.ENOTDIR: "A file is where a folder is expected; choose another place.",
+    errno.EISDIR: "A folder is where a file is expected; choose another place.",
+}
+
+
+def explain(error: BaseException) -> str:
+    """Return one line on an error: for one of the system the path, the reason and a remedy.
+
+    >>> explain(PermissionError(errno.EACCES, "Permission denied", "out/song"))
+    'out/song cannot be accessed: Permission denied. Change its permissions, or choose another \
+place.'
+    """
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+        names = [error.filename] if error.filename2 is None else [error.filename, error.filename2]
+        paths = " -> ".join(os.fsdecode(name) for name in names if not isinstance(name, int))
+        remedy = REMEDIES.get(error.errno, "")
+        return f"{paths} cannot be accessed: {error.strerror}. {remedy}".rstrip()
+    expected = isinstance(error, (ValueError, OSError, ImportError))
+    return str(error) if expected else f"{type(error).__name__}: {error}"
+
+
+def write_error(path: Path, partial: Path, reason: Exception) -> OSError:
+    """Return the system's error behind a library's failure to write, which lost it.
+
+    Args:
+        path: final path, for the message.
+        partial: the file that could not be written; a try to append to it repeats the error.
+        reason: the library's error.
+    """
+    try:
+        with partial.open("ab", buffering=0) as file:
+            file.write(bytes(2**20))
+            os.fsync(file.fileno())
+    except OSError as error:
+        return OSError(error.errno, error.strerror, str(path))
+    free = shutil.disk_usage(partial.parent).free / 2**20
+    return OSError(f"{path} cannot be written ({reason}; {free:.0f} MB are free). Write elsewhere.")
