@@ -5,6 +5,7 @@ system          the LightningModule with its loss, optimizer and data loaders
 objectives      losses and learning-rate schedules by name
 distributed     collectives for several processes
 signals         stop on SIGTERM, Ctrl-C or SLURM's time limit
+restarts        go back after a collapse, with half the learning rate
 checkpoint_io   read and write checkpoint files
 loggers         TensorBoard, Weights & Biases and CSV
 callbacks/      Lightning callbacks

@@ -25,10 +25,13 @@ from asteroid_waveunet.experiment.training import checkpoint_io, loggers
 from asteroid_waveunet.experiment.training.callbacks import progress
 from asteroid_waveunet.experiment.training.callbacks.audio_logging import AudioLogging
 from asteroid_waveunet.experiment.training.callbacks.checkpointing import Checkpointing
+from asteroid_waveunet.experiment.training.callbacks.collapse import CollapseGuard
 from asteroid_waveunet.experiment.training.callbacks.early_stopping import TwoRoundEarlyStopping
 from asteroid_waveunet.experiment.training.callbacks.ema import ExponentialMovingAverage
 from asteroid_waveunet.experiment.training.callbacks.finite_loss import FiniteLoss
 from asteroid_waveunet.experiment.training.checkpoint_io import AtomicCheckpointIO
+from asteroid_waveunet.experiment.training.objectives import LOSSES
+from asteroid_waveunet.experiment.training.restarts import with_restarts
 from asteroid_waveunet.experiment.training.signals import StopSignals
 from asteroid_waveunet.experiment.training.system import make_system
 from asteroid_waveunet.models.base import SourceModel
@@ -52,6 +55,10 @@ def fit(
     uninterrupted one (see `Checkpointing`). Curves are logged to `exp_dir/logs`: losses, and the
     validation tracks' SDR (`val_sdr/SOURCE`) if `valid_set` is `Segments`.
 
+    If training collapses (see `CollapseGuard`), it goes back to the best checkpoint, or to the
+    initial weights before there is one, and continues with half the learning rate: at most three
+    times.
+
     Args:
         model: the initial model.
         train_set: items `(mixture, targets)` for `model.forward_context`; its length is an
@@ -65,24 +72,26 @@ def fit(
     Returns:
         The best model, in evaluation mode.
     Raises:
-        ValueError: if a setting is invalid, a checkpoint is corrupt, or a loss is not finite.
+        ValueError: if a setting is invalid, a checkpoint is corrupt, a loss is not finite, or
+            training still collapses after the last restart.
         AlreadyLocked: if another process is training in `exp_dir`.
         OSError: if a checkpoint cannot be written.
         InterruptedBySignal: if a signal stopped training, after it was saved.
     """
     exp_dir = Path(exp_dir)
     last = exp_dir / "checkpoints" / "last.ckpt"
-    batches = epoch_batches(len(train_set), settings)  # type: ignore[arg-type]
-    early_stopping = TwoRoundEarlyStopping(batches, settings, last.with_name("best.ckpt"))
-    lock = file_locks.locked(last.parent, wait=False)
-    alone = lock if file_locks.is_first_process() else nullcontext()
-    with alone, _arithmetic(settings), _quiet_lightning():
+    train_set = make_endless(train_set, settings.seed)
+
+    def run(guard: CollapseGuard) -> SourceModel:
+        batches = epoch_batches(len(train_set), settings)  # type: ignore[arg-type]
+        early_stopping = TwoRoundEarlyStopping(
+            batches, settings, last.with_name("best.ckpt"), guard
+        )
         trainer = make_trainer(settings, exp_dir, last, batches, early_stopping, valid_set)
         batches.rank = trainer.global_rank
         model.train()  # Lightning keeps the mode, and loaded models are in evaluation mode
-        train_set = make_endless(train_set, settings.seed)
         system = make_system(
-            model, train_set, valid_set, settings, batches, config or {}, on_device
+            model, train_set, valid_set, settings, batches, config or {}, on_device, guard
         )
         try:
             trainer.fit(system, ckpt_path=str(last) if last.is_file() else None)
@@ -90,7 +99,12 @@ def fit(
             # Lightning ends only the loaders in use: during validation, the training loader's
             # workers would be waited for without end.
             trainer.fit_loop.teardown()
-    return save_best(model, early_stopping, exp_dir, trainer.is_global_zero)
+        return save_best(model, early_stopping, exp_dir, trainer.is_global_zero)
+
+    lock = file_locks.locked(last.parent, wait=False)
+    alone = lock if file_locks.is_first_process() else nullcontext()
+    with alone, _arithmetic(settings), _quiet_lightning():
+        return with_restarts(run, model, last, LOSSES[settings.loss])
 
 
 def epoch_batches(length: int, settings: Training) -> ResumableBatchSampler:
@@ -132,6 +146,7 @@ def make_trainer(
     callbacks = [
         *monitoring_callbacks(settings, exp_dir, batches.steps, valid_set),
         losses,
+        early_stopping.guard,  # before a validation and its checkpoint
         early_stopping,
         Checkpointing(
             last.parent, files, early_stopping, losses, StopSignals(), settings.checkpoint_minutes

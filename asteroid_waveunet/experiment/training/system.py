@@ -18,6 +18,7 @@ from asteroid_waveunet.experiment.segments.batch_sampler import (
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training import distributed
+from asteroid_waveunet.experiment.training.callbacks.collapse import CollapseGuard
 from asteroid_waveunet.experiment.training.callbacks.validation_sdr import ValidationSDR
 from asteroid_waveunet.experiment.training.objectives import LOSSES, make_schedule
 from asteroid_waveunet.experiment.training.signals import ignore_in_worker
@@ -32,12 +33,14 @@ class WaveUNetSystem(System):
     Attributes:
         network: maps mixtures to estimates; the model's `forward_context`, possibly compiled.
         validation: computes `val_sdr/SOURCE` in dB, or None.
+        guard: notices a collapse of training, or None.
         ignore_validation: this process has no validation tracks; it validates one segment only to
             stay synchronised, and its results are ignored.
     """
 
     network: Callable[[Tensor], Tensor]
     validation: ValidationSDR | None = None
+    guard: CollapseGuard | None = None
     ignore_validation = False
 
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
@@ -45,7 +48,10 @@ class WaveUNetSystem(System):
         estimates = self.network(mixture)
         if self.validation is not None and not train and not self.ignore_validation:
             self.validation.update(targets, estimates)
-        return self.loss_func(estimates, targets)
+        loss = self.loss_func(estimates, targets)
+        if train and self.guard is not None:
+            self.guard.observe(estimates, targets, loss)
+        return loss
 
     def training_step(self, batch: Any, batch_nb: int) -> Tensor:
         loss = self.common_step(batch, batch_nb, train=True)
@@ -87,13 +93,16 @@ def make_system(
     batches: ResumableBatchSampler,
     config: dict[str, Any],
     on_device: bool,
+    guard: CollapseGuard | None = None,
 ) -> WaveUNetSystem:
     """Return a model with its data loaders, loss, optimizer and schedule; arguments as for `fit`.
 
     Args:
         batches: sampler of the training segments.
+        guard: measures the training batches.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr)
+    lr = settings.lr * (guard.lr_factor if guard is not None else 1.0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     n_steps = batches.steps // settings.accumulate * settings.max_epochs
     indices = validation_indices(valid_set, batches)
     subset = Subset(valid_set, indices or [0])
@@ -104,11 +113,10 @@ def make_system(
         loss_func=LOSSES[settings.loss],
         train_loader=make_loader(train_set, n_workers, batch_sampler=batches),
         val_loader=make_loader(subset, settings.num_workers, batch_size=settings.batch_size),
-        scheduler=make_schedule(
-            settings.schedule, optimizer, settings.lr, n_steps, settings.warmup_steps
-        ),
+        scheduler=make_schedule(settings.schedule, optimizer, lr, n_steps, settings.warmup_steps),
         config=_loggable(config),
     )
+    system.guard = guard
     system.network = _compile(model) if settings.compile else model.forward_context
     system.ignore_validation = not indices  # more processes than tracks
     if isinstance(valid_set, Segments):

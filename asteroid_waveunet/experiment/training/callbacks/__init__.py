@@ -2,6 +2,7 @@
 
 audio_logging    log audio and spectrograms of a validation excerpt
 checkpointing    write last.ckpt and best.ckpt
+collapse         notice saturated outputs and losses as large as silence's
 early_stopping   patience and the paper's second round
 ema              exponential moving average of the weights
 finite_loss      stop on a NaN or infinite loss

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler
 from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training import checkpoint_io
+from asteroid_waveunet.experiment.training.callbacks.collapse import CollapseGuard
 from asteroid_waveunet.experiment.training.callbacks.ema import ExponentialMovingAverage
 from asteroid_waveunet.experiment.training.callbacks.progress import print_progress
 
@@ -44,8 +45,13 @@ class TwoRoundEarlyStopping(pl.Callback):
     """
 
     def __init__(
-        self, batches: ResumableBatchSampler, settings: Training, best_checkpoint: Path
+        self,
+        batches: ResumableBatchSampler,
+        settings: Training,
+        best_checkpoint: Path,
+        guard: CollapseGuard,
     ) -> None:
+        self.guard = guard
         self.batches = batches
         self.settings = settings
         self.best_checkpoint = best_checkpoint
@@ -120,12 +126,12 @@ class TwoRoundEarlyStopping(pl.Callback):
         print_progress(
             f"No better validation loss in {self.settings.patience} epochs: second round from the "
             f"best weights, batch size {self.batches.batch_size}, learning rate "
-            f"{self.settings.fine_tuning_lr:g}."
+            f"{self.settings.fine_tuning_lr * self.guard.lr_factor:g}."
         )
 
     def _set_fine_tuning_lr(self, trainer: pl.Trainer) -> None:
         """Set the second round's learning rate, scaled by a warm-up that is not over yet."""
-        lr, factor = self.settings.fine_tuning_lr, 1.0
+        lr, factor = self.settings.fine_tuning_lr * self.guard.lr_factor, 1.0
         for config in trainer.lr_scheduler_configs:
             schedule: Any = config.scheduler  # a LambdaLR for the warm-up: lr = base_lr * factor
             schedule.base_lrs = [lr for _ in schedule.base_lrs]

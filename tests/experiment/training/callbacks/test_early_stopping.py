@@ -11,6 +11,7 @@ import torch
 from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler
 from asteroid_waveunet.experiment.settings import Training
 from asteroid_waveunet.experiment.training.callbacks import early_stopping
+from asteroid_waveunet.experiment.training.callbacks.collapse import CollapseGuard
 from asteroid_waveunet.experiment.training.callbacks.early_stopping import TwoRoundEarlyStopping
 from helpers.models import tiny
 from helpers.training import Songs, train
@@ -19,6 +20,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
+
+GUARD = CollapseGuard(torch.nn.functional.mse_loss)
 
 
 class Trainer:
@@ -42,7 +45,7 @@ def simulate(losses, tmp_path, monkeypatch, **settings) -> tuple[int, int | None
     }
     monkeypatch.setattr(early_stopping.checkpoint_io, "read", lambda path: best)
     rounds = TwoRoundEarlyStopping(
-        ResumableBatchSampler(5, 16), Training(**settings), tmp_path / "best.ckpt"
+        ResumableBatchSampler(5, 16), Training(**settings), tmp_path / "best.ckpt", GUARD
     )
     for epoch, loss in enumerate(losses):
         trainer.current_epoch = epoch
@@ -74,7 +77,9 @@ def test_round_ends_when_patience_is_exhausted(losses, settings, expected, tmp_p
 
 def test_repeated_validation_of_an_epoch_counts_once(tmp_path):
     trainer = Trainer()
-    rounds = TwoRoundEarlyStopping(ResumableBatchSampler(5, 16), Training(patience=2), tmp_path)
+    rounds = TwoRoundEarlyStopping(
+        ResumableBatchSampler(5, 16), Training(patience=2), tmp_path, GUARD
+    )
     for loss in (2.0, 2.0, 2.0):
         trainer.callback_metrics["val_loss"] = torch.tensor(loss)
         rounds.on_validation_end(trainer, None)
@@ -141,11 +146,13 @@ def test_second_round_learning_rate_after_resume(tmp_path, warmup_steps):
 
 
 def test_state_is_restored(tmp_path):
-    rounds = TwoRoundEarlyStopping(ResumableBatchSampler(4, 2), Training(batch_size=2), tmp_path)
+    rounds = TwoRoundEarlyStopping(
+        ResumableBatchSampler(4, 2), Training(batch_size=2), tmp_path, GUARD
+    )
     rounds._double_batch_size(3)
     rounds.position, rounds.best, rounds.epochs_without_improvement = (5, 2), 0.5, 1
     batches = ResumableBatchSampler(4, 2)
-    again = TwoRoundEarlyStopping(batches, Training(batch_size=2), tmp_path)
+    again = TwoRoundEarlyStopping(batches, Training(batch_size=2), tmp_path, GUARD)
     again.load_state_dict(rounds.state_dict())
     assert again.state_dict() == rounds.state_dict()
     assert list(batches) == [rounds.batches.indices(5, step) for step in (2, 3)]
