@@ -46,6 +46,9 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
+storage=$(as_path "$storage")
+python_path=$(as_path "$python_path")
+[ ! -d "$(as_path "$data")" ] || data=$(as_path "$data")
 [[ $tag =~ ^[^./-][^/]*$ ]] || fail "--tag '$tag' cannot name a folder"
 use_gpus
 

@@ -1,6 +1,9 @@
-"""Imported first, to answer Ctrl-C during slow imports with one line instead of a traceback."""
+"""Imported first: Ctrl-C during slow imports gives one line; threads sleep while they wait."""
 
+import os
 import sys
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 
 
 def excepthook(kind, error, trace):

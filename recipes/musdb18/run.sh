@@ -54,6 +54,11 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 
+storage=$(as_path "$storage")
+conf=$(as_path "$conf")
+python_path=$(as_path "$python_path")
+[ ! -d "$(as_path "$data")" ] || data=$(as_path "$data")
+
 for number in "$stage" "$stop_stage"; do
     [[ $number =~ ^[0-4]$ ]] || fail "stage is '$number'; expected 0, 1, 2, 3 or 4"
 done
@@ -65,9 +70,9 @@ fi
 [ -f "$conf" ] || conf=$here/conf/$conf.yml
 if [ -n "$data" ]; then
     settings+=(--dataset "$data")
-    data_name=$(basename "$(cd "$data" 2>/dev/null && pwd || echo "$data")")
+    data_name=$(basename -- "$(CDPATH= cd -- "$data" 2>/dev/null && pwd || echo "$data")")
 fi
-tag=${tag:-$(basename "$conf" .yml)${data:+_$data_name}}
+tag=${tag:-$(basename -- "$conf" .yml)${data:+_$data_name}}
 [[ $tag =~ ^[^./-][^/]*$ ]] || fail "--tag '$tag' cannot name a folder"
 if [ -z "$python_path" ]; then
     bash "$root/tools/make_env.sh" "$root/.venv" experiment
@@ -97,7 +102,7 @@ fi
 echo
 echo "Experiment        $exp_dir"
 [ "$stop_stage" -lt 2 ] ||
-    echo "Training curves   $(dirname "$python_path")/tensorboard --logdir '$exp_dir/logs'"
+    echo "Training curves   $(dirname -- "$python_path")/tensorboard --logdir '$exp_dir/logs'"
 [ "$stop_stage" -lt 3 ] || echo "Scores            $exp_dir/scores/scores.md, and a JSON file per track"
 [ "$stop_stage" -lt 3 ] || echo "Report            $exp_dir/report/index.html"
 [ "$stop_stage" -lt 4 ] || echo "For the Hub       $exp_dir/published"

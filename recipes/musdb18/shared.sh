@@ -4,6 +4,9 @@
 export PYTHONWARNINGS="ignore:Asteroid's STOI loss is off,ignore:pkg_resources is deprecated"
 PYTHONWARNINGS+=',ignore:`isinstance(treespec'
 
+# Threads that wait for work sleep: busy ones slow down every other process on the machine.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY-PASSIVE}
+
 fail() { echo "error: $*" >&2; exit 1; }
 
 # --stop-stage=1 -> --stop_stage=1: options may be written with dashes or underscores.
@@ -14,6 +17,9 @@ underscored() {
         *) printf %s "$1" ;;
     esac
 }
+
+# A path that no command takes for an option: -songs -> ./-songs.
+as_path() { [[ $1 != -* ]] || printf ./; printf %s "$1"; }
 
 # Restrict CUDA to the GPUs of --id; train on all of them unless --devices is given.
 use_gpus() {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 
 import pytest
 
 from asteroid_waveunet.experiment.config import parse_overrides
-from helpers.paths import RECIPE
+from helpers.paths import RECIPE, ROOT
 from helpers.recipe import calls, run, run_script, stand_in
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the recipe is a bash script")
@@ -28,6 +29,18 @@ def test_stages_are_called_in_order_with_the_experiments_folders(tmp_path):
     assert configure == ["configure.py", *folders, *conf, "--lr", "0.1", "--dataset", "my songs"]
     assert stages == [[f"{name}.py", *folders] for name in ("data", "prepare", "train")]
     assert (tmp_path / "python.flags").read_text() == "true true\n"
+
+
+def test_folders_whose_names_begin_with_a_dash_are_no_options(tmp_path):
+    python = stand_in(tmp_path, 'echo "$OMP_WAIT_POLICY" > "$0.policy"\n')
+    for name in ("-songs", "--songs", "-"):
+        (tmp_path / name).mkdir()
+        result = run("-out", "--data", name, "--stop_stage", "0", python=python, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        configure, stage = calls(python)[-2:]
+        assert configure[-2:] == ["--dataset", f"./{name}"]
+        assert stage[1:3] == ["--exp_dir", f"./-out/exp/small_{name}"]
+    assert (tmp_path / "python.policy").read_text() == "PASSIVE\n"
 
 
 def test_tag_of_an_existing_experiment_selects_its_configuration(tmp_path):
@@ -92,3 +105,17 @@ def test_help_lists_the_options():
     result = run("unused", "--help", python=sys.executable)
     assert result.returncode == 0
     assert "--stop_stage N" in result.stdout and "set -euo" not in result.stdout
+
+
+def test_scripts_keep_their_line_ends_in_a_checkout_on_windows():
+    scripts = ["recipes/musdb18/run.sh", "recipes/musdb18/shared.sh", "tools/make_env.sh"]
+    found = subprocess.run(
+        ["git", "check-attr", "eol", *scripts],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if found.returncode:
+        pytest.skip("not a checkout of git")
+    assert found.stdout.splitlines() == [f"{script}: eol: lf" for script in scripts]

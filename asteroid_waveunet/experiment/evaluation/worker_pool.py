@@ -101,6 +101,7 @@ class Pending(Generic[Item]):
 # Warnings on import have already been shown by the calling process.
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "PYTHONWARNINGS": "ignore",
