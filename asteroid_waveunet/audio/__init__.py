@@ -6,6 +6,7 @@ container   decode compressed files (PyAV)
 truncation  compare files with the lengths that they state
 io          write audio files; all of `reader`
 mp4         write `.stem.mp4` files (PyAV)
+stem_names  names and order of the streams of `.stem.mp4` files
 resampling  resample signals, whole or in blocks
 checks      check samples and convert channel counts
 """

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from asteroid_waveunet.audio import stem_names
 from asteroid_waveunet.audio.container import require_pyav, url
 from asteroid_waveunet.audio.formats import STEM_SUFFIX
 from asteroid_waveunet.file_utils import replacing
@@ -26,8 +27,8 @@ def open_stem_writer(
     """Open a file of several AAC streams to write it block by block; it appears once complete.
 
     Args:
-        names: of the streams, in order. Put the mixture first: players play the first stream
-            (musdb and stempeg identify streams by their order).
+        names: of the streams, in order. Put the mixture first: players play the first stream.
+            They are stored as titles, and as Native Instruments' names; see `stem_names`.
         sample_rate: in Hz, one that AAC supports: 8000 to 96000.
         channels: 1 or 2.
     Yields:
@@ -41,32 +42,32 @@ def open_stem_writer(
         raise ValueError(f"{path} would have {channels} channels; {STEM_SUFFIX} files have 1 or 2.")
     # The container's default clock would round the length to milliseconds.
     clock = {"movie_timescale": str(sample_rate)}
-    with (
-        replacing(path) as partial,
-        _write_errors(path, sample_rate),
-        av.open(url(partial), "w", format="mp4", options=clock) as container,
-    ):
-        streams = [
-            container.add_stream("aac", rate=sample_rate, layout=LAYOUTS[channels]) for _ in names
-        ]
-        for stream, name in zip(streams, names, strict=True):
-            stream.bit_rate = BIT_RATE
-            stream.metadata.update(title=name, handler_name=name)
-        n_written = 0
+    with replacing(path) as partial, _write_errors(path, sample_rate):
+        with av.open(url(partial), "w", format="mp4", options=clock) as container:
+            streams = [
+                container.add_stream("aac", rate=sample_rate, layout=LAYOUTS[channels])
+                for _ in names
+            ]
+            for stream, name in zip(streams, names, strict=True):
+                stream.bit_rate = BIT_RATE
+                stream.metadata.update(title=name, handler_name=name)
+            n_written = 0
 
-        def write(stems: Tensor) -> None:
-            nonlocal n_written
-            for stream, samples in zip(streams, stems.cpu().numpy(), strict=True):
-                frame = av.AudioFrame.from_ndarray(
-                    np.ascontiguousarray(samples), "fltp", LAYOUTS[channels]
-                )
-                frame.sample_rate, frame.pts = sample_rate, n_written
-                container.mux(stream.encode(frame))
-            n_written += stems.shape[-1]
+            def write(stems: Tensor) -> None:
+                nonlocal n_written
+                for stream, samples in zip(streams, stems.cpu().numpy(), strict=True):
+                    frame = av.AudioFrame.from_ndarray(
+                        np.ascontiguousarray(samples), "fltp", LAYOUTS[channels]
+                    )
+                    frame.sample_rate, frame.pts = sample_rate, n_written
+                    container.mux(stream.encode(frame))
+                n_written += stems.shape[-1]
 
-        yield write
-        for stream in streams:
-            container.mux(stream.encode(None))
+            yield write
+            for stream in streams:
+                container.mux(stream.encode(None))
+        if len(names) > 1:
+            stem_names.add_names(partial, names[1:])
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from asteroid_waveunet.audio import mp4
 from asteroid_waveunet.audio.formats import split_name
 from asteroid_waveunet.audio.io import Reader
 from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
+from asteroid_waveunet.audio.stem_names import in_musdb_order
 
 __all__ = [
     "CLIPS",
@@ -59,7 +60,7 @@ class Stems:
             two_stems: write only this source and "no_SOURCE", the sum of the others.
             residual: add "residual", the mixture minus all estimates: frequencies above the
                 model's bandwidth, and what a direct model leaves out.
-            mixture: put "mixture" first.
+            mixture: put "mixture" first, then MUSDB18's stems in its order.
         Raises:
             ValueError: if the model does not have the source, or has one named like an added
                 signal.
@@ -74,6 +75,8 @@ class Stems:
                 )
             one = sums[two_stems]
             sums = {two_stems: one, f"no_{two_stems}": total - one}
+        if mixture:
+            sums = {name: sums[name] for name in in_musdb_order([*sums])}
         added = {MIXTURE: whole} if mixture else {}
         rest = {RESIDUAL: whole - total} if residual else {}
         for name in (*added, *rest):

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -17,6 +19,7 @@ from tqdm import tqdm
 
 from asteroid_waveunet import WaveUNet, separate
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio import stem_names
 from asteroid_waveunet.cli.common import load_model as load
 from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.cli.separate import advancing
@@ -141,6 +144,15 @@ def test_stem_files(here, capsys):
     assert mixture_rate == rate and mixture.shape == song.shape
     assert separated("out/plain.stem.mp4", "-o", "again") == 0
     assert audio_io.read("again/plain/drums.wav")[0].shape == song.shape
+    assert stem_names.read_names(Path("out/plain.stem.mp4")) == ("drums", "bass", "vocals")
+    assert separated("songs/plain.wav", "--bits", "float") == 0
+    with av.open("out/plain.stem.mp4") as container:
+        for number, name in enumerate(("drums", "bass", "vocals"), 1):
+            frames = [frame.to_ndarray() for frame in container.decode(audio=number)]
+            coded = torch.from_numpy(np.concatenate(frames, axis=1))[:, :2666]
+            stem = audio_io.read(f"out/plain/{name}.wav")[0]
+            assert torch.corrcoef(torch.stack((coded.flatten(), stem.flatten())))[0, 1] > 0.8
+            container.seek(0)
 
 
 @pytest.mark.parametrize(

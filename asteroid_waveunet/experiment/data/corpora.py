@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
+from asteroid_waveunet.audio.stem_names import MUSDB_ORDER
 from asteroid_waveunet.experiment import disk
-from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.data.licenses import DATA
 from asteroid_waveunet.experiment.data.splits import OFFICIAL_VALIDATION
 
@@ -112,7 +112,7 @@ def _ccmixter_layout(found: Path, new: Path, place: PlaceFile) -> Path | None:
 
 MUSDB18: dict[str, Any] = dict(
     layout="train/ and test/",
-    stems=tuple(sorted(musdb.STREAMS[1:])),
+    stems=tuple(sorted(MUSDB_ORDER)),
     tracks={"train": 100, "test": 50},
     names=frozenset(OFFICIAL_VALIDATION),
     arrange=_musdb_layout,

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio import stem_names
 from asteroid_waveunet.audio.checks import to_channels
 from asteroid_waveunet.audio.container import url
 from asteroid_waveunet.audio.formats import (
@@ -33,9 +34,6 @@ from asteroid_waveunet.experiment.data.track import MIXTURE, Extent, group_stems
 __all__ = ["MusdbTrack", "tracks"]
 
 SUBSETS = ("train", "test")
-
-# The order of the streams of a MUSDB18 file: `stem_ids` in musdb's configs/mus.yaml.
-STREAMS = (MIXTURE, "drums", "bass", "other", "vocals")
 
 FRAME = 1024  # samples of an AAC frame
 
@@ -187,7 +185,7 @@ def _tracks_in(folder: Path) -> list[MusdbTrack]:
             track = MusdbTrack(path.name, folder.name, path, stems, MIXTURE in names)
         elif path.name.endswith(STEM_SUFFIX):
             name = path.name.removesuffix(STEM_SUFFIX)
-            track = MusdbTrack(name, folder.name, path, tuple(sorted(STREAMS[1:])))
+            track = MusdbTrack(name, folder.name, path, tuple(sorted(stem_names.stems_of(path))))
         else:
             continue
         if track.name in found:
@@ -259,16 +257,16 @@ def _read_streams(path: Path, names: Sequence[str]) -> Read:
     matters: AAC leaves nothing above 16 kHz, where museval's projections then find only the
     rounding noise; without it SIR, ISR and SAR are up to 20 dB lower.
     """
-    streams = _probe(path)
-    if len(streams) != len(STREAMS):
+    streams, order = _probe(path), (MIXTURE, *stem_names.stems_of(path))
+    if len(streams) != len(order):
         raise ValueError(
-            f"{path} has {len(streams)} audio streams; a MUSDB18 file has {len(STREAMS)}:"
-            f" {', '.join(STREAMS)}"
+            f"{path} has {len(streams)} audio streams without names; a MUSDB18 file has"
+            f" {len(order)}: {', '.join(order)}"
         )
     rates, samples = {}, {}
     for name in names:
-        info = streams[STREAMS.index(name)]
-        stream = f"0:a:{STREAMS.index(name)}"
+        info = streams[order.index(name)]
+        stream = f"0:a:{order.index(name)}"
         command = ["ffmpeg", "-v", "error", "-nostdin", "-i", url(path), "-map", stream]
         content = _run([*command, "-f", "s16le", "pipe:1"], path)
         rates[name] = int(info["sample_rate"])

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio import mp4
 from asteroid_waveunet.audio.checks import to_channels
 from asteroid_waveunet.audio.resampling import resample
+from asteroid_waveunet.audio.stem_names import MUSDB_ORDER
 from asteroid_waveunet.experiment.data import musdb, splits
 from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.data.track import group_stems, stems_of
@@ -109,7 +111,7 @@ def test_stem_file_is_decoded_exactly_like_musdb(stem_file):
 
     (reference,) = package.DB(root=str(stem_file.parent.parent), subsets="train", is_wav=False)
     assert rate == reference.rate
-    for stream, name in enumerate(musdb.STREAMS):
+    for stream, name in enumerate(("mixture", *MUSDB_ORDER)):
         assert (reference.stems[stream] == samples[name].numpy().T).all()
     assert (track.read("vocals")[0] == samples["vocals"]).all()
     assert track.extent() == (*samples["mixture"].shape, rate)
@@ -165,3 +167,42 @@ def test_real_music_is_split_by_song_and_prepared(real_music, tmp_path):
     expected = resample(to_channels(mixture, 1), rate, 22050)
     # AAC: the decoded mixture differs from the sum of the decoded stems by about -25 dB.
     assert (total - expected).square().mean() < 0.01 * expected.square().mean()
+
+
+def write_stems(path: Path, names: tuple[str, ...]) -> dict[str, float]:
+    """Write constant streams, apart from AAC's edges, of different levels; return them by name."""
+    levels = {name: 0.1 * (index + 1) for index, name in enumerate(names)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    time = torch.arange(30000) / 44100
+    sine = torch.sin(2 * torch.pi * 440 * time).expand(2, -1)
+    with mp4.open_stem_writer(path, names, 44100, 2) as write:
+        write(torch.stack([level * sine for level in levels.values()]))
+    return levels
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("mixture", "drums", "bass", "other", "vocals"),
+        ("mixture", "Vox", "bass", "Drums", "other"),
+        ("mixture", "vocals", "accompaniment"),
+    ],
+)
+def test_streams_are_read_by_their_names(tmp_path, names):
+    path = tmp_path / "train" / "song.stem.mp4"
+    levels = write_stems(path, names)
+    (track,) = musdb.tracks(tmp_path, "train")
+    plain = {"Vox": "vocals", "Drums": "drums"}
+    assert track.stems == tuple(sorted(plain.get(name, name) for name in names[1:]))
+    samples, _ = track.read_all()
+    for name, level in levels.items():
+        found = samples[plain.get(name, name)][:, 5000:25000].abs().max().item()
+        assert found == pytest.approx(level, rel=0.02), name
+
+
+def test_streams_without_names_are_in_musdbs_order(tmp_path):
+    path = tmp_path / "train" / "song.stem.mp4"
+    levels = write_stems(path, ("mixture", "Stem 1", "Stem 2", "Stem 3", "Stem 4"))
+    (track,) = musdb.tracks(tmp_path, "train")
+    found = track.read("vocals")[0][:, 5000:25000].abs().max().item()
+    assert found == pytest.approx(levels["Stem 4"], rel=0.02)
