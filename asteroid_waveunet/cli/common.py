@@ -46,11 +46,17 @@ def separation_options(options: argparse.Namespace, model: SourceModel) -> Separ
     """Build the options for a model.
 
     Raises:
-        ValueError: if `--shifts` is out of range for the model.
+        ValueError: if `--shifts` or `--mixture-consistency` does not fit the model.
     """
-    from asteroid_waveunet.streaming.options import SeparationOptions, check_shifts
+    from asteroid_waveunet.streaming.options import (
+        SeparationOptions,
+        check_consistency,
+        check_shifts,
+    )
 
     check_shifts(options.shifts, model.geometry)
+    if options.mixture_consistency:
+        check_consistency(model.n_src)
     return SeparationOptions(options.precision, options.shifts, options.mixture_consistency)
 
 

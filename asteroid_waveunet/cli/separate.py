@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -58,7 +58,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="TEMPLATE",
         help="names of the stems in OUT (default: {song}/{stem}.{ext}; {song}.{ext} for stem.mp4)",
     )
-    add("--two-stems", metavar="SOURCE", help="write this source and the sum of all others")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--stems", type=_names, metavar="SOURCE,...", help="write only these sources (default: all)"
+    )
+    which.add_argument(
+        "--two-stems", metavar="SOURCE", help="write this source and the sum of all others"
+    )
+    add(
+        "--without",
+        type=_names,
+        default=[],
+        metavar="SOURCE,...",
+        help="write the song minus these sources as one file, without_SOURCE, and no other source "
+        "unless --stems or --two-stems names it",
+    )
     add("--residual", action="store_true", help="also write the song minus all stems")
     add("--format", choices=STEM_FORMATS, default="wav", help="(default: %(default)s)")
     add("--bits", choices=BITS, help="bit depth of wav and flac (default: the song's)")
@@ -80,6 +94,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _names(text: str) -> list[str]:
+    """Return names separated by commas, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",")))
+
+
+def _selection(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `Stems.of` that select stems."""
+    return {name: getattr(options, name) for name in ("stems", "two_stems", "without", "residual")}
+
+
 def run(options: argparse.Namespace) -> int:
     """Separate all songs that are not done."""
     if options.jobs < 1:
@@ -95,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
         mp4.require_pyav()
     songs = batch.find(options.songs, output)
     model = load_model(options.model or _default_model(), options.device)
-    names = Stems.of(model.sources, options.two_stems, options.residual).names
+    names = Stems.of(model.sources, **_selection(options)).names
     how = separation_options(options, model)
     store = _store(options, model, Layout(output, names, suffix, options.bits, options.name))
     check_writable(output)
@@ -161,11 +185,10 @@ def _separate(
                     model,
                     song.path,
                     target,
-                    two_stems=options.two_stems,
-                    residual=options.residual,
                     clip=options.clip,
                     options=how,
                     progress=advancing(bar, sizes[song], check),
+                    **_selection(options),
                 )
             paths = target.paths
             bar.write(printable(paths[0] if len(paths) == 1 else paths[0].parent))

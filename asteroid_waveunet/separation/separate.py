@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,12 +176,14 @@ def separate_file(
     clip: str = "clamp",
     options: SeparationOptions = DEFAULT_OPTIONS,
     progress: Progress | None = None,
+    stems: Sequence[str] | None = None,
+    without: Sequence[str] = (),
 ) -> None:
     """Read, separate and write a file block by block, in constant memory.
 
     Args:
         target: the stems' files, which are replaced if they exist.
-        two_stems, residual: select the stems; see `Stems.of`.
+        two_stems, residual, stems, without: select the stems; see `Stems.of`.
         clip: treatment of samples beyond full scale in formats that cannot store them, one of
             `stems.CLIPS`.
         progress: called after each block; see `Progress`.
@@ -192,19 +194,21 @@ def separate_file(
     """
     if clip not in CLIPS:
         raise ValueError(f"clip is {clip!r}; expected {', '.join(CLIPS)}.")
-    stems = Stems.of(model.sources, two_stems, residual, mixture=target.with_mixture)
+    chosen = Stems.of(
+        model.sources, two_stems, residual, target.with_mixture, stems=stems, without=without
+    )
     with audio_io.open_reader(path) as file:
         stream = TrackStream(model, file.sample_rate, file.channels, options)
         _check_writable(target.paths)
         blocks = _counted(file.blocks(stream.block), file.frames, progress)
-        with target.writing(stems.names, file, clip) as write:
+        with target.writing(chosen.names, file, clip) as write:
             for mixture, estimates in _aligned(stream, blocks):
                 if not estimates.isfinite().all():
                     raise ValueError(
                         f"The model's estimates of {file.name} are not finite: its samples are far "
                         "beyond full scale, or the weights are damaged."
                     )
-                write(stems(estimates, mixture))
+                write(chosen(estimates, mixture))
 
 
 def separate_at_rate(

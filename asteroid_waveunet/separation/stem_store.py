@@ -17,13 +17,13 @@ from asteroid_waveunet.separation.layout import Layout, Place
 from asteroid_waveunet.separation.stem_record import FileState, StemRecord
 from asteroid_waveunet.separation.stems import Target
 
-__all__ = ["StemStore", "Stems"]
+__all__ = ["SongStems", "StemStore"]
 
 POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Stems:
+class SongStems:
     """A song's stems on disk.
 
     Attributes:
@@ -62,7 +62,7 @@ class StemStore:
     overwrite: bool = False
     skip_existing: bool = False
 
-    def find(self, song: Song) -> Stems:
+    def find(self, song: Song) -> SongStems:
         """Return the place of a song's stems, which no other song's stems occupy.
 
         Raises:
@@ -73,15 +73,15 @@ class StemStore:
         for place in self.layout.places(song.name):
             record, files = StemRecord.read(place.record), place.target.paths
             if self.skip_existing and all(file.exists() for file in files):
-                return Stems(place, record, None, done=True)
+                return SongStems(place, record, None, done=True)
             if state is None:
                 state = FileState.of(song.path, record.song)
-            stems = Stems(place, record, state, done=False)
+            stems = SongStems(place, record, state, done=False)
             if state is None:
                 return stems
             if not (stems.exist and record.song is not None and record.is_of_other(state)):
                 done = record.holds(files, state, self.weights, self.options)
-                return Stems(place, record, state, done and not self.overwrite)
+                return SongStems(place, record, state, done and not self.overwrite)
             other = record.song.path
         raise ValueError(
             f"{self.layout.output} holds the stems of {other}; add {{song}} to --name, or choose "
@@ -111,7 +111,9 @@ class StemStore:
             if stems.song is not None:
                 record.with_stems(files, stems.song, self.weights, self.options).write()
 
-    def _locked(self, stack: contextlib.ExitStack, song: Song, check: Callable[[], None]) -> Stems:
+    def _locked(
+        self, stack: contextlib.ExitStack, song: Song, check: Callable[[], None]
+    ) -> SongStems:
         """Lock the place of a song's stems until the stack ends, and return them."""
         while True:
             place = self.find(song).place

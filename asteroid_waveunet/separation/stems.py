@@ -53,38 +53,50 @@ class Stems:
         two_stems: str | None = None,
         residual: bool = False,
         mixture: bool = False,
+        stems: Sequence[str] | None = None,
+        without: Sequence[str] = (),
     ) -> Stems:
         """Select the stems of a model with these sources.
 
         Args:
-            two_stems: write only this source and "no_SOURCE", the sum of the others.
+            two_stems: write only this source and "no_SOURCE", the sum of the others; of a model
+                with one source, the mixture minus this source.
             residual: add "residual", the mixture minus all estimates: frequencies above the
                 model's bandwidth, and what a direct model leaves out.
             mixture: put "mixture" first, then MUSDB18's stems in its order.
+            stems: write only these sources. Default: all, or none with `without`.
+            without: add "without_SOURCE", the mixture minus these sources' estimates.
         Raises:
-            ValueError: if the model does not have the source, or has one named like an added
-                signal.
+            ValueError: if the model does not have a source, has one named like an added signal,
+                or the residual would be silent.
         """
         each = torch.eye(len(sources) + 1)
         sums = dict(zip(sources, each, strict=False))
         total, whole = each[:-1].sum(0), each[-1]
-        if two_stems is not None:
-            if two_stems not in sums:
-                raise ValueError(
-                    f"The model has no source {two_stems!r}; it has {', '.join(sources)}."
-                )
-            one = sums[two_stems]
-            sums = {two_stems: one, f"no_{two_stems}": total - one}
-        if mixture:
-            sums = {name: sums[name] for name in in_musdb_order([*sums])}
+        for name in (*([two_stems] if two_stems is not None else ()), *(stems or ()), *without):
+            if name not in sums:
+                raise ValueError(f"The model has no source {name!r}; it has {', '.join(sources)}.")
         added = {MIXTURE: whole} if mixture else {}
         rest = {RESIDUAL: whole - total} if residual else {}
+        if without:
+            rest[f"without_{'_'.join(without)}"] = whole - sum(sums[name] for name in without)
+        if two_stems is not None:
+            one = sums[two_stems]
+            others = whole - one if len(sources) == 1 else total - one
+            if residual and len(sources) == 1:
+                raise ValueError(
+                    f"The residual would be silent: no_{two_stems} is all that the model leaves."
+                )
+            sums = {two_stems: one, f"no_{two_stems}": others}
+        elif stems is not None or without:
+            sums = {name: sums[name] for name in stems or ()}
         for name in (*added, *rest):
             if name in sums:
                 raise ValueError(
                     f"Cannot add the signal {name!r}: the model has a source of that name."
                 )
-        sums = {**added, **sums, **rest}
+        order = in_musdb_order([*sums]) if mixture else [*sums]
+        sums = {**added, **{name: sums[name] for name in order}, **rest}
         return cls(tuple(sums), torch.stack([*sums.values()]))
 
     def __call__(self, estimates: Tensor, mixture: Tensor) -> Tensor:

@@ -8,7 +8,13 @@ import torch
 
 from asteroid_waveunet.nn.geometry import LengthRule
 
-__all__ = ["DEFAULT_OPTIONS", "PRECISIONS", "SeparationOptions", "check_shifts"]
+__all__ = [
+    "DEFAULT_OPTIONS",
+    "PRECISIONS",
+    "SeparationOptions",
+    "check_consistency",
+    "check_shifts",
+]
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -59,4 +65,17 @@ def check_shifts(shifts: int, geometry: LengthRule) -> None:
         raise ValueError(
             f"shifts is {shifts}; expected 1 to {geometry.step}, the model's step, after which "
             "shifts repeat."
+        )
+
+
+def check_consistency(n_src: int) -> None:
+    """Check that mixture consistency is meaningful.
+
+    Raises:
+        ValueError: for one source, which would become the mixture.
+    """
+    if n_src == 1:
+        raise ValueError(
+            "Mixture consistency would turn the model's only source into the mixture; it needs "
+            "two sources or more."
         )

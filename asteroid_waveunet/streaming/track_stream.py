@@ -11,7 +11,7 @@ from asteroid_waveunet.audio.resampling import Resampler
 from asteroid_waveunet.streaming.base import MAX_HOP
 from asteroid_waveunet.streaming.ensemble import Consistent, Shifted
 from asteroid_waveunet.streaming.interface import BatchStream, StreamableModel
-from asteroid_waveunet.streaming.options import SeparationOptions
+from asteroid_waveunet.streaming.options import SeparationOptions, check_consistency
 
 __all__ = ["TrackStream", "make_stream"]
 
@@ -22,6 +22,8 @@ def make_stream(model: StreamableModel, batch_size: int, options: SeparationOpti
     Raises:
         ValueError: if the model does not support the options.
     """
+    if options.mixture_consistency:
+        check_consistency(model.n_src)
     if options.shifts == 1:
         stream = model.stream(batch_size, options.dtype)
     else:

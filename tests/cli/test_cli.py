@@ -128,6 +128,30 @@ def test_two_stems_and_the_residual(here):
     assert residual.std() > 0.1, "white noise above 4 kHz"
 
 
+def test_chosen_stems_and_the_song_without_one(here):
+    song = here / "songs/plain.wav"
+    assert separated(song, "--stems", "vocals, bass") == 0
+    assert written() == ["plain/bass.wav", "plain/vocals.wav"]
+    assert separated(song, "--without", "vocals", "--bits", "float", "-o", "karaoke") == 0
+    estimates = separate(load("model"), song)
+    without = audio_io.read("karaoke/plain/without_vocals.wav")[0]
+    torch.testing.assert_close(without, audio_io.read(song)[0] - estimates[2], atol=1e-5, rtol=0)
+    assert not Path("karaoke/plain/vocals.wav").exists()
+
+
+def test_two_stems_of_a_model_with_one_source(here, capsys):
+    model = tiny(sources=("vocals",), in_channels=2, sample_rate=8000, output="direct")
+    serialization.save(model.serialize(), here / "model")
+    song = here / "songs/plain.wav"
+    assert separated(song, "--two-stems", "vocals", "--bits", "float") == 0
+    vocals, rest = (audio_io.read(f"out/plain/{n}vocals.wav")[0] for n in ("", "no_"))
+    assert rest.std() > 0.05
+    torch.testing.assert_close(vocals + rest, audio_io.read(song)[0], atol=1e-5, rtol=0)
+    capsys.readouterr()
+    assert separated(song, "--mixture-consistency") == 1
+    assert "only source into the mixture" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("form", ["flac", "mp3", "ogg", "wav"])
 def test_formats(here, form):
     assert separated("songs/plain.wav", "--format", form) == 0

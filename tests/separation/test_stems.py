@@ -31,6 +31,9 @@ def test_stems_are_sums_of_estimates_and_mixture():
         ({"residual": True}, dict(bass=1, drums=2, vocals=3, residual=4)),
         ({"two_stems": "bass", "residual": True}, dict(bass=1, no_bass=5, residual=4)),
         ({"mixture": True}, dict(mixture=10, bass=1, drums=2, vocals=3)),
+        ({"stems": ["vocals", "bass"]}, dict(vocals=3, bass=1)),
+        ({"without": ["vocals"]}, dict(without_vocals=7)),
+        ({"stems": ["bass"], "without": ["vocals", "bass"]}, dict(bass=1, without_vocals_bass=6)),
     ):
         stems = Stems.of(SOURCES, **arguments)
         signals = stems(ESTIMATES, MIXTURE)
@@ -38,9 +41,24 @@ def test_stems_are_sums_of_estimates_and_mixture():
         assert dict(zip(stems.names, signals[:, 0, 0].tolist(), strict=True)) == expected
 
 
+def test_complement_of_the_only_source_is_the_rest_of_the_mixture():
+    stems = Stems.of(("vocals",), two_stems="vocals")
+    assert stems.names == ("vocals", "no_vocals")
+    assert stems(ESTIMATES[2:], MIXTURE)[:, 0, 0].tolist() == [3, 7]
+    with pytest.raises(ValueError, match="residual would be silent"):
+        Stems.of(("vocals",), two_stems="vocals", residual=True)
+
+
+def test_stem_files_are_in_musdbs_order():
+    sources = ("bass", "drums", "guitar", "other", "vocals")
+    expected = ("mixture", "drums", "bass", "other", "vocals", "guitar", "residual")
+    assert Stems.of(sources, residual=True, mixture=True).names == expected
+
+
 def test_unknown_source_is_refused():
-    with pytest.raises(ValueError, match="'guitar'.*bass, drums, vocals"):
-        Stems.of(SOURCES, two_stems="guitar")
+    for arguments in ({"two_stems": "guitar"}, {"stems": ["guitar"]}, {"without": ["guitar"]}):
+        with pytest.raises(ValueError, match="'guitar'.*bass, drums, vocals"):
+            Stems.of(SOURCES, **arguments)
 
 
 def test_source_named_like_an_added_signal_is_refused():
