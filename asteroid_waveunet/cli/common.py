@@ -1,8 +1,7 @@
-"""Load a model by name, check output folders, print names on any terminal."""
+"""Load a model by name, check output folders."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -25,7 +24,6 @@ __all__ = [
     "check_writable",
     "is_preset",
     "load_model",
-    "printable",
     "separation_options",
 ]
 
@@ -119,9 +117,3 @@ def check_writable(folder: Path) -> None:
         raise OSError(
             f"Cannot write to {folder} ({reason.strerror}); choose another folder with -o."
         ) from reason
-
-
-def printable(text: object) -> str:
-    """Escape characters that the terminal's encoding lacks."""
-    encoding = sys.stdout.encoding or "ascii"
-    return str(text).encode(encoding, "backslashreplace").decode(encoding)

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from asteroid_waveunet.cli.choices import METRICS
-from asteroid_waveunet.cli.common import printable
 from asteroid_waveunet.file_utils import expanded
 
 __all__ = ["add_options", "run"]
@@ -32,9 +31,9 @@ def run(options: argparse.Namespace) -> int:
     folders = (expanded(options.first), expanded(options.second))
     first, second = map(paired_comparison.load, folders)
     found = paired_comparison.compare(first, second, options.metric)
-    print(printable(paired_comparison.table(found, _labels(*folders), options.metric)))
+    print(paired_comparison.table(found, _labels(*folders), options.metric))
     for omission in paired_comparison.unmatched(first, second):
-        print(printable(f"Not compared: {omission}."))
+        print(f"Not compared: {omission}.")
     return 0
 
 

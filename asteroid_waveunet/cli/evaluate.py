@@ -17,7 +17,6 @@ from asteroid_waveunet.cli.common import (
     add_separation_options,
     check_writable,
     load_model,
-    printable,
     separation_options,
 )
 from asteroid_waveunet.file_utils import expanded
@@ -103,13 +102,13 @@ def run(options: argparse.Namespace) -> int:
         jobs=options.jobs,
         memory=options.memory,
     )
-    print(printable(found.as_text()))
+    print(found.as_text())
     if not options.no_report:
         command = shlex.join(["waveunet", *options.arguments])
         page = evaluation_page.write_page(found, tracks, estimator, out / "report", command=command)
-        print(printable(page))
+        print(page)
     if found.failures:
-        print(printable(found.failure_message), file=sys.stderr)
+        print(found.failure_message, file=sys.stderr)
     return 1 if found.failures else 0
 
 
@@ -223,7 +222,7 @@ def _all_known(sources: Sequence[str], stems: Sequence[str]) -> tuple[str, ...]:
             " --targets vocals accompaniment, or --targets bass drums other vocals."
         ) from reason
     if unknown:
-        print(printable(f"Not scored, because the data lacks these stems: {', '.join(unknown)}."))
+        print(f"Not scored, because the data lacks these stems: {', '.join(unknown)}.")
     return tuple(known)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from asteroid_waveunet._version import __version__
+from asteroid_waveunet.cli.output import safe_output
 from asteroid_waveunet.system_errors import explain
 
 __all__ = ["main"]
@@ -44,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Read when torch is imported. Threads that wait busily slow down a machine with other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser(words).parse_args(words)
-    options.arguments = words
-    with _sigterm_as_interrupt(), warnings.catch_warnings():
+    with safe_output(), _sigterm_as_interrupt(), warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         try:
+            options = _parser(words).parse_args(words)
+            options.arguments = words
             return options.run(options)
         except (ValueError, OSError, ImportError) as reason:
             print(f"error: {explain(reason)}", file=sys.stderr)

@@ -17,7 +17,6 @@ from asteroid_waveunet.cli.common import (
     add_separation_options,
     check_writable,
     load_model,
-    printable,
     separation_options,
 )
 from asteroid_waveunet.file_utils import expanded
@@ -191,7 +190,7 @@ def _separate(
                     **_selection(options),
                 )
             paths = target.paths
-            bar.write(printable(paths[0] if len(paths) == 1 else paths[0].parent))
+            bar.write(str(paths[0] if len(paths) == 1 else paths[0].parent))
 
         return batch.run(songs, separate_song, options.jobs)
 
@@ -223,7 +222,7 @@ def _report(failures: Mapping[Song, str], n_songs: int) -> None:
         print(f"{len(failures)} of {n_songs} songs failed:", file=sys.stderr)
     for song, reason in failures.items():
         named = reason if str(song.path) in reason else f"{song.path}: {reason}"
-        print(f"  {printable(named)}", file=sys.stderr)
+        print(f"  {named}", file=sys.stderr)
 
 
 def _check_inputs_stay(target: Target, inputs: Collection[Path]) -> None:

@@ -365,6 +365,16 @@ def test_names_by_a_template(here):
     assert len(written()) == 18 and "drums/album/phone.flac" in written()
 
 
+def test_name_too_long_does_not_stop_the_other_songs(here, capsys):
+    long = 249 * "x"
+    shutil.copy("songs/plain.wav", f"{long}.wav")
+    assert separated(f"{long}.wav", "songs/plain.wav", "--format", "stem.mp4") == 1
+    assert "1 of 2 songs failed" in (printed := capsys.readouterr().err)
+    assert "File name too long" in printed and "shorter name" in printed
+    assert written() == ["plain.stem.mp4"]
+    assert separated(f"{long}.wav", "-o", "folders") == 0, "as a folder's name it is not too long"
+
+
 def test_tilde_that_is_no_home_is_a_name(here, monkeypatch):
     monkeypatch.delenv("HOME")
     shutil.copy("songs/plain.wav", "~tilde.wav")

@@ -1,0 +1,99 @@
+"""Standard output and error whose failure is never the work's.
+
+A reader may close a pipe, a service may start the command without them, or a terminal's encoding
+may lack a letter of a song's name. The work goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+__all__ = ["safe_output"]
+
+
+@contextlib.contextmanager
+def safe_output() -> Iterator[None]:
+    """Replace `sys.stdout` and `sys.stderr` by streams that never raise."""
+    _occupy_closed_descriptors()
+    before = sys.stdout, sys.stderr
+    out, err = SafeStream(sys.stdout), SafeStream(sys.stderr)
+    sys.stdout, sys.stderr = out, err
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        if out.lost is not None:
+            sys.stderr.write(f"note: text on standard output was lost: {out.lost}\n")
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _occupy_closed_descriptors() -> None:
+    """Open the null device where standard streams are closed: a stem must not become one."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+
+
+class SafeStream(io.TextIOBase):
+    """A text stream that drops what it cannot write, and escapes what its encoding lacks.
+
+    Args:
+        stream: the stream; None if it was closed when Python started.
+    Attributes:
+        lost: why text was dropped, such as a full disk; None for a reader that went away.
+    """
+
+    def __init__(self, stream: TextIO | None):
+        self._stream = stream
+        self.lost: str | None = None
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Write text, or drop it."""
+        plain = text.encode(self.encoding, "backslashreplace").decode(self.encoding)
+        self._try("write", plain)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, or drop it."""
+        self._try("flush")
+
+    def isatty(self) -> bool:
+        """Return True for a terminal."""
+        return self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the stream's descriptor."""
+        if self._stream is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._stream.fileno()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _try(self, method: str, *arguments: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            getattr(self._stream, method)(*arguments)
+        except (OSError, ValueError) as reason:  # ValueError: closed by the caller
+            if isinstance(reason, OSError) and reason.errno != errno.EPIPE:
+                self.lost = reason.strerror
+            with contextlib.suppress(OSError, ValueError):
+                # Python flushes its own streams at its end, and would fail again.
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, self._stream.fileno())
+                os.close(null)
+            self._stream = None
