@@ -1,6 +1,7 @@
 """Audio files as tensors and back.
 
 formats     suffixes of audio files, names that are no songs
+folders     find audio files in folders
 reader      read audio files, whole or in blocks
 container   decode compressed files (PyAV)
 truncation  compare files with the lengths that they state

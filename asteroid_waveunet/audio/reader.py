@@ -22,7 +22,7 @@ from torch import Tensor
 
 from asteroid_waveunet.audio import truncation
 from asteroid_waveunet.audio.container import NotAudio, open_container
-from asteroid_waveunet.file_utils import expanded
+from asteroid_waveunet.file_utils import expanded, unreadable
 
 __all__ = ["BLOCK", "Reader", "count_frames", "header", "open_reader", "read"]
 
@@ -178,15 +178,8 @@ def _first_bytes(path: Path) -> bytes:
         raise FileNotFoundError(f"Audio file {path} not found.") from error
     except IsADirectoryError as error:
         raise IsADirectoryError(f"{path} is a folder; expected an audio file.") from error
-    except PermissionError as error:
-        raise PermissionError(
-            f"{path} cannot be read: {error.strerror}. Give yourself the permission to read it and "
-            "to enter its folders (chmod), or ask its owner."
-        ) from error
     except OSError as error:
-        raise type(error)(
-            f"{path} cannot be read: {error.strerror}. Check its disk, or copy it elsewhere."
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def _check_complete(path: Path, start: bytes) -> None:

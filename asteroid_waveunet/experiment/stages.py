@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from asteroid_waveunet.audio.folders import left_out_below
 from asteroid_waveunet.experiment.config import AudioFormat, Configuration, load
 from asteroid_waveunet.experiment.data import errata, musdb, obtain, splits
 from asteroid_waveunet.experiment.data import prepare as preparation
@@ -30,15 +32,21 @@ __all__ = [
     "report_details",
     "run",
     "scored_tracks",
+    "scores_follow",
     "training_tracks",
 ]
 
 
 def check_data(
-    configuration: Configuration, experiment: ExperimentDir, accept_license: bool = False
+    configuration: Configuration,
+    experiment: ExperimentDir,
+    accept_license: bool = False,
+    scores: bool = True,
 ) -> None:
     """Check that the data sets exist and have the stems needed, or that stage 0 can obtain them.
 
+    Args:
+        scores: the run goes on to scoring, which needs test tracks.
     Raises:
         PermissionError: if a download's licence has to be accepted first.
         FileNotFoundError: if a data set has to be placed by hand; the message says where.
@@ -51,10 +59,10 @@ def check_data(
         obtain.check_obtainable(corpus, experiment.data_dir, accept_license)
     generated = set(GENERATED).intersection(data.names)
     if not generated and all(obtain.exists(c, experiment.data_dir) for c in corpora):
-        _check_layout(configuration, experiment)
+        _check_layout(configuration, experiment, scores)
 
 
-def _check_layout(configuration: Configuration, experiment: ExperimentDir) -> None:
+def _check_layout(configuration: Configuration, experiment: ExperimentDir, scores: bool) -> None:
     """
     Raises:
         FileNotFoundError, ValueError: as `check_data`.
@@ -62,7 +70,14 @@ def _check_layout(configuration: Configuration, experiment: ExperimentDir) -> No
     data, sources = configuration.data, configuration.audio_format.sources
     root, *others = experiment.folders(data)
     corpus = CORPORA.get(data.dataset)
-    subsets = corpus.tracks if corpus else musdb.SUBSETS
+    subsets = tuple(corpus.tracks) if corpus else musdb.SUBSETS
+    if not scores and not (root / "test").is_dir():
+        subsets = ("train",)
+    elif "test" in subsets and (root / "train").is_dir() and not (root / "test").is_dir():
+        raise FileNotFoundError(
+            f"There is no 'test' folder in {root}, whose songs stage 3 scores. Add one, or train "
+            "without scoring: --stop-stage 2."
+        )
     names = {s: [track.name for track in musdb.tracks(root, s)] for s in subsets}
     if data.valid_data is None:
         splits.split(names["train"], data.valid, configuration.training.seed)
@@ -102,10 +117,15 @@ def _check_same_groups(
 
 
 def obtain_data(
-    configuration: Configuration, experiment: ExperimentDir, accept_license: bool = False
+    configuration: Configuration,
+    experiment: ExperimentDir,
+    accept_license: bool = False,
+    scores: bool = True,
 ) -> list[Path]:
     """Generate, or download and unpack, the known data sets; return the folders of all.
 
+    Args:
+        scores: as in `check_data`.
     Raises:
         FileNotFoundError, ValueError: as `check_data`, or if a test track cannot be used.
         OSError: as `data.obtain.obtain`.
@@ -118,7 +138,7 @@ def obtain_data(
         elif name in CORPORA:
             corpus = CORPORA[name]
             obtain.obtain(corpus, experiment.data_dir, accept_license, data.keep_archive)
-    _check_layout(configuration, experiment)
+    _check_layout(configuration, experiment, scores)
     channels = configuration.audio_format.channels
     for track in musdb.tracks(roots[0]):
         if track.subset == "test":  # stage 1 reads the training tracks completely
@@ -152,13 +172,21 @@ def _generate(name: str, root: Path, data: Data) -> None:
     )
 
 
+def scores_follow() -> bool:
+    """Return True unless the recipe's script says that it ends before stage 3."""
+    return int(os.environ.get("STOP_STAGE", "4")) >= 3
+
+
 def data_notes(configuration: Configuration, experiment: ExperimentDir) -> list[str]:
     """Return remarks on the data set and known errors of its songs."""
     data = configuration.data
     corpus = CORPORA.get(data.dataset)
     remarks = [corpus.remark] if corpus and corpus.remark else []
-    names = [track.name for root in experiment.roots(data) for track in musdb.tracks(root)]
-    return [*remarks, *errata.notes(names)]
+    roots = experiment.roots(data)
+    found = [track for root in roots for track in musdb.tracks(root)]
+    used = {file for track in found for file in track.files()}
+    unused = [left_out_below(root / subset, used) for root in roots for subset in musdb.SUBSETS]
+    return [*remarks, *errata.notes(track.name for track in found), *filter(None, unused)]
 
 
 def prepare_data(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import threading
+import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from asteroid_waveunet.audio.formats import KINDS, is_audio_name, is_hidden_name
-from asteroid_waveunet.file_utils import expanded
+from asteroid_waveunet.audio.folders import files_below, is_audio_file, left_out
+from asteroid_waveunet.audio.formats import KINDS
+from asteroid_waveunet.file_utils import expanded, unreadable
 from asteroid_waveunet.separation.stems import without_suffix
 from asteroid_waveunet.system_errors import explain
 
@@ -64,6 +67,11 @@ def find(inputs: Sequence[str], output: Path) -> list[Song]:
 def _songs_of(item: str, output: Path) -> dict[Path, Path]:
     """Return the songs of one input and their names."""
     path = expanded(item)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        try:
+            path.stat()
+        except PermissionError as error:
+            raise unreadable(path, error) from error
     if path.is_dir():
         songs = _in_folder(path, output)
         if not songs and not _is_within(path, output):
@@ -71,12 +79,16 @@ def _songs_of(item: str, output: Path) -> dict[Path, Path]:
     elif path.exists():
         songs = {path: Path(path.name)}
     else:
-        songs = {}
+        songs, others = {}, []
         for match in map(Path, sorted(glob.glob(str(path), recursive=True))):
             if match.is_dir():
                 songs.update(_in_folder(match, output))
-            elif _is_song(match, output):
+            elif is_audio_file(match) and not _is_within(match, output):
                 songs[match] = match.relative_to(_fixed_part(path))
+            elif not _is_within(match, output):
+                others.append(match)
+        if songs:
+            _say_left_out(others, item)
         if not songs:
             raise FileNotFoundError(
                 f"{item} does not exist, and matches no audio file ({KINDS}) as a pattern."
@@ -95,17 +107,16 @@ def _fixed_part(pattern: Path) -> Path:
 
 def _in_folder(folder: Path, output: Path) -> dict[Path, Path]:
     """Return all audio files below a folder, and their paths relative to it."""
-    return {
-        path: path.relative_to(folder)
-        for path in sorted(folder.rglob("*"))
-        if _is_song(path, output) and not any(map(is_hidden_name, path.relative_to(folder).parts))
-    }
+    files = [path for path in files_below(folder) if not _is_within(path, output)]
+    songs = [path for path in files if is_audio_file(path, below=folder)]
+    if songs:
+        _say_left_out(set(files).difference(songs), folder)
+    return {path: path.relative_to(folder) for path in songs}
 
 
-def _is_song(path: Path, output: Path) -> bool:
-    """Return True for a visible audio file outside the output folder."""
-    is_audio = is_audio_name(path.name) and path.is_file()
-    return is_audio and not is_hidden_name(path.name) and not _is_within(path, output)
+def _say_left_out(files: Iterable[Path], place: str | Path) -> None:
+    if said := left_out(files, place):
+        warnings.warn(f"{said}. A file that is named itself is read anyway.", stacklevel=2)
 
 
 def _is_within(path: Path, folder: Path) -> bool:

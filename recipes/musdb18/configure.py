@@ -9,7 +9,12 @@ from asteroid_waveunet.experiment.config import load, parse_overrides
 from asteroid_waveunet.experiment.data.corpora import CORPORA
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.settings import GENERATED
-from asteroid_waveunet.experiment.stages import argument_parser, check_data, exit_on_error
+from asteroid_waveunet.experiment.stages import (
+    argument_parser,
+    check_data,
+    exit_on_error,
+    scores_follow,
+)
 from asteroid_waveunet.experiment.training import loggers
 
 # Settings that may change when an experiment is resumed.
@@ -25,7 +30,8 @@ def configure(conf, experiment, overrides):
     """Check settings and data, and save the configuration of a new or resumed experiment."""
     configuration = load_checked(conf, overrides)
     loggers.check(configuration.training.logger)
-    check_data(configuration, experiment, os.environ.get("ACCEPT_LICENSE") == "true")
+    accepted, scores = os.environ.get("ACCEPT_LICENSE") == "true", scores_follow()
+    check_data(configuration, experiment, accepted, scores)
     if os.environ.get("RESUME") == "true" and not experiment.checkpoints.is_dir():
         raise FileNotFoundError(f"There is no checkpoint to resume from in {experiment.exp_dir}.")
     with experiment.locked():

@@ -15,7 +15,7 @@
 #                        (default: demo; small with --data; the experiment's own configuration
 #                        if only --tag of an existing experiment is given)
 #   --data NAME|DIR      demo, free, musdb18, musdb18hq, musdb18_7, ccmixter, or a folder in MUSDB18's
-#                        layout with .stem.mp4 or wav files; the musdb18 sets are downloaded if missing
+#                        layout with .stem.mp4 or audio files; the musdb18 sets are downloaded if missing
 #   --accept_license     accept the licences of downloaded data (without it, they are shown)
 #   --stage N            first stage to run (default: 0)
 #   --stop_stage N       last stage to run (default: 4)
@@ -79,7 +79,7 @@ if [ -z "$python_path" ]; then
     python_path=$root/.venv/bin/python
 fi
 use_gpus
-export RESUME=$resume ACCEPT_LICENSE=$accept PYTHONUNBUFFERED=1
+export RESUME=$resume ACCEPT_LICENSE=$accept STOP_STAGE=$stop_stage PYTHONUNBUFFERED=1
 
 exp_dir=$storage/exp/$tag
 folders=(--exp_dir "$exp_dir" --data_dir "$storage/data")

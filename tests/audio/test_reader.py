@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import struct
 import subprocess
@@ -210,3 +211,43 @@ def test_decoders_write_nothing_to_stderr(folder, capfd):
             with contextlib.suppress(ValueError):
                 audio_io.read(path)
     assert capfd.readouterr().err == ""
+
+
+@contextlib.contextmanager
+def without_privileges():
+    """Act as a user who owns nothing; root may read everything."""
+    if os.geteuid() != 0:
+        pytest.skip("not root, who can give up privileges")
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_the_systems_reason_is_given_with_path_and_remedy(tmp_path):
+    song, closed = tmp_path / "song.m4a", tmp_path / "closed"
+    closed.mkdir()
+    for path in (song, closed / "song.wav"):
+        path.write_bytes(b"RIFF")
+        path.chmod(0)
+    closed.chmod(0)
+    for path in (song, closed / "song.wav"):
+        reason = rf"{path.name} cannot be read: Permission denied.*chmod"
+        with without_privileges(), pytest.raises(PermissionError, match=reason):
+            audio_io.read(path)
+    with pytest.raises(FileNotFoundError, match="not found"):
+        audio_io.read(tmp_path / "nowhere.wav")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        audio_io.read(tmp_path)
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    with pytest.raises(OSError, match=r"loop\.wav cannot be read: .*links"):
+        audio_io.read(tmp_path / "loop.wav")
+    with pytest.raises(OSError, match="/dev/null cannot be read: it is a device"):
+        audio_io.read("/dev/null")
+
+
+def test_a_home_that_does_not_exist_is_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    audio_io.write("~tilde.wav", torch.zeros(1, 100), 8000)
+    assert audio_io.read("~tilde.wav")[0].shape == (1, 100)

@@ -371,3 +371,15 @@ def test_configuration_in_use_is_not_replaced(experiment):
     with experiment.locked(), pytest.raises(OSError, match="in use by another process"):
         configure.configure(experiment.conf, experiment, {"lr": "0.5"})
     assert experiment.conf.read_bytes() == before
+
+
+def test_training_without_a_test_folder_ends_before_scoring(data, experiment):
+    shutil.rmtree(data / "test")
+    (data / "train" / "notes.txt").touch()
+    configuration = settings(dataset=str(data))
+    for check in (stages.check_data, stages.obtain_data):
+        check(configuration, experiment, scores=False)
+        with pytest.raises(FileNotFoundError, match=r"no 'test' folder in .*--stop-stage 2"):
+            check(configuration, experiment)
+    (note,) = stages.data_notes(configuration, experiment)
+    assert "left out in" in note and ".txt" in note

@@ -13,6 +13,8 @@ import pytest
 from asteroid_waveunet.separation import batch
 from asteroid_waveunet.separation.batch import Song, find
 
+pytestmark = pytest.mark.filterwarnings("ignore:left out")
+
 
 @pytest.fixture
 def music(tmp_path, monkeypatch):
@@ -51,6 +53,14 @@ def test_find_resolves_files_folders_and_patterns(music):
     assert names(["**/*.mp3"]) == {"album/side 2/c.mp3": "album/side 2/c"}
     assert names(["album/*/*.mp3"]) == {"album/side 2/c.mp3": "side 2/c"}
     assert names(["album/*"]) == {"album/b.one.FLAC": "b.one", "album/side 2/c.mp3": "c"}
+
+
+def test_find_says_what_it_leaves_out(music):
+    (music / "album" / "song.opus").touch()
+    (music / "album" / "@eaDir").mkdir()
+    (music / "album" / "@eaDir" / "song.opus").touch()
+    with pytest.warns(UserWarning, match=r"left out in album: 1 file .*\.jpg.*3 in hidden"):
+        assert "album/song.opus" in names(["album"])
 
 
 def test_find_skips_the_output_folder(music):

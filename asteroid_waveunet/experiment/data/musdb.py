@@ -22,12 +22,8 @@ from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio import stem_names
 from asteroid_waveunet.audio.checks import to_channels
 from asteroid_waveunet.audio.container import url
-from asteroid_waveunet.audio.formats import (
-    STEM_SUFFIX,
-    is_audio_name,
-    is_hidden_name,
-    split_name,
-)
+from asteroid_waveunet.audio.folders import is_audio_file
+from asteroid_waveunet.audio.formats import STEM_SUFFIX, is_hidden_name, split_name
 from asteroid_waveunet.experiment.data.ffmpeg import find_ffmpeg
 from asteroid_waveunet.experiment.data.track import MIXTURE, Extent, group_stems, sum_groups
 
@@ -202,7 +198,7 @@ def _stems_in(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if is_hidden_name(path.name) or not is_audio_name(path.name) or not path.is_file():
+        if not is_audio_file(path):
             continue
         stem = split_name(path.name)[0]
         stem = MIXTURE if stem.lower() == MIXTURE else stem

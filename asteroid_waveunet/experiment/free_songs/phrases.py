@@ -16,7 +16,8 @@ import numpy as np
 import soxr
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.audio.formats import KINDS, is_audio_name
+from asteroid_waveunet.audio.folders import files_below, is_audio_file
+from asteroid_waveunet.audio.formats import KINDS
 from asteroid_waveunet.experiment.demo_songs.synthesis import Signal
 from asteroid_waveunet.experiment.segments.mixing import stretch
 
@@ -54,7 +55,7 @@ def find_choirs(folders: Sequence[Path]) -> list[Choir]:
     """
     choirs = []
     for root in folders:
-        files = sorted(p for p in Path(root).rglob("*") if is_audio_name(p.name))
+        files = [p for p in files_below(root) if is_audio_file(p, below=root)]
         if not files:
             raise FileNotFoundError(
                 f"{root} contains no sung phrases; expected a folder with {KINDS}."

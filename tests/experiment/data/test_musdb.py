@@ -19,7 +19,7 @@ from asteroid_waveunet.audio.stem_names import MUSDB_ORDER
 from asteroid_waveunet.experiment.data import musdb, splits
 from asteroid_waveunet.experiment.data.prepare import prepare
 from asteroid_waveunet.experiment.data.track import group_stems, stems_of
-from helpers.songs import RATE, STEMS, noise, write_stem_file
+from helpers.songs import RATE, STEMS, noise, write_song, write_stem_file
 
 
 def test_tracks_are_sorted_and_keep_dots_in_their_names(data):
@@ -206,3 +206,24 @@ def test_streams_without_names_are_in_musdbs_order(tmp_path):
     (track,) = musdb.tracks(tmp_path, "train")
     found = track.read("vocals")[0][:, 5000:25000].abs().max().item()
     assert found == pytest.approx(levels["Stem 4"], rel=0.02)
+
+
+def test_stems_of_any_format_and_a_mixture_in_capitals(tmp_path):
+    song = tmp_path / "train" / "song"
+    write_song(song, stems=("bass", "vocals"))
+    (song / "mixture.wav").rename(song / "Mixture.WAV")
+    samples, rate = audio_io.read(song / "bass.wav")
+    audio_io.write(song / "bass.flac", samples, rate, "PCM_24")
+    (song / "bass.wav").unlink()
+    (song / "lyrics.txt").touch()
+    (song / "._bass.wav").touch()
+    for folder in ("@eaDir", "__MACOSX", ".Trash"):
+        write_song(tmp_path / "train" / folder)
+    (track,) = musdb.tracks(tmp_path)
+    assert track.stems == ("bass", "vocals") and track.has_mixture
+    read, _ = track.read_all()
+    torch.testing.assert_close(read["bass"], samples, atol=1e-6, rtol=0)
+    assert track.extent().frames == RATE
+    write_song(song, stems=("bass",), mixture=False)
+    with pytest.raises(ValueError, match=r"bass\.flac and .*bass\.wav are of the same stem"):
+        musdb.tracks(tmp_path)
