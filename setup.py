@@ -5,7 +5,9 @@ from setuptools import find_packages, setup
 here = Path(__file__).parent
 version = next(
     line.split('"')[1]
-    for line in (here / "asteroid_waveunet" / "_version.py").read_text().splitlines()
+    for line in (here / "asteroid_waveunet" / "_version.py")
+    .read_text(encoding="utf-8")
+    .splitlines()
     if line.startswith("__version__")
 )
 
@@ -66,7 +68,7 @@ setup(
     name="asteroid-waveunet",
     version=version,
     description="The Wave-U-Net for Asteroid: music source separation on the waveform",
-    long_description=(here / "README.md").read_text(),
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",

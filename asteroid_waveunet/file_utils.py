@@ -23,6 +23,7 @@ __all__ = [
     "replacing",
     "replacing_folder",
     "unreadable",
+    "valid_unicode",
 ]
 
 TEMPORARY = re.compile(r"\.([0-9a-f]+)\.(partial\.|lock$)")  # names that `replacing` makes
@@ -57,6 +58,15 @@ def unreadable(path: str | os.PathLike, error: OSError) -> OSError:
     if isinstance(error, PermissionError):
         remedy = "Allow reading it and entering its folders (chmod)."
     return type(error)(f"{path} cannot be read: {error.strerror}. {remedy}")
+
+
+def valid_unicode(text: str) -> str:
+    r"""Escape the bytes of file names that are no UTF-8: UTF-8 cannot encode them.
+
+    >>> valid_unicode("caf\udce9") == "caf" + chr(92) + "udce9"
+    True
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def checksum(

@@ -120,7 +120,7 @@ def is_installed(distribution: str) -> bool:
 def processor() -> str:
     """Return the processor's name and its vector and matrix instructions, where known."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     fields = {
@@ -165,8 +165,14 @@ def write_parts(
 def write_section(path: Path, name: str, text: str) -> None:
     """Replace the section between its marks in a results file, or append it."""
     begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->\n"
-    page = path.read_text() if path.exists() else "# Results\n\nGenerated: see README.md here.\n"
+    page = (
+        path.read_text(encoding="utf-8")
+        if path.exists()
+        else "# Results\n\nGenerated: see README.md here.\n"
+    )
     before, found, rest = page.partition(begin)
     after = rest.partition(end)[2] if found else ""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{before if found else before + chr(10)}{begin}\n{text}\n\n{end}{after}")
+    path.write_text(
+        f"{before if found else before + chr(10)}{begin}\n{text}\n\n{end}{after}", encoding="utf-8"
+    )

@@ -73,7 +73,7 @@ def pip_arguments(words: list[str]) -> dict[str, str]:
 
 def bounds(name: str) -> str:
     """Return the version bounds of a package in setup.py, such as `>=0.20,<3`."""
-    found = re.search(rf'"{name}(>=[^"]*)"', (ROOT / "setup.py").read_text())
+    found = re.search(rf'"{name}(>=[^"]*)"', (ROOT / "setup.py").read_text(encoding="utf-8"))
     assert found, f"setup.py does not name {name}"
     return found[1]
 
@@ -87,10 +87,10 @@ def make_environment(folder: Path, pins: dict[str, str]) -> Path:
     """Install these requirements, and constraints.txt for the rest; return the interpreter."""
     venv.create(folder / "env", with_pip=True)
     python = folder / "env" / "bin" / "python"
-    fixed = (ROOT / "constraints.txt").read_text().splitlines()
+    fixed = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     constrained = [line for line in fixed if line.partition("==")[0] not in pins]
     constraints = folder / "constraints.txt"
-    constraints.write_text("\n".join(constrained) + "\n")
+    constraints.write_text("\n".join(constrained) + "\n", encoding="utf-8")
     install = [python, "-m", "pip", "install", "--quiet", "--constraint", constraints]
     # Torch first: it then satisfies every later requirement of torch.
     subprocess.run([*install, pins.get("torch", "torch"), "setuptools<82", "wheel"], check=True)

@@ -164,7 +164,7 @@ class Configuration:
     def save(self, path: str | os.PathLike) -> None:
         """Write `as_yaml` atomically."""
         with replacing(path) as partial:
-            partial.write_text(self.as_yaml())
+            partial.write_text(self.as_yaml(), encoding="utf-8")
 
     def differences(self, other: Configuration, ignore: Collection[str] = ()) -> list[str]:
         """List the settings that differ from another configuration, as "name: here, not there".
@@ -241,7 +241,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yml"))) or "none"
         raise FileNotFoundError(f"There is no configuration {path}; its folder has: {known}.")
     try:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,5 +124,5 @@ class ExperimentDir:
         """Return the folder of a data set's decoded training tracks in this audio format."""
         root = root.resolve()
         suffix = f"{'-'.join(audio.sources)}_{audio.sample_rate}Hz_{audio.channels}ch"
-        path_hash = hashlib.sha256(str(root).encode()).hexdigest()[:8]
+        path_hash = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
         return self.data_dir / "prepared" / f"{root.name}_{path_hash}_{suffix}"

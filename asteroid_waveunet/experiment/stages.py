@@ -265,9 +265,9 @@ def _check_same_music(experiment: ExperimentDir, sides: dict[str, list[Prepared]
     music = {side: {track.name: track.sha256 for track in sides[side]} for side in sides}
     if not (experiment.checkpoints.is_dir() and experiment.music.is_file()):
         with replacing(experiment.music) as partial:
-            partial.write_text(json.dumps(music, indent=1, ensure_ascii=False))
+            partial.write_text(json.dumps(music, indent=1), encoding="utf-8")
         return
-    recorded = json.loads(experiment.music.read_text())
+    recorded = json.loads(experiment.music.read_text(encoding="utf-8"))
     changes = [
         f"tracks to {side} ({', '.join(_changed_names(now, then))})"
         for side, now in music.items()

@@ -115,7 +115,7 @@ def _read_config(path: Path) -> str:
     size = path.stat().st_size
     if size > MAX_CONFIG_BYTES:
         raise ValueError(f"{path} has {size} bytes; expected at most {MAX_CONFIG_BYTES}.")
-    return path.read_text(errors="replace")
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _parse_config(text: str, name: str) -> dict[str, Any]:

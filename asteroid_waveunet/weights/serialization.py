@@ -80,7 +80,7 @@ def save(conf: Mapping[str, Any], folder: str | os.PathLike) -> None:
     write(conf, folder / BIN)
     write(conf, folder / SAFETENSORS)
     with replacing(folder / CONFIG) as partial:
-        partial.write_text(_metadata_json(conf, indent=2) + "\n")
+        partial.write_text(_metadata_json(conf, indent=2) + "\n", encoding="utf-8")
 
 
 def write(conf: Mapping[str, Any], path: str | os.PathLike, file_format: str | None = None) -> None:

@@ -1,7 +1,11 @@
-"""Imported first: Ctrl-C during slow imports gives one line; threads sleep while they wait."""
+"""Imported first: sound defaults for Ctrl-C, printed names and waiting threads."""
 
 import os
 import sys
+
+for stream in (sys.stdout, sys.stderr):  # a name of any bytes can be printed on any terminal
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
 

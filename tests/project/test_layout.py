@@ -72,3 +72,24 @@ def test_package_docstrings_name_exactly_their_modules_and_packages():
         if differing:
             wrong[str(folder)] = sorted(differing)
     assert wrong == {}
+
+
+def test_text_files_are_read_and_written_with_an_encoding():
+    """Without one, Python takes the locale's."""
+    bare = []
+    for path in [*SOURCES, *(PACKAGE.parent / "recipes").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and _opens_text(node):
+                bare += [f"{path}:{node.lineno}"]
+    assert bare == []
+
+
+def _opens_text(call: ast.Call) -> bool:
+    """Return True for a call that opens a text file without an encoding."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if any(keyword.arg == "encoding" for keyword in call.keywords):
+        return False
+    if name == "open" and isinstance(call.func, ast.Name):
+        modes = [a.value for a in call.args[1:] if isinstance(a, ast.Constant)]
+        return not any("b" in str(mode) for mode in modes)
+    return (name == "read_text" and not call.args) or (name == "write_text" and len(call.args) < 2)

@@ -139,9 +139,10 @@ def test_second_run_skips_finished_work(finished):
     assert {path: path.stat().st_mtime_ns for path in kept} == before
 
 
-def test_own_songs_with_other_stem_names_are_trained_on(tmp_path, monkeypatch):
-    for subset, names in {"train": ("a", "b"), "test": ("c",)}.items():
-        for name in names:
+def test_own_songs_of_any_names_and_stems_are_trained_on(tmp_path, monkeypatch):
+    """Stems that are not MUSDB18's, and names whose bytes are no UTF-8."""
+    for subset, names in {"train": (b"caf\xe9", b"b"), "test": (b"\xff <b> &",)}.items():
+        for name in map(os.fsdecode, names):
             write_song(tmp_path / "mine" / subset / name, stems=("piano", "voice"), seconds=2)
     monkeypatch.chdir(tmp_path)
     folders = ("--exp_dir", "here/exp/small_mine", "--data_dir", "here/data")
@@ -150,7 +151,10 @@ def test_own_songs_with_other_stem_names_are_trained_on(tmp_path, monkeypatch):
         "--sources", "[voice]", "--output", "direct", "--preset", "null", "--in_channels", "1",
         *options(),
     )  # fmt: skip
-    for name in ("data", "prepare", "train"):
+    for name in ("data", "prepare", "train", "evaluate", "publish"):
         run_script(name, *folders)
+    exp = tmp_path / "here" / "exp" / "small_mine"
+    for page in ("report/index.html", "published/report/index.html"):
+        assert "\\udcff &lt;b&gt; &amp;" in (exp / page).read_text("utf-8")
     model = WaveUNet.from_pretrained("here/exp/small_mine/best_model.pth")
     assert model.sources == ("voice",) and model.in_channels == 1

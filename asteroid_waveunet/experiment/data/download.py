@@ -153,7 +153,9 @@ class PartialFile:
     @property
     def etag(self) -> str:
         """ETag of the version that the part belongs to; empty if the server sent none."""
-        return self.etag_file.read_text().strip() if self.etag_file.is_file() else ""
+        return (
+            self.etag_file.read_text(encoding="utf-8").strip() if self.etag_file.is_file() else ""
+        )
 
     def discard(self) -> None:
         """Delete the part and its ETag."""
@@ -164,7 +166,7 @@ class PartialFile:
         """Discard the part before the whole file of this version is received."""
         self.discard()
         with replacing(self.etag_file) as partial:
-            partial.write_text(etag)
+            partial.write_text(etag, encoding="utf-8")
 
 
 def _complete(part: PartialFile, bar: tqdm) -> None:

@@ -180,7 +180,7 @@ def _obtain(corpus: Corpus, data_dir: Path, keep_archive: bool, progress: bool) 
         _check_archive(corpus, archive, progress)
     else:
         _download(corpus, data_dir, progress)
-        marker.write_text(str(archive.stat().st_mtime_ns))
+        marker.write_text(str(archive.stat().st_mtime_ns), encoding="utf-8")
     if keep_archive:
         marker.unlink(missing_ok=True)
     unpacked = data_dir / f".{corpus.name}.unpacking"
@@ -205,7 +205,9 @@ def _delete_archive(corpus: Corpus, data_dir: Path) -> None:
 
 def _was_downloaded(archive: Path, marker: Path) -> bool:
     """Compare the modification time in the marker, so that a zip placed later is not deleted."""
-    return marker.is_file() and marker.read_text() == str(archive.stat().st_mtime_ns)
+    return marker.is_file() and marker.read_text(encoding="utf-8") == str(
+        archive.stat().st_mtime_ns
+    )
 
 
 def _download(corpus: Corpus, data_dir: Path, progress: bool) -> None:

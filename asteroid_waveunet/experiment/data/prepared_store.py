@@ -164,7 +164,9 @@ class Index:
         """Write the index."""
         tracks = {name: asdict(record) for name, record in self.tracks.items()}
         with replacing(self.folder / INDEX_FILE) as partial:
-            partial.write_text(json.dumps({**self.settings, "tracks": tracks}, indent=1))
+            partial.write_text(
+                json.dumps({**self.settings, "tracks": tracks}, indent=1), encoding="utf-8"
+            )
 
     def add(self, name: str, samples: np.ndarray, source: dict[str, list[int]]) -> None:
         """Store a track, `(groups, channels, time)`.
@@ -220,7 +222,7 @@ def file_state(file: Path) -> list[int]:
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Record]]:
     """Read settings and records of an index; both are empty if it is missing or damaged."""
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
         records = {name: Record(**record) for name, record in found.pop("tracks").items()}
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return {}, {}

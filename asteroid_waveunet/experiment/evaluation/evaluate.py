@@ -174,7 +174,7 @@ def evaluate(
     )
     for file, text in ((SUMMARY, result.as_json()), (TABLE, result.as_text())):
         with replacing(out / file) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     return result
 
 

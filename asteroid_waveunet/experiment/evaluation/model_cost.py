@@ -89,7 +89,7 @@ def process_memory(field: str = "VmHWM", process: int | str = "self") -> float:
     Unlike the peak of `resource.getrusage`, which a child may inherit, this is the process's own.
     """
     try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return float("nan")
     kilobytes = (int(line.split()[1]) for line in lines if line.startswith(field))

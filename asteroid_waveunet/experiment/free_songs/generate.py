@@ -145,8 +145,8 @@ def _check_sources(root: Path, sources: Sources) -> None:
     if not path.is_file():
         root.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:
-            partial.write_text(json.dumps(record, indent=1))
-    elif json.loads(path.read_text()) != record:
+            partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    elif json.loads(path.read_text(encoding="utf-8")) != record:
         raise ValueError(
             f"The songs of {root} were made from other files than {sources.soundfont} and "
             f"{', '.join(map(str, sources.voices))}; see {path}. Use another folder."

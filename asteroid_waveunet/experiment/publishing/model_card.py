@@ -16,6 +16,7 @@ from asteroid_waveunet.experiment.evaluation.bss_eval import protocol_name
 from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
 from asteroid_waveunet.experiment.publishing.licensing import Terms
 from asteroid_waveunet.experiment.training.objectives import WITHOUT_LEVEL
+from asteroid_waveunet.file_utils import valid_unicode
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.models.wave_unet import WaveUNet
 
@@ -123,7 +124,7 @@ def make(
     """
     metadata = _metadata(model, configuration, evaluation, terms)
     return ModelCard(
-        _template().render(
+        _render(
             card_data=metadata.to_yaml(),
             name=repo_id or PLACEHOLDER,
             sources=model.sources,
@@ -145,6 +146,10 @@ def make(
             notice=terms.notice(),
         )
     )
+
+
+def _render(**variables: Any) -> str:
+    return valid_unicode(_template().render(**variables))
 
 
 def _metadata(

@@ -150,9 +150,15 @@ def _write(trained: TrainedModel, folder: Path) -> None:
     }
     serialization.save(conf, folder)
     configuration.save(folder / "conf.yml")
-    (folder / "scores.json").write_text(json.dumps(summary, indent=1) + "\n")
-    (folder / "scores.md").write_text(evaluation.as_text())
-    (folder / "NOTICE.md").write_text(_notice(trained.terms))
+    (folder / "scores.json").write_text(
+        json.dumps(summary, indent=1) + "\n", encoding="utf-8", errors="backslashreplace"
+    )
+    (folder / "scores.md").write_text(
+        evaluation.as_text(), encoding="utf-8", errors="backslashreplace"
+    )
+    (folder / "NOTICE.md").write_text(
+        _notice(trained.terms), encoding="utf-8", errors="backslashreplace"
+    )
     page.write(evaluation_page.report_of(evaluation, **trained.page_details), folder / "report")
     examples = _copy_recordings(trained, folder / "examples")
     card = model_card.make(

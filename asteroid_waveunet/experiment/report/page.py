@@ -129,7 +129,7 @@ def write(report: Report, folder: str | os.PathLike) -> Path:
         (partial / "audio").mkdir()
         spectrogram_images.colour_scale(partial / "charts" / "scale.png")
         page = template("report.html.j2").render(_page(report, partial))
-        (partial / PAGE).write_text(page, encoding="utf-8")
+        (partial / PAGE).write_text(page, encoding="utf-8", errors="backslashreplace")
     return Path(folder) / PAGE
 
 

@@ -275,7 +275,7 @@ def read_curves(path: str | os.PathLike) -> Curves:
         ValueError: if there is no step column or a cell is not a number.
     """
     curves: Curves = {}
-    with open(path, newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         if "step" not in (rows.fieldnames or ()):
             raise ValueError(

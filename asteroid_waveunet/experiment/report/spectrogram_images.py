@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from asteroid_waveunet.experiment.report.excerpts import Excerpt
+from asteroid_waveunet.file_utils import valid_unicode
 
 __all__ = [
     "DYNAMIC_RANGE",
@@ -139,7 +140,8 @@ def comparison(piece: Excerpt) -> np.ndarray:
     loudest = max(bands.max() for bands, _ in spectra.values())
     peak = max(float(np.abs(x).max()) for x in piece.references.values()) or 1.0
     figure = Figure(figsize=(12, 0.6 + 1.6 * len(spectra)), dpi=100, layout="constrained")
-    figure.suptitle(f"{piece.track}, from {piece.start:.1f} s", parse_math=False)
+    title = valid_unicode(f"{piece.track}, from {piece.start:.1f} s")
+    figure.suptitle(title, parse_math=False)
     rows = figure.subplots(len(spectra), 3, squeeze=False, sharex=True)
     for (wave, *images), (source, pair) in zip(rows, spectra.items(), strict=True):
         wave.set_ylabel(source, parse_math=False)

@@ -99,7 +99,8 @@ def _newest(folder: Path) -> Path:
     """Return the newest checkpoint of a folder."""
     prefixes = sorted(file.with_suffix("") for file in folder.glob("*.index"))
     state = folder / "checkpoint"
-    if state.is_file() and (match := NEWEST.search(state.read_text(errors="replace"))):
+    text = state.read_text(encoding="utf-8", errors="replace") if state.is_file() else ""
+    if match := NEWEST.search(text):
         # The last part only: it may be an absolute path on the machine that trained it.
         newest = folder / match[1]
         if newest in prefixes:

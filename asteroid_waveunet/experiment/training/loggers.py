@@ -80,13 +80,13 @@ def _wandb(logs: Path, step: int) -> Logger:
         project=os.environ.get("WANDB_PROJECT", PROJECT),
         name=logs.parent.name,
         save_dir=logs,
-        id=file.read_text() if file.is_file() else None,
+        id=file.read_text(encoding="utf-8") if file.is_file() else None,
     )
 
 
 def _write_id(file: Path) -> None:
     with replacing(file) as partial:
-        partial.write_text(uuid.uuid4().hex[:8])
+        partial.write_text(uuid.uuid4().hex[:8], encoding="utf-8")
 
 
 # --- CSV -------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def _remove_rows_from(path: Path, step: int) -> list[str]:
     """Remove rows of `step` and later, and truncated rows, from a table; return its columns."""
     if not path.is_file():
         return []
-    with open(path, newline="", errors="replace") as file:
+    with open(path, encoding="utf-8", newline="", errors="replace") as file:
         lines = [line for line in file if line.endswith("\n")]
     reader = csv.DictReader(lines)
     columns = list(reader.fieldnames or [])
@@ -134,7 +134,7 @@ def _remove_rows_from(path: Path, step: int) -> list[str]:
     if not rows:
         path.unlink()
         return []
-    with replacing(path) as partial, open(partial, "w", newline="") as file:
+    with replacing(path) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

@@ -22,6 +22,7 @@ from asteroid_waveunet.experiment.training.callbacks.collapse import CollapseGua
 from asteroid_waveunet.experiment.training.callbacks.validation_sdr import ValidationSDR
 from asteroid_waveunet.experiment.training.objectives import LOSSES, make_schedule
 from asteroid_waveunet.experiment.training.signals import ignore_in_worker
+from asteroid_waveunet.file_utils import valid_unicode
 from asteroid_waveunet.models.base import SourceModel
 
 __all__ = ["WaveUNetSystem", "make_loader", "make_system", "validation_indices"]
@@ -177,8 +178,13 @@ def _compile(model: SourceModel) -> Callable[[Tensor], Tensor]:
 
 
 def _loggable(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Replace lists by text: Asteroid's System would convert them to tensors."""
+    """Replace lists by text, which Asteroid's System would convert to tensors; escape text."""
+
+    def convert(value: Any) -> Any:
+        text = ", ".join(map(str, value)) if isinstance(value, list) else value
+        return valid_unicode(text) if isinstance(text, str) else text
+
     return {
-        section: {k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in items.items()}
+        section: {name: convert(value) for name, value in items.items()}
         for section, items in config.items()
     }
