@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from asteroid_waveunet import file_locks
+from asteroid_waveunet.system_errors import naming
 
 __all__ = [
     "checksum",
@@ -104,7 +105,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     partial = path.with_name(
         prefix + file_locks.shorten(path.name, file_locks.LONGEST_NAME - len(prefix))
     )
-    with _marked_alive(path.parent, token):
+    with naming(path, f".{token}."), _marked_alive(path.parent, token):
         try:
             yield partial
             os.replace(partial, path)

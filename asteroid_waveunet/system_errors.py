@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["explain", "write_error"]
+__all__ = ["explain", "naming", "write_error"]
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 REMEDIES = {
     errno.ENOSPC: "Free some space, or write elsewhere.",
@@ -29,14 +32,13 @@ def explain(error: BaseException) -> str:
     """Return one line on an error: for one of the system the path, the reason and a remedy.
 
     >>> explain(PermissionError(errno.EACCES, "Permission denied", "out/song"))
-    'out/song cannot be accessed: Permission denied. Change its permissions, or choose another \
-place.'
+    'out/song: Permission denied. Change its permissions, or choose another place.'
     """
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         names = [error.filename] if error.filename2 is None else [error.filename, error.filename2]
         paths = " -> ".join(os.fsdecode(name) for name in names if not isinstance(name, int))
         remedy = REMEDIES.get(error.errno, "")
-        return f"{paths} cannot be accessed: {error.strerror}. {remedy}".rstrip()
+        return f"{paths}: {error.strerror}. {remedy}".rstrip()
     expected = isinstance(error, (ValueError, OSError, ImportError))
     return str(error) if expected else f"{type(error).__name__}: {error}"
 
@@ -54,6 +56,21 @@ def write_error(path: Path, partial: Path, reason: Exception) -> OSError:
             file.write(bytes(2**20))
             os.fsync(file.fileno())
     except OSError as error:
-        return OSError(error.errno, error.strerror, str(path))
-    free = shutil.disk_usage(partial.parent).free / 2**20
-    return OSError(f"{path} cannot be written ({reason}; {free:.0f} MB are free). Write elsewhere.")
+        return OSError(error.errno, f"cannot be written: {error.strerror}", str(path))
+    return OSError(f"{path} cannot be written: {reason} Try again, or write elsewhere.")
+
+
+@contextlib.contextmanager
+def naming(path: Path, temporary: str) -> Iterator[None]:
+    """Let the system's errors name the file that is being written.
+
+    Args:
+        temporary: what the names of its temporary files begin with.
+    """
+    try:
+        yield
+    except OSError as error:
+        nameless = error.filename is None and error.errno in DISK_ERRORS
+        if nameless or Path(os.fsdecode(error.filename or "")).name.startswith(temporary):
+            error.filename, error.filename2 = str(path), None
+        raise

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from asteroid_waveunet.audio.reader import (
     read,
 )
 from asteroid_waveunet.file_utils import replacing
+from asteroid_waveunet.system_errors import write_error
 
 __all__ = [
     "BLOCK",
@@ -69,20 +69,20 @@ def open_writer(
     """
     path = Path(path)
     with replacing(path) as partial:
-        with _write_errors(path, subtype):
+        with _write_errors(path, partial, subtype):
             file = _create(partial, sample_rate, channels, subtype, frames or 0)
         bits = PCM_BITS.get(file.subtype)
 
         def write(samples: Tensor) -> None:
             # libsndfile puts an ogg block of any length on the stack, which overflows.
             for block in samples.detach().cpu().split(BLOCK, dim=-1):
-                with _write_errors(path, subtype):
+                with _write_errors(path, partial, subtype):
                     file.write(as_pcm(block, bits).T.numpy())
 
         try:
             yield write
         finally:
-            with _write_errors(path, subtype):
+            with _write_errors(path, partial, subtype):
                 file.close()
 
 
@@ -109,7 +109,7 @@ def _create(
 
 
 @contextlib.contextmanager
-def _write_errors(path: Path, subtype: str | None) -> Iterator[None]:
+def _write_errors(path: Path, partial: Path, subtype: str | None) -> Iterator[None]:
     """Convert libsndfile's write errors to a ValueError or OSError with a remedy."""
     try:
         yield
@@ -117,11 +117,7 @@ def _write_errors(path: Path, subtype: str | None) -> Iterator[None]:
         if getattr(error, "code", None) != SYSTEM_ERROR:
             kind = f" as {subtype}" if subtype else ""
             raise ValueError(f"{path} cannot be written{kind}: {error}") from error
-        free = shutil.disk_usage(path.parent).free / 2**20
-        raise OSError(
-            f"{path} cannot be written: the system refused, with {free:.0f} MB free on its disk. "
-            "Free some space, or write elsewhere."
-        ) from error
+        raise write_error(path, partial, error) from error
 
 
 def as_pcm(samples: Tensor, bits: int | None) -> Tensor:

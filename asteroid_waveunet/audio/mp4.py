@@ -77,9 +77,7 @@ def _write_errors(path: Path, sample_rate: int) -> Iterator[None]:
         yield
     except require_pyav().error.FFmpegError as error:
         if isinstance(error, OSError):  # from the disk, not the codec
-            raise OSError(
-                f"{path} cannot be written: {error.strerror}. Free some space, or write elsewhere."
-            ) from error
+            raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
         raise ValueError(
             f"{path} cannot be written as AAC at {sample_rate} Hz: {error.strerror}."
         ) from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ __all__ = [
     "check_writable",
     "is_preset",
     "load_model",
+    "output_folder",
     "separation_options",
 ]
 
@@ -117,3 +120,16 @@ def check_writable(folder: Path) -> None:
         raise OSError(
             f"Cannot write to {folder} ({reason.strerror}); choose another folder with -o."
         ) from reason
+
+
+@contextlib.contextmanager
+def output_folder(folder: Path) -> Iterator[None]:
+    """Create a folder for the block's files, see `check_writable`; delete it if it stays empty."""
+    existed = folder.exists()
+    check_writable(folder)
+    try:
+        yield
+    finally:
+        if not existed:
+            with contextlib.suppress(OSError):  # not empty
+                folder.rmdir()

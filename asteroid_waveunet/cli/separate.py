@@ -15,8 +15,8 @@ from asteroid_waveunet.cli.choices import BITS, CLIPS, STEM_FORMATS
 from asteroid_waveunet.cli.common import (
     MODEL_HELP,
     add_separation_options,
-    check_writable,
     load_model,
+    output_folder,
     separation_options,
 )
 from asteroid_waveunet.file_utils import expanded
@@ -121,9 +121,9 @@ def run(options: argparse.Namespace) -> int:
     names = Stems.of(model.sources, **_selection(options)).names
     how = separation_options(options, model)
     store = _store(options, model, Layout(output, names, suffix, options.bits, options.name))
-    check_writable(output)
-    todo, failures = _plan(songs, store)
-    failures |= _separate(todo, store, model, how, options)
+    with output_folder(output):
+        todo, failures = _plan(songs, store)
+        failures |= _separate(todo, store, model, how, options)
     _report(failures, len(songs))
     return 1 if failures else 0
 

@@ -34,6 +34,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib
+import io
 import logging
 import os
 import warnings
@@ -202,7 +203,10 @@ def _write_torchscript(step: FunctionalStep, exported: ExportedStep, path: Path)
     methods = {"forward": exported.first_arguments(), "initial_state": ()}
     # Not strict: the state is a list. Not checked: `_verify` does that.
     traced = torch.jit.trace_module(step.eval(), methods, strict=False, check_trace=False)
-    torch.jit.save(traced, os.fspath(path), _extra_files=exported.metadata)
+    # Through memory: given a path, torch ends the process where the disk is full.
+    content = io.BytesIO()
+    torch.jit.save(traced, content, _extra_files=exported.metadata)
+    path.write_bytes(content.getbuffer())
 
 
 def _load_torchscript(path: Path) -> Run:

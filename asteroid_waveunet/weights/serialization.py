@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -101,8 +102,11 @@ def write(conf: Mapping[str, Any], path: str | os.PathLike, file_format: str | N
 
 
 def _write_bin(conf: Mapping[str, Any], path: Path) -> None:
-    with path.open("wb") as file:  # given a path, torch.save would store its name in the file
-        torch.save(dict(conf), file)
+    # Through memory: given a path, torch.save would store its name in the file, and where the disk
+    # is full it raises an error without the system's reason.
+    content = io.BytesIO()
+    torch.save(dict(conf), content)
+    path.write_bytes(content.getbuffer())
 
 
 def _write_safetensors(conf: Mapping[str, Any], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import soundfile
 import torch
 from tqdm import tqdm
 
-from asteroid_waveunet import WaveUNet, separate
+from asteroid_waveunet import WaveUNet, presets, separate
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio import stem_names
 from asteroid_waveunet.cli.common import load_model as load
@@ -32,6 +33,7 @@ from helpers.models import SYSTEMS, assert_same_model, tiny
 from helpers.paths import GOLDEN
 
 SOURCES = ("bass", "drums", "vocals")
+SUFFIXES = ("bin", "safetensors", "pt", "onnx")  # of exported models
 
 
 @pytest.fixture(scope="module")
@@ -503,6 +505,8 @@ def test_full_disk_is_reported_and_leaves_no_partial_file(here):
         f"separate long.wav songs/plain.wav -m model -o out --format {form}"
         for form in ("wav", "flac --bits 24", "stem.mp4")
     ]
+    lines += [f"export M4 -o small/m.{suffix}" for suffix in SUFFIXES]
+    serialization.save(presets.make("M4", levels=3).serialize(), here / "M4")
     result = subprocess.run(
         [sys.executable, "-c", limit, *lines], capture_output=True, text=True, check=False
     )
@@ -511,6 +515,25 @@ def test_full_disk_is_reported_and_leaves_no_partial_file(here):
     assert "1 of 2 songs failed" in result.stderr
     assert not any("long" in name or "partial" in name for name in written())
     assert any("plain" in name for name in written())
+    for suffix in SUFFIXES:
+        assert f"error: small/m.{suffix}: File too large. " in result.stderr
+    assert not any(path.is_file() for path in Path("small").iterdir())
+
+
+def test_place_that_cannot_be_written_is_named_with_the_reason(here, capsys, monkeypatch):
+    """As root, only the system's own folders refuse."""
+    assert separated("songs/plain.wav", "-o", "/sys/stems") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: Cannot write to /sys/stems (") and "-o" in error
+
+    def refuse(path, *arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(audio_io, "_create", refuse)
+    assert separated("songs/plain.wav", "songs/album/lossy.ogg", "-o", "new") == 1
+    error = capsys.readouterr().err
+    assert "2 of 2 songs failed" in error and error.count("Permission denied. Change its") == 2
+    assert not Path("new").exists(), "empty folders are deleted"
 
 
 @pytest.fixture
