@@ -81,5 +81,5 @@ setup(
         "experiment": make_a_model,
         "test": [*export, *test],
     },
-    entry_points={"console_scripts": ["waveunet=asteroid_waveunet.cli.main:main"]},
+    entry_points={"console_scripts": ["waveunet=asteroid_waveunet.__main__:main"]},
 )

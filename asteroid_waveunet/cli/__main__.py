@@ -2,7 +2,7 @@
 
 import sys
 
-from asteroid_waveunet.cli.main import main
+from asteroid_waveunet.__main__ import main
 
 if __name__ == "__main__":
     sys.exit(main())

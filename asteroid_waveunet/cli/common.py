@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add_separation_options",
     "check_writable",
+    "describe_device",
     "is_preset",
     "load_model",
     "output_folder",
@@ -37,7 +38,10 @@ MODEL_HELP += ", ".join(pretrained.names())
 def add_separation_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of how a model separates, shared by `separate` and `evaluate`."""
     add = parser.add_argument
-    add("--device", help="cpu, cuda, cuda:1, mps ... (default: cuda if available, else cpu)")
+    add(
+        "--device",
+        help="cpu, cuda, cuda:1, mps ... (default: cuda, mps or cpu)",
+    )
     add("--precision", choices=PRECISIONS, default="fp32", help="(default: %(default)s)")
     add("--shifts", type=int, default=1, metavar="N", help="average N shifted passes (default: 1)")
     add("--mixture-consistency", action="store_true", help="make the stems sum to the song")
@@ -66,7 +70,7 @@ def load_model(name: str, device: str | None = None) -> SourceModel:
 
     Args:
         name: folder, file, Hub name, URL, preset or the package's weights.
-        device: a torch device; the GPU if None and one is available.
+        device: a torch device. Default: CUDA, else MPS, else the CPU.
     Raises:
         FileNotFoundError: if the model does not exist.
         ValueError: if it is not a model of this package, or the device is not available.
@@ -75,6 +79,12 @@ def load_model(name: str, device: str | None = None) -> SourceModel:
     from asteroid_waveunet.models.base import SourceModel
 
     if is_preset(name):
+        if name not in presets.PRESETS:
+            raise FileNotFoundError(
+                f"Found no file or folder {name!r}, no weights of the package of that name "
+                f"({', '.join(pretrained.names())}), and no preset {name!r} "
+                f"({', '.join(presets.PRESETS)}). Models on the Hugging Face Hub are user/model."
+            )
         model: SourceModel = presets.make(name)
         warnings.warn(
             f"{name} is a preset, an untrained model: its estimates are meaningless. Give a "
@@ -92,11 +102,23 @@ def is_preset(name: str) -> bool:
     return "/" not in name and not Path(name).suffix and not known
 
 
+def describe_device(model: SourceModel) -> str:
+    """Return the device of a model in words, such as "cuda:0 (NVIDIA A100)"."""
+    import torch
+
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
 def _device(name: str | None) -> torch.device:
     import torch
 
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         torch.empty(1, device=name).cpu()
         return torch.device(name)

@@ -15,6 +15,7 @@ from asteroid_waveunet.cli.choices import BITS, CLIPS, STEM_FORMATS
 from asteroid_waveunet.cli.common import (
     MODEL_HELP,
     add_separation_options,
+    describe_device,
     load_model,
     output_folder,
     separation_options,
@@ -116,16 +117,20 @@ def run(options: argparse.Namespace) -> int:
     subtype_of(suffix, options.bits, None)
     if suffix == mp4.STEM_SUFFIX:
         mp4.require_pyav()
-    songs = batch.find(options.songs, output)
+    missing: dict[str, str] = {}
+    songs = batch.find(options.songs, output, missing)
     model = load_model(options.model or _default_model(), options.device)
     names = Stems.of(model.sources, **_selection(options)).names
     how = separation_options(options, model)
     store = _store(options, model, Layout(output, names, suffix, options.bits, options.name))
     with output_folder(output):
         todo, failures = _plan(songs, store)
+        if todo:
+            print(f"device: {describe_device(model)}", file=sys.stderr)
         failures |= _separate(todo, store, model, how, options)
-    _report(failures, len(songs))
-    return 1 if failures else 0
+    reasons = missing | {str(song.path): reason for song, reason in failures.items()}
+    _report(reasons, len(songs) + len(missing))
+    return 1 if reasons else 0
 
 
 def _store(options: argparse.Namespace, model: SourceModel, layout: Layout) -> StemStore:
@@ -217,12 +222,11 @@ def advancing(bar: tqdm, n_bytes: int, check: Callable[[], None]) -> Progress:
     return progress
 
 
-def _report(failures: Mapping[Song, str], n_songs: int) -> None:
+def _report(failures: Mapping[str, str], n_songs: int) -> None:
     if failures:
         print(f"{len(failures)} of {n_songs} songs failed:", file=sys.stderr)
-    for song, reason in failures.items():
-        named = reason if str(song.path) in reason else f"{song.path}: {reason}"
-        print(f"  {named}", file=sys.stderr)
+    for path, reason in failures.items():
+        print(f"  {reason if path in reason else f'{path}: {reason}'}", file=sys.stderr)
 
 
 def _check_inputs_stay(target: Target, inputs: Collection[Path]) -> None:

@@ -31,21 +31,28 @@ class Song:
     name: Path
 
 
-def find(inputs: Sequence[str], output: Path) -> list[Song]:
+def find(inputs: Sequence[str], output: Path, missing: dict[str, str] | None = None) -> list[Song]:
     """Return the songs that files, folders and patterns refer to, each once.
 
     Folders are searched recursively; patterns match audio files and folders. Hidden files and
     the output folder are skipped. Names keep the folder structure. Songs that differ only in
     their suffix keep it in the name.
 
+    Args:
+        missing: receives the inputs that cannot be found, with the reasons, if others can.
     Raises:
         FileNotFoundError: if an input does not exist, matches nothing or holds no audio.
         ValueError: if two songs would get the same name.
     """
     named: dict[Path, Path] = {}
     for item in inputs:
-        for song, name in _songs_of(item, output).items():
-            named.setdefault(song.resolve(), name)
+        try:
+            for song, name in _songs_of(item, output).items():
+                named.setdefault(song.resolve(), name)
+        except OSError as reason:
+            if missing is None or len(inputs) == 1:
+                raise
+            missing[item] = explain(reason)
     short = {path: name.with_name(without_suffix(name.name)) for path, name in named.items()}
     taken = Counter(short.values())
     names = {path: name if taken[name] == 1 else named[path] for path, name in short.items()}
@@ -58,6 +65,8 @@ def find(inputs: Sequence[str], output: Path) -> list[Song]:
                 "the folders."
             )
     if not names:
+        if missing:
+            raise FileNotFoundError(" ".join(missing.values()))
         raise FileNotFoundError(
             f"Found no audio file ({KINDS}) outside the output folder {output}; pass another."
         )

@@ -7,6 +7,7 @@ level and turns silence into NaN, and keep only the first channel of a file.
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +36,8 @@ __all__ = [
     "separate_file",
     "torch_separate",
 ]
+
+NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 Progress = Callable[[int, "int | None"], None]
 """Called after each block with the samples done and their total (None if unknown)."""
@@ -163,7 +166,18 @@ def file_separate(
         )
         return {}
     target = StemFiles(paths, bits="float")
-    separate_file(model, path, target, options=options, progress=progress)
+    try:
+        separate_file(model, path, target, options=options, progress=progress)
+    except OSError as reason:
+        is_refused = reason.errno in NOT_WRITABLE and reason.filename != str(path)
+        if output_dir is not None or not is_refused:
+            raise
+        raise OSError(
+            reason.errno,
+            f"{reason.strerror}: cannot write beside the song; pass output_dir, the folder of the "
+            "estimates",
+            str(folder),
+        ) from reason
     return paths
 
 

@@ -377,6 +377,14 @@ def test_name_too_long_does_not_stop_the_other_songs(here, capsys):
     assert separated(f"{long}.wav", "-o", "folders") == 0, "as a folder's name it is not too long"
 
 
+def test_missing_song_does_not_stop_the_others(here, capsys):
+    assert separated("nowhere.wav", "songs/plain.wav") == 1
+    printed = capsys.readouterr().err
+    assert "1 of 2 songs failed" in printed and "nowhere.wav does not exist" in printed
+    assert "device: cpu (" in printed
+    assert len(written()) == 3
+
+
 def test_tilde_that_is_no_home_is_a_name(here, monkeypatch):
     monkeypatch.delenv("HOME")
     shutil.copy("songs/plain.wav", "~tilde.wav")
@@ -397,6 +405,7 @@ def test_user_errors_take_one_line_and_write_nothing(here, capsys):
         "songs --jobs 0": "--jobs is 0; expected at least 1",
         "songs --format flac --bits float": "float; expected 16 or 24",
         "songs -m M99": "preset 'M99'",
+        "songs -m demo": "no file or folder 'demo', no weights of the package of that name (free)",
         "songs -m nowhere/model.bin": "nowhere/model.bin",
         "songs -o songs/plain.wav": "Cannot write to songs/plain.wav",
         "songs -o songs/plain.wav/deep": "Cannot write to songs",

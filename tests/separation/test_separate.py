@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 
 import numpy as np
 import pytest
@@ -246,3 +247,17 @@ def test_estimates_of_real_music_sum_to_it(real_music):
     model = tiny(sources=SOURCES, in_channels=2, sample_rate=rate, levels=8)
     estimates = model.train().separate(mixture)
     torch.testing.assert_close(estimates.sum(dim=0), mixture, atol=1e-5, rtol=0)
+
+
+def test_song_on_a_read_only_disk_is_told_of_output_dir(tmp_path, monkeypatch):
+    audio_io.write(tmp_path / "song.wav", torch.zeros(1, 500), 8000)
+
+    def refuse(path, *arguments):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audio_io, "_create", refuse)
+        with pytest.raises(OSError, match="Read-only file system.*pass output_dir") as caught:
+            model_of().file_separate(tmp_path / "song.wav")
+        assert caught.value.filename == str(tmp_path)
+    assert model_of().file_separate(tmp_path / "song.wav", output_dir=tmp_path / "stems")
