@@ -383,3 +383,29 @@ def test_training_without_a_test_folder_ends_before_scoring(data, experiment):
             check(configuration, experiment)
     (note,) = stages.data_notes(configuration, experiment)
     assert "left out in" in note and ".txt" in note
+
+
+def test_stems_that_a_difference_model_would_swallow_are_said_with_the_remedy(tmp_path, experiment):
+    stems = ("bass", "drums", "other", "piano", "vocals")
+    for name in ("train/a", "train/b", "test/c"):
+        write_song(tmp_path / "five" / name, stems=stems)
+    for sources, output, said in (
+        (["bass", "drums", "other", "vocals"], "difference", True),
+        (["bass", "drums", "other", "vocals"], "direct", False),
+        (["bass", "drums", "other", "vocals", "rest"], "difference", False),
+        (["accompaniment", "vocals"], "difference", False),
+    ):
+        configuration = Configuration(
+            {**MODEL, "sources": sources, "output": output},
+            data=Data(dataset=str(tmp_path / "five")),
+        )
+        notes = [n for n in stages.data_notes(configuration, experiment) if "piano" in n]
+        assert bool(notes) == said, (sources, output)
+        if said:
+            assert "--output direct" in notes[0] and "vocals, rest]" in notes[0]
+            assert "estimates of 'vocals'" in notes[0]
+    configuration = Configuration(
+        {**MODEL, "sources": ["drums", "vocals", "rest"]}, data=Data(dataset=str(tmp_path / "five"))
+    )
+    (first, *_) = stages.prepare_data(configuration, experiment, progress=False)
+    assert first.groups == ("drums", "vocals", "rest") and first.n_src == 3

@@ -89,18 +89,23 @@ def stems_of(source: str, available: Sequence[str]) -> tuple[str, ...]:
 def group_stems(sources: Sequence[str], available: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return each source's stems, in the order of `sources`, then those left over as "rest".
 
+    A source may be called "rest": it is the sum of the stems that the other sources do not use.
+
     Raises:
         ValueError: if there is no source, an unknown one, or two that share a stem.
 
     >>> group_stems(["vocals"], ["bass", "drums", "vocals"])
     {'vocals': ('vocals',), 'rest': ('bass', 'drums')}
+    >>> group_stems(["rest", "vocals"], ["bass", "drums", "vocals"])
+    {'rest': ('bass', 'drums'), 'vocals': ('vocals',)}
     """
     if isinstance(sources, str) or not sources:
         raise ValueError(f"expected a list of one or more sources, got {sources!r}")
     if REST in available:
         raise ValueError(f"a stem must not be called {REST!r}: the stems left over have that name")
-    groups = {source: stems_of(source, available) for source in sources}
-    used = [stem for source in sources for stem in groups[source]]
+    named = [source for source in sources if source != REST]
+    groups = {source: stems_of(source, available) for source in named}
+    used = [stem for source in named for stem in groups[source]]
     twice = sorted({stem for stem in used if used.count(stem) > 1})
     if ACCOMPANIMENT in sources:  # overlaps with its parts even where it is a stem itself
         twice = twice or sorted(set(sources) - {ACCOMPANIMENT, "vocals"})
@@ -110,6 +115,13 @@ def group_stems(sources: Sequence[str], available: Sequence[str]) -> dict[str, t
             " in the mixture; name every part of the music once"
         )
     rest = tuple(stem for stem in available if stem not in used)
+    if REST in sources and not (rest and named):
+        raise ValueError(
+            f"the source {REST!r} is the sum of the stems that are no other source; "
+            f"{', '.join(sources)} of {', '.join(available)} leave none to tell apart"
+        )
+    if REST in sources:
+        return {source: rest if source == REST else groups[source] for source in sources}
     return {**groups, REST: rest} if rest else groups
 
 

@@ -60,7 +60,7 @@ def load_track(track: Track, model: SourceModel, complete: bool = False) -> tupl
             and the sources do not sum to the mixture.
     """
     mixture, groups, rate = track.mixture_and_groups(model.sources)
-    if complete and REST in groups:
+    if complete and REST in groups.keys() - set(model.sources):
         raise ValueError(
             f"The sources {', '.join(model.sources)} do not sum to the mixture of {track.name};"
             " name a model whose sources do."
