@@ -113,6 +113,12 @@ class Configuration:
             tuple(arguments["sources"]), int(arguments["sample_rate"]), arguments["in_channels"]
         )
 
+    @property
+    def output(self) -> str | None:
+        """How a `WaveUNet` makes its last source; None for other architectures."""
+        architecture, arguments = self.model_arguments()
+        return {**ARCHITECTURES[architecture], **arguments}.get("output")
+
     def make_model(self) -> SourceModel:
         """Build the model with fresh weights.
 

@@ -16,9 +16,9 @@ from asteroid_waveunet.experiment.data import errata, musdb, obtain, splits
 from asteroid_waveunet.experiment.data import prepare as preparation
 from asteroid_waveunet.experiment.data.corpora import CORPORA
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
-from asteroid_waveunet.experiment.data.track import REST, Track, group_stems
+from asteroid_waveunet.experiment.data.track import Track, group_stems, stems_in_last_source
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
-from asteroid_waveunet.experiment.settings import ARCHITECTURES, GENERATED, Data
+from asteroid_waveunet.experiment.settings import GENERATED, Data
 from asteroid_waveunet.experiment.training.signals import InterruptedBySignal
 from asteroid_waveunet.file_utils import replacing
 
@@ -177,22 +177,6 @@ def scores_follow() -> bool:
     return int(os.environ.get("STOP_STAGE", "4")) >= 3
 
 
-def _unrepresented_note(configuration: Configuration, stems: Sequence[str]) -> list[str]:
-    """Return a note if a difference model would count other stems as its last source."""
-    architecture, arguments = configuration.model_arguments()
-    output = {**ARCHITECTURES[architecture], **arguments}.get("output")
-    sources = configuration.audio_format.sources
-    rest = group_stems(sources, stems).get(REST, ())
-    if output != "difference" or not rest or REST in sources:
-        return []
-    remedy = f"--output direct, or --sources '[{', '.join([*sources, REST])}]'"
-    return [
-        f"The stems {', '.join(rest)} are in the mixtures but are no source of this model. With "
-        f"output: difference, its last source is the mixture less the others: the estimates of "
-        f"{sources[-1]!r} would contain them. {remedy} (the sum of the other stems) avoids this."
-    ]
-
-
 def data_notes(configuration: Configuration, experiment: ExperimentDir) -> list[str]:
     """Return remarks on the data set and known errors of its songs."""
     data = configuration.data
@@ -200,7 +184,8 @@ def data_notes(configuration: Configuration, experiment: ExperimentDir) -> list[
     remarks = [corpus.remark] if corpus and corpus.remark else []
     roots = experiment.roots(data)
     found = [track for root in roots for track in musdb.tracks(root)]
-    remarks += _unrepresented_note(configuration, found[0].stems)
+    if configuration.output == "difference":
+        remarks += stems_in_last_source(configuration.audio_format.sources, found[0].stems)
     used = {file for track in found for file in track.files()}
     unused = [left_out_below(root / subset, used) for root in roots for subset in musdb.SUBSETS]
     return [*remarks, *errata.notes(track.name for track in found), *filter(None, unused)]

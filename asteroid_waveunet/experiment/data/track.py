@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-__all__ = ["Extent", "Track", "group_stems", "stems_of", "sum_groups"]
+__all__ = ["Extent", "Track", "group_stems", "stems_in_last_source", "stems_of", "sum_groups"]
 
 MIXTURE = "mixture"
 REST = "rest"
@@ -123,6 +123,19 @@ def group_stems(sources: Sequence[str], available: Sequence[str]) -> dict[str, t
     if REST in sources:
         return {source: rest if source == REST else groups[source] for source in sources}
     return {**groups, REST: rest} if rest else groups
+
+
+def stems_in_last_source(sources: Sequence[str], stems: Sequence[str]) -> list[str]:
+    """Return a note on stems that a difference model would count as its last source, if any."""
+    rest = group_stems(sources, stems).get(REST, ())
+    if not rest or REST in sources:
+        return []
+    remedy = f"--output direct, or --sources '[{', '.join([*sources, REST])}]'"
+    return [
+        f"The stems {', '.join(rest)} are in the mixtures but are no source of this model. With "
+        f"output: difference, its last source is the mixture less the others: the estimates of "
+        f"{sources[-1]!r} would contain them. {remedy} (the sum of the other stems) avoids this."
+    ]
 
 
 def sum_groups(
