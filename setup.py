@@ -21,6 +21,7 @@ run_a_model = [
     "numpy>=1.24",
     "soundfile>=0.13",  # audio files; 0.13 writes mp3 and ogg at a chosen quality
     "av>=13,<19",  # compressed audio to its end, as ffmpeg; its wheels bring FFmpeg's libraries
+    "mutagen>=1.46,<2",  # tags and cover of a song on its stems; 1.46 writes those of wav
     "soxr>=0.3.7,<2",  # resampling
     "safetensors>=0.4,<1",  # weights for those without Asteroid
     "tqdm>=4.65",  # progress

@@ -8,6 +8,7 @@ truncation  compare files with the lengths that they state
 io          write audio files; all of `reader`
 mp4         write `.stem.mp4` files (PyAV)
 stem_names  names and order of the streams of `.stem.mp4` files
+tags        tags and cover of a song, for its stems
 resampling  resample signals, whole or in blocks
 checks      check samples and convert channel counts
 """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from asteroid_waveunet.audio.reader import (
     open_reader,
     read,
 )
+from asteroid_waveunet.audio.tags import Tags, write_tags
 from asteroid_waveunet.file_utils import replacing
 from asteroid_waveunet.system_errors import write_error
 
@@ -51,6 +53,7 @@ def open_writer(
     channels: int,
     subtype: str | None = "FLOAT",
     frames: int | None = None,
+    tags: Tags | None = None,
 ) -> Iterator[Callable[[Tensor], None]]:
     """Open an audio file to write it block by block; it appears once complete.
 
@@ -61,6 +64,7 @@ def open_writer(
             scale; integer formats ("PCM_16", "PCM_24") clip them. None: the format's default.
         frames: samples per channel to be written, if known. A wav above 4 GB is written as
             RF64 (EBU Tech 3306), which has no size limit.
+        tags: to write; a format without tags gives a warning.
     Yields:
         A function that writes the next `(channels, n)` samples.
     Raises:
@@ -84,6 +88,11 @@ def open_writer(
         finally:
             with _write_errors(path, partial, subtype):
                 file.close()
+        if tags:
+            try:
+                write_tags(partial, tags)
+            except ValueError:
+                warnings.warn(f"{path} has no tags: its format does not take them.", stacklevel=4)
 
 
 def _create(

@@ -12,6 +12,7 @@ from torch import Tensor
 from asteroid_waveunet.audio import stem_names
 from asteroid_waveunet.audio.container import require_pyav, url
 from asteroid_waveunet.audio.formats import STEM_SUFFIX
+from asteroid_waveunet.audio.tags import Tags, write_tags
 from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["STEM_SUFFIX", "open_stem_writer", "require_pyav"]
@@ -22,7 +23,11 @@ BIT_RATE = 256_000  # bits per second and stream, as in MUSDB18
 
 @contextlib.contextmanager
 def open_stem_writer(
-    path: Path, names: Sequence[str], sample_rate: int, channels: int
+    path: Path,
+    names: Sequence[str],
+    sample_rate: int,
+    channels: int,
+    tags: Tags | None = None,
 ) -> Iterator[Callable[[Tensor], None]]:
     """Open a file of several AAC streams to write it block by block; it appears once complete.
 
@@ -31,6 +36,7 @@ def open_stem_writer(
             They are stored as titles, and as Native Instruments' names; see `stem_names`.
         sample_rate: in Hz, one that AAC supports: 8000 to 96000.
         channels: 1 or 2.
+        tags: of the file.
     Yields:
         A function that writes the next `(len(names), channels, n)` samples.
     Raises:
@@ -68,6 +74,8 @@ def open_stem_writer(
                 container.mux(stream.encode(None))
         if len(names) > 1:
             stem_names.add_names(partial, names[1:])
+        if tags:
+            write_tags(partial, tags)
 
 
 @contextlib.contextmanager

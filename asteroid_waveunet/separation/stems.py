@@ -18,6 +18,7 @@ from asteroid_waveunet.audio.formats import split_name
 from asteroid_waveunet.audio.io import Reader
 from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
 from asteroid_waveunet.audio.stem_names import in_musdb_order
+from asteroid_waveunet.audio.tags import Tags, read_tags
 
 __all__ = [
     "CLIPS",
@@ -205,11 +206,12 @@ class StemFiles:
             name: subtype_of(path.suffix.lower(), self.bits, song.subtype)
             for name, path in files.items()
         }
+        tags = _tags_of(song)
         with contextlib.ExitStack() as stack:
             writes = [
                 stack.enter_context(
                     audio_io.open_writer(
-                        path, song.sample_rate, song.channels, subtypes[name], song.frames
+                        path, song.sample_rate, song.channels, subtypes[name], song.frames, tags
                     )
                 )
                 for name, path in files.items()
@@ -239,10 +241,18 @@ class StemFile:
     def writing(self, names: Sequence[str], song: Reader, clip: str) -> Iterator[Write]:
         """Yield a function that writes the next `(len(names), channels, n)` samples."""
         with (
-            mp4.open_stem_writer(self.path, names, song.sample_rate, song.channels) as write,
+            mp4.open_stem_writer(
+                self.path, names, song.sample_rate, song.channels, _tags_of(song)
+            ) as write,
             FITTING[clip](write, names, song, self.path.parent) as fitted,
         ):
             yield fitted
+
+
+def _tags_of(song: Reader) -> Tags:
+    """Return the tags of a song that is a file, not a pipe."""
+    path = Path(song.name)
+    return read_tags(path) if path.is_file() else Tags()
 
 
 def _unlimited(write: Write, names: Sequence[str], song: Reader, folder: Path) -> Writing:

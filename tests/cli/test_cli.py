@@ -21,6 +21,7 @@ from tqdm import tqdm
 from asteroid_waveunet import WaveUNet, presets, separate
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio import stem_names
+from asteroid_waveunet.audio.tags import Tags, read_tags
 from asteroid_waveunet.cli.common import load_model as load
 from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.cli.separate import advancing
@@ -365,6 +366,18 @@ def test_second_song_of_one_name_and_other_options_are_separated(here, capsys):
 def test_names_by_a_template(here):
     assert separated("songs", "--name", "{stem}/{song}.{ext}", "--format", "flac") == 0
     assert len(written()) == 18 and "drums/album/phone.flac" in written()
+
+
+@pytest.mark.parametrize("form", ["wav", "mp3", "stem.mp4"])
+def test_stems_have_the_tags_and_cover_of_the_song(here, form):
+    tags = Tags({"title": "T", "artist": "A", "track": "3/12"}, (b"\xff\xd8\xff\xd9", "image/jpeg"))
+    with audio_io.open_writer("song.flac", 8000, 2, "PCM_16", 4000, tags) as write:
+        write(0.1 * torch.randn(2, 4000))
+    assert separated("song.flac", "--format", form) == 0
+    assert len(written()) == (1 if form == "stem.mp4" else 3)
+    assert {read_tags(Path("out", name)).texts["title"] for name in written()} == {"T"}
+    assert all(read_tags(Path("out", name)) == tags for name in written())
+    assert separated("song.flac", "--format", form) == 0
 
 
 def test_name_too_long_does_not_stop_the_other_songs(here, capsys):
