@@ -83,9 +83,9 @@ def _go_back(last: Path, restarts: int) -> str:
         _wait_for_first_process()
         return "the initial weights"
     checkpoint = checkpoint_io.read(best)
-    state = checkpoint["callbacks"].setdefault("Collapse", {"best": float("inf")})
+    state = checkpoint["callbacks"].setdefault("Collapse", {"best": float("inf"), "seen": 0})
     halve_learning_rate(checkpoint, restarts - state.get("restarts", 0))
-    state.update(restarts=restarts, bad_windows=0)
+    state.update(restarts=restarts, bad_windows=0, measured=[])
     _write(checkpoint, last)
     _wait_for_first_process()
     return f"the best checkpoint, after step {checkpoint['global_step']}"

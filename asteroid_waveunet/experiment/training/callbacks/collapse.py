@@ -87,7 +87,7 @@ class CollapseGuard(pl.Callback):
         Raises:
             Collapsed: if training has collapsed.
         """
-        sums = torch.stack(self._measured).sum(0).tolist()
+        sums = torch.stack([values.cpu() for values in self._measured]).sum(0).tolist()
         loss, silence, estimates, targets, n = distributed.all_reduce_sum(
             [*sums, float(len(self._measured))]
         )
@@ -115,8 +115,15 @@ class CollapseGuard(pl.Callback):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"restarts": self.restarts, "best": self.best, "bad_windows": self._bad_windows}
+        return {
+            "restarts": self.restarts,
+            "best": self.best,
+            "bad_windows": self._bad_windows,
+            "seen": self._seen,
+            "measured": [values.tolist() for values in self._measured],
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.restarts, self.best = state_dict["restarts"], state_dict["best"]
-        self._bad_windows = state_dict["bad_windows"]
+        self._bad_windows, self._seen = state_dict["bad_windows"], state_dict["seen"]
+        self._measured = [torch.tensor(x, dtype=torch.float64) for x in state_dict["measured"]]
