@@ -2,6 +2,7 @@
 
 formats     suffixes of audio files, names that are no songs
 folders     find audio files in folders
+sources     pipes and file objects as files
 reader      read audio files, whole or in blocks
 container   decode compressed files (PyAV)
 truncation  compare files with the lengths that they state
@@ -10,5 +11,6 @@ mp4         write `.stem.mp4` files (PyAV)
 stem_names  names and order of the streams of `.stem.mp4` files
 tags        tags and cover of a song, for its stems
 resampling  resample signals, whole or in blocks
+channels    mix surround sound down to stereo
 checks      check samples and convert channel counts
 """

@@ -8,7 +8,9 @@ that a file states is only the least that it must hold.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,7 +24,8 @@ from torch import Tensor
 
 from asteroid_waveunet.audio import truncation
 from asteroid_waveunet.audio.container import NotAudio, open_container
-from asteroid_waveunet.file_utils import expanded, unreadable
+from asteroid_waveunet.audio.sources import Source, local_file
+from asteroid_waveunet.file_utils import unreadable
 
 __all__ = ["BLOCK", "Reader", "count_frames", "header", "open_reader", "read"]
 
@@ -88,6 +91,46 @@ class Reader:
                 stacklevel=2,
             )
 
+    def excerpt(self, start: float = 0.0, duration: float | None = None) -> Reader:
+        """Return a reader of a part of the file, both in seconds; None: up to the end.
+
+        Raises:
+            ValueError: if `start` is negative or `duration` not positive; in reading, if the
+                file ends before `start`.
+        """
+        if not 0 <= start < math.inf:
+            raise ValueError(f"start is {start}; expected seconds from 0 on.")
+        if duration is not None and not 0 < duration < math.inf:
+            raise ValueError(f"duration is {duration}; expected seconds above 0.")
+        if start == 0 and duration is None:
+            return self
+        first = round(start * self.sample_rate)
+        last = None if duration is None else first + max(1, round(duration * self.sample_rate))
+
+        def read(length: int) -> Iterator[np.ndarray]:
+            at = 0
+            for frames in self.read(length):
+                part = frames[max(0, first - at) : None if last is None else max(0, last - at)]
+                at += len(frames)
+                if len(part):
+                    yield part
+                if last is not None and at >= last:
+                    return
+            if at <= first:
+                raise ValueError(
+                    f"{self.name} ends after {at / self.sample_rate:g} s, before the start at "
+                    f"{start:g} s."
+                )
+
+        return dataclasses.replace(
+            self,
+            read=read,
+            frames=None
+            if self.frames is None
+            else max(0, min(self.frames, last or self.frames) - first),
+            declared=None,
+        )
+
     def _check_finite(self, frames: np.ndarray, start: int) -> None:
         finite = np.isfinite(frames)
         if not finite.all():
@@ -100,28 +143,29 @@ class Reader:
 
 
 @contextlib.contextmanager
-def open_reader(path: str | os.PathLike) -> Iterator[Reader]:
+def open_reader(source: Source) -> Iterator[Reader]:
     """Open an audio file to read it block by block, in constant memory.
 
     Truncated files are refused if the format reveals it: wav and aiff by the header, flac by its
     length, ogg by the last page, mp3 if the encoder stored the length, mp4 by its index.
 
     Args:
-        path: a file that libsndfile or FFmpeg reads, of any suffix; the first audio stream is
-            read.
+        source: a file that libsndfile or FFmpeg reads, of any suffix; the first audio stream is
+            read. Or a pipe, or a binary file object, which is read to its end.
     Raises:
         FileNotFoundError, PermissionError, IsADirectoryError, OSError: if the system does not
             open it.
         ValueError: if it is not an audio file, or is known to be truncated.
     """
-    path = expanded(path)
-    start = _first_bytes(path)
-    if not start:
-        raise ValueError(
-            f"{path} cannot be read as audio: it is empty or truncated, of 0 bytes. Copy it again."
-        )
-    _check_complete(path, start)
     with contextlib.ExitStack() as stack:
+        path = stack.enter_context(local_file(source))
+        start = _first_bytes(path)
+        if not start:
+            raise ValueError(
+                f"{path} cannot be read as audio: it is empty or truncated, of 0 bytes. Copy it "
+                "again."
+            )
+        _check_complete(path, start)
         reader = _plain_reader(path, stack) if start.startswith(PLAIN) else None
         if reader is None:
             try:
@@ -133,7 +177,7 @@ def open_reader(path: str | os.PathLike) -> Iterator[Reader]:
         yield reader
 
 
-def read(path: str | os.PathLike) -> tuple[Tensor, int]:
+def read(path: Source) -> tuple[Tensor, int]:
     """Read a whole audio file.
 
     Returns:
@@ -196,8 +240,10 @@ def _plain_reader(path: Path, stack: contextlib.ExitStack) -> Reader | None:
         file = stack.enter_context(soundfile.SoundFile(os.fsencode(path)))
     except soundfile.LibsndfileError:
         return None
+    is_surround_ogg = file.format == "OGG" and file.channels > 2  # in Vorbis's order of channels
     if (
-        file.frames >= UNKNOWN_LENGTH
+        is_surround_ogg
+        or file.frames >= UNKNOWN_LENGTH
         or file.subtype.startswith("MPEG")
         or (file.frames == 0 and truncation.has_unsized_samples(path, file.format))
         or (file.format == "OGG" and truncation.is_chained(path))

@@ -8,6 +8,7 @@ publish   upload an experiment's model to the Hugging Face Hub
 export    write a model as one file
 convert   turn a TensorFlow checkpoint into a model
 choices   values that options may take, without importing torch
+pipes     `-` and pipes as songs, `-` as the output
 output    standard output and error whose failure is never the work's
 common    load a model by name; check output folders
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "BITS",
+    "CHANNELS",
     "CLIPS",
     "EXPORT_FORMATS",
     "METRICS",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 PRECISIONS = ("fp32", "bf16")
+CHANNELS = ("mix", "each")
 STEM_FORMATS = ("wav", "flac", "mp3", "ogg", "stem.mp4")
 BITS = ("16", "24", "float")
 CLIPS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from asteroid_waveunet import pretrained
-from asteroid_waveunet.cli.choices import BITS, CLIPS, STEM_FORMATS
+from asteroid_waveunet.cli.choices import BITS, CHANNELS, CLIPS, STEM_FORMATS
 from asteroid_waveunet.cli.common import (
     MODEL_HELP,
     add_separation_options,
@@ -20,6 +21,7 @@ from asteroid_waveunet.cli.common import (
     output_folder,
     separation_options,
 )
+from asteroid_waveunet.cli.pipes import PIPE, check_one_file, output_folder, regular_files
 from asteroid_waveunet.file_utils import expanded
 from asteroid_waveunet.system_errors import explain
 
@@ -41,6 +43,9 @@ UNRECORDED = (
 )  # fmt: skip
 
 
+HELP = "file, folder (searched recursively), pattern, pipe, or - for standard input"
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.description = (
@@ -50,14 +55,45 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "with other options, is separated again. A song that fails is reported at the end."
     )
     add = parser.add_argument
-    add("songs", nargs="+", metavar="SONG", help="file, folder (searched recursively) or pattern")
+    add("songs", nargs="+", metavar="SONG", help=HELP)
     add("-m", "--model", help=f"{MODEL_HELP} (default: {pretrained.DEFAULT})")
-    add("-o", "--output", default="separated", metavar="OUT", help="folder (default: %(default)s)")
+    add(
+        "-o",
+        "--output",
+        default="separated",
+        metavar="OUT",
+        help="folder, or - to write one file to standard output (default: %(default)s)",
+    )
     add(
         "--name",
         metavar="TEMPLATE",
         help="names of the stems in OUT (default: {song}/{stem}.{ext}; {song}.{ext} for stem.mp4)",
     )
+    _add_stem_options(parser)
+    add("--format", choices=STEM_FORMATS, default="wav", help="(default: %(default)s)")
+    add("--bits", choices=BITS, help="bit depth of wav and flac (default: the song's)")
+    clips = "; ".join(f"{name}: {effect}" for name, effect in CLIPS.items())
+    add(
+        "--clip",
+        choices=tuple(CLIPS),
+        default="clamp",
+        help=f"treatment of samples beyond full scale. {clips} (default: clamp)",
+    )
+    add_separation_options(parser)
+    _add_input_options(parser)
+    add("--jobs", type=int, default=1, metavar="N", help="songs at once (default: 1)")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="separate finished songs again")
+    existing.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="skip songs whose stems' files exist, whatever they were made from",
+    )
+
+
+def _add_stem_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of which stems are written."""
+    add = parser.add_argument
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--stems", type=_names, metavar="SOURCE,...", help="write only these sources (default: all)"
@@ -74,23 +110,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "unless --stems or --two-stems names it",
     )
     add("--residual", action="store_true", help="also write the song minus all stems")
-    add("--format", choices=STEM_FORMATS, default="wav", help="(default: %(default)s)")
-    add("--bits", choices=BITS, help="bit depth of wav and flac (default: the song's)")
-    clips = "; ".join(f"{name}: {effect}" for name, effect in CLIPS.items())
+
+
+def _add_input_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of which part of a song is separated, and which of its channels."""
+    add = parser.add_argument
+    add("--start", type=float, default=0.0, metavar="S", help="begin S seconds into the song")
+    add("--duration", type=float, metavar="S", help="separate S seconds (default: to the end)")
     add(
-        "--clip",
-        choices=tuple(CLIPS),
-        default="clamp",
-        help=f"treatment of samples beyond full scale. {clips} (default: clamp)",
-    )
-    add_separation_options(parser)
-    add("--jobs", type=int, default=1, metavar="N", help="songs at once (default: 1)")
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--overwrite", action="store_true", help="separate finished songs again")
-    existing.add_argument(
-        "--skip-existing",
-        action="store_true",
-        help="skip songs whose stems' files exist, whatever they were made from",
+        "--channels",
+        choices=CHANNELS,
+        default="mix",
+        help="surround sound: mix it down to the model's stereo, or separate each channel by "
+        "itself (default: mix)",
     )
 
 
@@ -106,8 +138,19 @@ def _selection(options: argparse.Namespace) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> int:
     """Separate all songs that are not done."""
+    to_stdout = options.output == PIPE
+    with regular_files(options.songs) as songs, output_folder(options.output) as output:
+        options.songs, options.output = songs, output
+        return _run(options, to_stdout)
+
+
+def _run(options: argparse.Namespace, to_stdout: bool) -> int:
     if options.jobs < 1:
         raise ValueError(f"--jobs is {options.jobs}; expected at least 1.")
+    if not options.start >= 0:
+        raise ValueError(f"--start is {options.start}; expected seconds from 0 on.")
+    if options.duration is not None and not options.duration > 0:
+        raise ValueError(f"--duration is {options.duration}; expected seconds above 0.")
     from asteroid_waveunet.audio import mp4
     from asteroid_waveunet.separation import batch
     from asteroid_waveunet.separation.layout import Layout
@@ -121,7 +164,9 @@ def run(options: argparse.Namespace) -> int:
     songs = batch.find(options.songs, output, missing)
     model = load_model(options.model or _default_model(), options.device)
     names = Stems.of(model.sources, **_selection(options)).names
-    how = separation_options(options, model)
+    if to_stdout:
+        check_one_file(len(songs), names, suffix)
+    how = dataclasses.replace(separation_options(options, model), channels=options.channels)
     store = _store(options, model, Layout(output, names, suffix, options.bits, options.name))
     with output_folder(output):
         todo, failures = _plan(songs, store)
@@ -192,6 +237,8 @@ def _separate(
                     clip=options.clip,
                     options=how,
                     progress=advancing(bar, sizes[song], check),
+                    start=options.start,
+                    duration=options.duration,
                     **_selection(options),
                 )
             paths = target.paths

@@ -71,6 +71,7 @@ def _check_layout(configuration: Configuration, experiment: ExperimentDir, score
     root, *others = experiment.folders(data)
     corpus = CORPORA.get(data.dataset)
     subsets = tuple(corpus.tracks) if corpus else musdb.SUBSETS
+    scores = scores and configuration.evaluation.subset == "test"
     if not scores and not (root / "test").is_dir():
         subsets = ("train",)
     elif "test" in subsets and (root / "train").is_dir() and not (root / "test").is_dir():

@@ -19,7 +19,10 @@ import torch
 from torch import Tensor
 
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.audio.channels import mixed_down
 from asteroid_waveunet.audio.checks import check_samples
+from asteroid_waveunet.audio.reader import Reader
+from asteroid_waveunet.audio.sources import Source
 from asteroid_waveunet.file_utils import expanded
 from asteroid_waveunet.separation.stems import CLIPS, StemFiles, Stems, Target, without_suffix
 from asteroid_waveunet.streaming.base import MAX_HOP
@@ -45,21 +48,25 @@ Progress = Callable[[int, "int | None"], None]
 
 def separate(
     model: StreamableModel,
-    track: Tensor | np.ndarray | str | os.PathLike,
+    track: Tensor | np.ndarray | Source,
     resample: bool = True,
     progress: Progress | None = None,
     precision: str = "fp32",
     shifts: int = 1,
     mixture_consistency: bool = False,
+    start: float = 0.0,
+    duration: float | None = None,
+    channels: str = "mix",
 ) -> Any:
     """Separate a track into its sources.
 
     Args:
         track: a tensor or array shaped as `model` takes it, at the model's sample rate; or the
-            path of an audio file of any sample rate and channel count.
+            path of an audio file, or a binary file object, of any sample rate and channel count.
         resample: convert a file of another sample rate; otherwise refuse it.
         progress: called after each block; see `Progress`.
-        precision, shifts, mixture_consistency: see `SeparationOptions`.
+        precision, shifts, mixture_consistency, channels: see `SeparationOptions`.
+        start, duration: the part of a file to separate, in seconds; None: up to its end.
     Returns:
         A tensor or array shaped as `model` returns it; for a file a tensor
         `(n_src, channels, time)` with the file's channels, sample rate and length.
@@ -73,17 +80,19 @@ def separate(
     >>> separate(model, torch.zeros(2, 22050), shifts=2).shape
     torch.Size([2, 2, 22050])
     """
-    options = SeparationOptions(precision, shifts, mixture_consistency, resample)
-    if isinstance(track, (str, os.PathLike)):
-        with audio_io.open_reader(track) as file:
-            stream = TrackStream(model, file.sample_rate, file.channels, options)
-            return _joined(stream, _counted(file.blocks(stream.block), file.frames, progress))
+    options = SeparationOptions(precision, shifts, mixture_consistency, resample, channels)
     if isinstance(track, np.ndarray):
         return numpy_separate(model, track, options, progress)
     if isinstance(track, Tensor):
         return torch_separate(model, track, options, progress)
+    if isinstance(track, (str, os.PathLike)) or hasattr(track, "read"):
+        with audio_io.open_reader(track) as whole:
+            file = _fitted(whole.excerpt(start, duration), model, options)
+            stream = TrackStream(model, file.sample_rate, file.channels, options)
+            return _joined(stream, _counted(file.blocks(stream.block), file.frames, progress))
     raise ValueError(
-        f"Unsupported input type {type(track).__name__}; expected a tensor, an array or a path."
+        f"Unsupported input type {type(track).__name__}; expected a tensor, an array, a path or "
+        "a binary file object."
     )
 
 
@@ -192,6 +201,8 @@ def separate_file(
     progress: Progress | None = None,
     stems: Sequence[str] | None = None,
     without: Sequence[str] = (),
+    start: float = 0.0,
+    duration: float | None = None,
 ) -> None:
     """Read, separate and write a file block by block, in constant memory.
 
@@ -201,6 +212,7 @@ def separate_file(
         clip: treatment of samples beyond full scale in formats that cannot store them, one of
             `stems.CLIPS`.
         progress: called after each block; see `Progress`.
+        start, duration: the part to separate, in seconds; None: up to the end.
     Raises:
         FileNotFoundError: if the file does not exist.
         OSError: if the stems cannot be written.
@@ -211,7 +223,8 @@ def separate_file(
     chosen = Stems.of(
         model.sources, two_stems, residual, target.with_mixture, stems=stems, without=without
     )
-    with audio_io.open_reader(path) as file:
+    with audio_io.open_reader(path) as whole:
+        file = _fitted(whole.excerpt(start, duration), model, options)
         stream = TrackStream(model, file.sample_rate, file.channels, options)
         _check_writable(target.paths)
         blocks = _counted(file.blocks(stream.block), file.frames, progress)
@@ -223,6 +236,12 @@ def separate_file(
                         "beyond full scale, or the weights are damaged."
                     )
                 write(chosen(estimates, mixture))
+
+
+def _fitted(file: Reader, model: StreamableModel, options: SeparationOptions) -> Reader:
+    """Return a reader in stereo of a file of more channels, if the model is one of stereo."""
+    is_surround = file.channels > 2 and model.in_channels == 2
+    return mixed_down(file) if is_surround and options.channels == "mix" else file
 
 
 def separate_at_rate(

@@ -9,6 +9,7 @@ import torch
 from asteroid_waveunet.nn.geometry import LengthRule
 
 __all__ = [
+    "CHANNELS",
     "DEFAULT_OPTIONS",
     "PRECISIONS",
     "SeparationOptions",
@@ -17,6 +18,7 @@ __all__ = [
 ]
 
 PRECISIONS = ("fp32", "bf16")
+CHANNELS = ("mix", "each")
 
 
 @dataclass(frozen=True)
@@ -31,20 +33,25 @@ class SeparationOptions:
             `ensemble.Shifted`.
         mixture_consistency: make the estimates sum to the mixture; see `ensemble.Consistent`.
         resample: convert tracks of another sample rate than the model's; otherwise refuse them.
+        channels: for files of more channels than the model's: "mix" mixes them down to stereo,
+            "each" separates each of them by itself.
     Raises:
-        ValueError: if the precision is unknown.
+        ValueError: if the precision or the channels are unknown.
     """
 
     precision: str = "fp32"
     shifts: int = 1
     mixture_consistency: bool = False
     resample: bool = True
+    channels: str = "mix"
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ValueError(
                 f"precision is {self.precision!r}; expected {' or '.join(PRECISIONS)}."
             )
+        if self.channels not in CHANNELS:
+            raise ValueError(f"channels is {self.channels!r}; expected {' or '.join(CHANNELS)}.")
 
     @property
     def dtype(self) -> torch.dtype | None:

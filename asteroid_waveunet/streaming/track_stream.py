@@ -38,7 +38,8 @@ class TrackStream:
     back and have the track's exact length. A mono track is repeated for a model of several
     channels. A mono model separates each channel of a track independently, which preserves
     the stereo image. (The paper averages the channels and scores that estimate in both:
-    `model.predict_track`.)
+    `model.predict_track`.) With `options.channels` "each", so does a model of several
+    channels with a track of another number of them, each of which it gets in all its channels.
 
     Blocks must hold finite floats; their source checks that.
 
@@ -64,13 +65,15 @@ class TrackStream:
                 f"The track is sampled at {sample_rate} Hz, the model works at "
                 f"{model.sample_rate} Hz; resample=True converts."
             )
-        if model.in_channels > 1:
+        fits = channels in (1, model.in_channels)
+        self._each = model.in_channels == 1 or (options.channels == "each" and not fits)
+        if not self._each:
             to_channels(torch.empty(channels, 1), model.in_channels)  # raises the error early
         self._channels, self._in_channels = channels, model.in_channels
         self._n_src = model.n_src
         self._in = Resampler(sample_rate, model.sample_rate, channels)
         self._out = Resampler(model.sample_rate, sample_rate, channels * model.n_src)
-        self._stream = make_stream(model, channels if model.in_channels == 1 else 1, options)
+        self._stream = make_stream(model, channels if self._each else 1, options)
         self._missing = 0  # samples without estimates yet
         self.block = round(MAX_HOP * sample_rate / model.sample_rate)
 
@@ -88,16 +91,16 @@ class TrackStream:
 
     def _separated(self, mixture: Tensor) -> Tensor:
         """Separate `(channels, n)` -> `(n_src * channels, m)`, at the model's rate."""
-        if self._in_channels == 1:
-            batch = mixture[:, None]
+        if self._each:
+            batch = mixture[:, None].expand(-1, self._in_channels, -1)
         else:
             batch = to_channels(mixture, self._in_channels)[None]
         return self._from_model(self._stream.push(batch))
 
     def _from_model(self, estimates: Tensor) -> Tensor:
         """Convert `(batch, n_src, model channels, m)` -> `(n_src * channels, m)`."""
-        if self._in_channels == 1:
-            return estimates[:, :, 0].transpose(0, 1).flatten(0, 1)
+        if self._each:
+            return estimates.mean(dim=2).transpose(0, 1).flatten(0, 1)
         return to_channels(estimates[0], self._channels).flatten(0, 1)
 
     def _cropped(self, estimates: Tensor) -> Tensor:

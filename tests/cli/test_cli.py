@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -312,14 +314,14 @@ def test_invalid_songs_are_reported_at_the_end_and_the_others_separated(here, ca
     content = (songs / "plain.wav").read_bytes()
     (songs / "cut.wav").write_bytes(content[: len(content) // 2])
     assert separated("songs", "--jobs", jobs) == 1
-    assert len(written()) == 18
+    assert len(written()) == 21
     printed = capsys.readouterr().err
-    assert "6 of 12 songs failed:" in printed
+    assert "5 of 12 songs failed:" in printed
+    assert "six.wav: its 6 channels are mixed down to 2" in printed
     for name, reason in {
         "a bad.wav": "cannot be read as audio",
         "zero.wav": "cannot be read as audio",
         "none.wav": "is empty",
-        "six.wav": "6 channels to 2",
         "nan.wav": r"first at 0.375 s (sample 3000 of channel 1)",
         "cut.wav": "truncated",
     }.items():
@@ -593,3 +595,49 @@ def test_checkpoint_that_differs_from_the_preset_is_refused(here, checkpoint, ca
     assert run("convert", checkpoint, "-o", "m5", "--preset", "M5") == 1
     assert "preset M5: levels is 2, expected 12" in capsys.readouterr().err
     assert not Path("m5").exists()
+
+
+def test_song_from_standard_input_and_stem_to_standard_output(here, capfdbinary, monkeypatch):
+    with open("songs/plain.wav", "rb") as song:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(song))
+        assert separated("-", "--stems", "vocals", "-o", "-") == 0
+    printed = capfdbinary.readouterr()
+    Path("piped.wav").write_bytes(printed.out)
+    assert separated("songs/plain.wav") == 0
+    assert torch.equal(audio_io.read("piped.wav")[0], audio_io.read("out/plain/vocals.wav")[0])
+    capfdbinary.readouterr()
+    assert separated("songs/plain.wav", "-o", "-") == 1
+    assert b"--stems" in capfdbinary.readouterr().err
+
+
+def test_named_pipe_is_read(here):
+    os.mkfifo("song.wav")
+    content = Path("songs/plain.wav").read_bytes()
+    writer = threading.Thread(target=lambda: Path("song.wav").write_bytes(content))
+    writer.start()
+    assert separated("song.wav") == 0
+    writer.join()
+    assert separated("songs/plain.wav") == 0
+    piped, plain = (audio_io.read(f"out/{name}/bass.wav")[0] for name in ("song", "plain"))
+    assert torch.equal(piped, plain)
+
+
+def test_part_of_a_song(here, capsys):
+    song, rate = audio_io.read("songs/plain.wav")
+    assert separated("songs/plain.wav", "--start", 0.1, "--duration", 0.125) == 0
+    first, length = round(0.1 * rate), round(0.125 * rate)
+    stems = [audio_io.read(path)[0] for path in Path("out/plain").glob("*.wav")]
+    expected = song[:, first : first + length]
+    torch.testing.assert_close(sum(stems), expected, atol=1e-3, rtol=0)
+    assert separated("songs/plain.wav", "--start", 99) == 1
+    assert "plain.wav ends after" in capsys.readouterr().err
+    for words in (("--start", "-1"), ("--duration", "0")):
+        assert separated("songs/plain.wav", *words) == 1
+        assert f"{words[0]} is" in capsys.readouterr().err
+
+
+def test_surround_sound_channel_by_channel(here):
+    audio_io.write("six.wav", 0.1 * torch.randn(6, 3000), 8000)
+    assert separated("six.wav", "--channels", "each") == 0
+    stems = [audio_io.read(path)[0] for path in Path("out/six").glob("*.wav")]
+    torch.testing.assert_close(sum(stems), audio_io.read("six.wav")[0], atol=1e-5, rtol=0)

@@ -56,6 +56,7 @@ def test_help_and_wrong_options_load_no_heavy_module():
 
 def test_choices_match_the_registries():
     assert choices.PRECISIONS == options.PRECISIONS
+    assert choices.CHANNELS == options.CHANNELS
     assert tuple(suffix[1:] for suffix in stems.FORMATS) == choices.STEM_FORMATS
     assert choices.CLIPS == stems.CLIPS
     assert set(choices.BITS) == {bits for formats in stems.FORMATS.values() for bits in formats}

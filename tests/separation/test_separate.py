@@ -149,9 +149,6 @@ def test_bad_files_are_refused_and_nothing_is_written(tmp_path):
         model.file_separate(tmp_path / "text.wav", out)
     with pytest.raises(FileNotFoundError):
         model.file_separate(tmp_path / "nowhere.wav", out)
-    path, _ = song(tmp_path, channels=6, name="surround.wav")
-    with pytest.raises(ValueError, match="6 channels to 2"):
-        model.file_separate(path, out)
     path, _ = song(tmp_path, rate=44100, name="fast.wav")
     with pytest.raises(ValueError, match="44100 Hz.*8000 Hz.*resample=True"):
         model.file_separate(path, out, resample=False)
@@ -261,3 +258,19 @@ def test_song_on_a_read_only_disk_is_told_of_output_dir(tmp_path, monkeypatch):
             model_of().file_separate(tmp_path / "song.wav")
         assert caught.value.filename == str(tmp_path)
     assert model_of().file_separate(tmp_path / "song.wav", output_dir=tmp_path / "stems")
+
+
+def test_file_object_part_and_surround_sound(tmp_path):
+    model = model_of()
+    path, samples = song(tmp_path, channels=6, name="surround.wav")
+    with path.open("rb") as file:
+        each = separate(model, file, channels="each", start=0.05, duration=0.1)
+    first, length = round(0.05 * 8000), round(0.1 * 8000)
+    part = samples[:, first : first + length]
+    assert each.shape == (model.n_src, *part.shape)
+    alone = separate(model, part[3].expand(2, -1).contiguous()).mean(1)
+    torch.testing.assert_close(each[:, 3], alone, atol=1e-5, rtol=0)
+    with pytest.warns(UserWarning, match=r"surround\.wav: its 6 channels are mixed down to 2"):
+        assert separate(model, path).shape == (model.n_src, 2, samples.shape[-1])
+    with pytest.raises(ValueError, match="channels is 'some'"):
+        separate(model, path, channels="some")
