@@ -13,7 +13,7 @@ from asteroid_waveunet.audio.folders import files_below, is_audio_file
 from asteroid_waveunet.audio.sources import is_pipe, local_file
 from asteroid_waveunet.file_utils import expanded
 
-__all__ = ["PIPE", "check_one_file", "output_folder", "regular_files"]
+__all__ = ["PIPE", "check_one_file", "folder_of_output", "regular_files"]
 
 PIPE = "-"
 
@@ -43,7 +43,7 @@ def regular_files(songs: Sequence[str]) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
-def output_folder(output: str) -> Iterator[str]:
+def folder_of_output(output: str) -> Iterator[str]:
     """Yield the output folder; for `-` a temporary one, whose one file goes to standard output.
 
     What is printed then goes to stderr.

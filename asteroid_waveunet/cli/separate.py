@@ -21,7 +21,7 @@ from asteroid_waveunet.cli.common import (
     output_folder,
     separation_options,
 )
-from asteroid_waveunet.cli.pipes import PIPE, check_one_file, output_folder, regular_files
+from asteroid_waveunet.cli.pipes import PIPE, check_one_file, folder_of_output, regular_files
 from asteroid_waveunet.file_utils import expanded
 from asteroid_waveunet.system_errors import explain
 
@@ -139,7 +139,7 @@ def _selection(options: argparse.Namespace) -> dict[str, Any]:
 def run(options: argparse.Namespace) -> int:
     """Separate all songs that are not done."""
     to_stdout = options.output == PIPE
-    with regular_files(options.songs) as songs, output_folder(options.output) as output:
+    with regular_files(options.songs) as songs, folder_of_output(options.output) as output:
         options.songs, options.output = songs, output
         return _run(options, to_stdout)
 
