@@ -11,6 +11,5 @@ mp4         write `.stem.mp4` files (PyAV)
 stem_names  names and order of the streams of `.stem.mp4` files
 tags        tags and cover of a song, for its stems
 resampling  resample signals, whole or in blocks
-channels    mix surround sound down to stereo
 checks      check samples and convert channel counts
 """

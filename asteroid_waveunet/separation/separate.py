@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.audio.channels import mixed_down
-from asteroid_waveunet.audio.checks import check_samples
+from asteroid_waveunet.audio.checks import check_samples, mixed_down
 from asteroid_waveunet.audio.reader import Reader
 from asteroid_waveunet.audio.sources import Source
 from asteroid_waveunet.file_utils import expanded
