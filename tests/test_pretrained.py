@@ -68,7 +68,7 @@ def test_separate_uses_the_default_weights_and_says_how_good_they_are(tmp_path, 
     err = capsys.readouterr().err
     assert f"weights: {pretrained.DEFAULT}" in err
     assert pretrained.WEIGHTS[pretrained.DEFAULT].scores in err and "dB" in err
-    stems = {p.stem: soundfile.read(p) for p in (tmp_path / "out" / "song").iterdir()}
+    stems = {p.stem: soundfile.read(p) for p in (tmp_path / "out" / "song").glob("*.wav")}
     assert stems.keys() == {"accompaniment", "vocals"}
     for samples, rate in stems.values():
         assert samples.shape == (44100, 2) and rate == 44100

@@ -58,8 +58,11 @@ def expected_model(name):
         return presets.make(PRESET_OF_FILE[name])
     return {
         "fast": lambda: presets.make("M4"),
-        "free": lambda: presets.make(
-            "M4", levels=9, initial_filters=16, filter_growth=16, output_activation="linear"
+        **dict.fromkeys(
+            ("free", "real"),
+            lambda: presets.make(
+                "M4", levels=9, initial_filters=16, filter_growth=16, output_activation="linear"
+            ),
         ),
         "m4_transposed": lambda: presets.make("M4", upsampling="transposed"),
         "m4_same": lambda: presets.make("M4", context=False),

@@ -75,7 +75,7 @@ def checkout(tmp_path, monkeypatch):
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps(scores))
     for song in ("song.wav", "album/song.wav", "more/another.flac"):
-        audio_io.write(tmp_path / song, 0.1 * torch.randn(2, 4410), 44100, "PCM_16")
+        audio_io.write(tmp_path / song, 0.1 * torch.randn(2, 22050), 44100, "PCM_16")
     checkpoint = tmp_path / "checkpoints" / "baseline_stereo" / "baseline_stereo-186093"
     checkpoint.parent.mkdir(parents=True)
     for suffix in (".index", ".data-00000-of-00001"):
