@@ -10,6 +10,7 @@ __all__ = [
     "BITS",
     "CHANNELS",
     "CLIPS",
+    "ENGINES",
     "EXPORT_FORMATS",
     "METRICS",
     "PRECISIONS",
@@ -28,6 +29,7 @@ CLIPS = {
     "none": "no treatment: integer formats clip each stem at full scale",
 }
 SUBSETS = ("test", "train")
+ENGINES = ("bss_eval", "museval")  # the default first
 METRICS = ("SDR", "SIR", "ISR", "SAR")
 
 # File suffix -> format of `waveunet export`.

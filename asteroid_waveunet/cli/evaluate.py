@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asteroid_waveunet.cli.choices import SUBSETS
+from asteroid_waveunet.cli.choices import ENGINES, SUBSETS
 from asteroid_waveunet.cli.common import (
     MODEL_HELP,
     add_separation_options,
@@ -32,10 +32,10 @@ __all__ = ["add_options", "run"]
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.description = (
-        "Score with museval (BSS Eval v4, windows of 1 s) on songs in MUSDB18's layout, next to "
-        "the mixture and the ideal ratio mask. Write one json per song in museval's format, a "
-        "table (scores.md) and a page to listen to (report/index.html) to OUT. Scored songs are "
-        "skipped, so the same command resumes an interrupted run."
+        "Score by BSS Eval v4 (museval's metrics, windows of 1 s) on songs in MUSDB18's layout, "
+        "next to the mixture and the ideal ratio mask. Write one json per song in museval's "
+        "format, a table (scores.md) and a page to listen to (report/index.html) to OUT. Scored "
+        "songs are skipped, so the same command resumes an interrupted run."
     )
     add = parser.add_argument
     estimates = parser.add_mutually_exclusive_group(required=True)
@@ -52,7 +52,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="sources to score together, such as vocals accompaniment (default: all)",
     )
-    add("--fast", action="store_true", help="SDR only: the same values, without museval")
+    add("--fast", action="store_true", help="SDR only: the same values")
+    add(
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[0],
+        help="museval itself gives the same scores, slowly (default: %(default)s)",
+    )
     add("--jobs", type=int, metavar="N", help="songs at once (default: number of cores)")
     add(
         "--memory",
@@ -98,6 +104,7 @@ def run(options: argparse.Namespace) -> int:
         fingerprint=f"{name} on {data}",
         name="estimates" if options.estimates else "model",
         fast=options.fast,
+        engine=options.engine,
         save=options.save_estimates,
         jobs=options.jobs,
         memory=options.memory,

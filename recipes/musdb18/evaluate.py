@@ -1,4 +1,4 @@
-"""Stage 3: score the best model on test or validation tracks with museval; write a report page."""
+"""Stage 3: score the best model on test or validation tracks; write a report page."""
 
 import interrupted  # noqa: F401  # isort: skip
 
@@ -30,6 +30,7 @@ def main(configuration, experiment):
         title=", ".join([title, *configuration.scoring_notes]),
         fingerprint=fingerprint,
         fast=settings.fast,
+        engine=settings.engine,
         jobs=settings.jobs,
         memory=settings.memory,
     )

@@ -8,8 +8,10 @@ import sys
 
 from asteroid_waveunet.cli import choices
 from asteroid_waveunet.cli.main import COMMANDS
+from asteroid_waveunet.experiment import settings
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation import aggregation
+from asteroid_waveunet.experiment.evaluation.metrics import track_metrics
 from asteroid_waveunet.separation import stems
 from asteroid_waveunet.streaming import export, options
 from asteroid_waveunet.weights import serialization
@@ -61,6 +63,7 @@ def test_choices_match_the_registries():
     assert choices.CLIPS == stems.CLIPS
     assert set(choices.BITS) == {bits for formats in stems.FORMATS.values() for bits in formats}
     assert sorted(choices.SUBSETS) == sorted(musdb.SUBSETS)
+    assert tuple(track_metrics.ENGINES) == choices.ENGINES == settings.ENGINES
     assert choices.METRICS == aggregation.METRICS
     assert choices.WEIGHT_FORMATS == serialization.FORMAT_BY_SUFFIX
     assert {kind.suffix: name for name, kind in export.FORMATS.items()} == choices.EXPORT_FORMATS

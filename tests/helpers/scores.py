@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from asteroid_waveunet.experiment.data.track import Extent, group_stems, sum_groups
-from asteroid_waveunet.experiment.evaluation import scoring, worker_pool
 from asteroid_waveunet.experiment.evaluation.aggregation import METRICS
 from asteroid_waveunet.experiment.evaluation.estimators import Mixture
 
@@ -101,6 +100,8 @@ class Probe:
 
 def score_in_this_process(patch: pytest.MonkeyPatch) -> None:
     """Score tracks in the test's process, without worker processes."""
+    # Worker processes import this module; scoring would bring Asteroid to them.
+    from asteroid_waveunet.experiment.evaluation import scoring, worker_pool
 
     def run_here(items, start, need, jobs, memory):
         return worker_pool.run_in_processes(items, start, need, 0, memory)

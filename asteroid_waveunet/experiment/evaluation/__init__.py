@@ -3,7 +3,7 @@
 evaluate           a model or a folder of estimates on a data set, with baselines and a table
 scoring            scores of many tracks in worker processes
 track_scoring      scores of one track, in a worker process
-bss_eval           museval's metrics of one track; the SDR alone, much faster
+metrics            BSS Eval v4 of one track, as museval computes it; the SDR alone
 aggregation        figures of a data set from the scores of its tracks
 formatting         numbers, decibels and tables as text
 estimators         mixture, ideal ratio mask, folder of estimates
@@ -14,6 +14,7 @@ paired_comparison  two sets of scores, compared track by track
 model_cost         weights, multiply-adds, seconds and memory of a model
 """
 
-from asteroid_waveunet.experiment.evaluation.bss_eval import window_sdr
+from asteroid_waveunet.experiment.evaluation.metrics.bss_eval_v4 import bss_eval
+from asteroid_waveunet.experiment.evaluation.metrics.windows import window_sdr
 
-__all__ = ["window_sdr"]
+__all__ = ["bss_eval", "window_sdr"]

@@ -21,7 +21,7 @@ from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio.formats import is_audio_name, split_name
 from asteroid_waveunet.experiment.data.musdb import LENGTH_TOLERANCE
 from asteroid_waveunet.experiment.data.track import MIXTURE, Track, group_stems
-from asteroid_waveunet.experiment.evaluation.bss_eval import Audio
+from asteroid_waveunet.experiment.evaluation.metrics.windows import Audio
 
 __all__ = [
     "Estimator",

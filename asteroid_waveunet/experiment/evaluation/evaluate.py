@@ -20,13 +20,13 @@ from asteroid_waveunet.experiment.evaluation.aggregation import (
     summarise,
     table,
 )
-from asteroid_waveunet.experiment.evaluation.bss_eval import Scores, protocol_name
 from asteroid_waveunet.experiment.evaluation.estimators import (
     Estimator,
     IdealRatioMask,
     Mixture,
 )
 from asteroid_waveunet.experiment.evaluation.formatting import count
+from asteroid_waveunet.experiment.evaluation.metrics.track_metrics import Scores, protocol_name
 from asteroid_waveunet.experiment.evaluation.paired_comparison import load
 from asteroid_waveunet.experiment.evaluation.score_store import ScoreStore
 from asteroid_waveunet.experiment.evaluation.scoring import score_tracks
@@ -70,9 +70,15 @@ class Evaluation:
     def protocol(self) -> str:
         """Metric, window length, targets and number of tracks in one line."""
         targets = self.scores[0]["protocol"]
-        metric = "SDR of BSS Eval v4" if self.fast else "museval, BSS Eval v4"
+        metric = "SDR of BSS Eval v4" if self.fast else "BSS Eval v4"
         tracks = count(len(self.scores), "track")
         return f"{metric}, windows of 1 s, {protocol_name(targets)}, {tracks}"
+
+    @property
+    def engines(self) -> list[str]:
+        """What computed the scores of the estimates; a run may resume with another engine."""
+        earlier = "museval"  # before there was another engine
+        return sorted({scores.get("engine", earlier) for scores in self.scores})
 
     @property
     def summaries(self) -> dict[str, Summary]:
@@ -110,6 +116,7 @@ class Evaluation:
             "protocol": self.protocol,
             "targets": list(self.targets),
             "fast": self.fast,
+            "engines": self.engines,
             "subset": self.subset,
             "tracks": len(self.scores),
             "systems": {name: nan_to_none(summary) for name, summary in self.summaries.items()},
@@ -135,6 +142,7 @@ def evaluate(
     fingerprint: str,
     name: str = "model",
     fast: bool = False,
+    engine: str = "bss_eval",
     save: Path | None = None,
     **options: Any,
 ) -> Evaluation:
@@ -145,14 +153,14 @@ def evaluate(
 
     Args:
         tracks, targets: see `scoring.score_tracks`.
-        estimator, out, fast, save: see `ScoreStore`.
+        estimator, out, fast, engine, save: see `ScoreStore`.
         title, fingerprint, name: see `Evaluation`.
         options: `jobs`, `memory`, `progress` of `scoring.score_tracks`.
     Raises:
         ValueError: for the reasons of `scoring.score_tracks`, or if no track could be scored.
     """
     out = Path(out)
-    stores = {name: ScoreStore(estimator, out, fast, save)} | {
+    stores = {name: ScoreStore(estimator, out, fast, save, engine)} | {
         baseline: ScoreStore(oracle, out / "baselines" / baseline, fast=True)
         for baseline, oracle in BASELINES.items()
     }

@@ -18,8 +18,8 @@ import numpy as np
 
 from asteroid_waveunet.experiment.data.musdb import SUBSETS
 from asteroid_waveunet.experiment.evaluation.aggregation import windows
-from asteroid_waveunet.experiment.evaluation.bss_eval import protocol_name
 from asteroid_waveunet.experiment.evaluation.formatting import count, markdown, number
+from asteroid_waveunet.experiment.evaluation.metrics.track_metrics import protocol_name
 
 __all__ = ["Comparison", "compare", "load", "table", "unmatched"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from asteroid_waveunet.experiment.data.track import Track
-from asteroid_waveunet.experiment.evaluation.bss_eval import Scores
 from asteroid_waveunet.experiment.evaluation.estimators import Estimator, Folder
+from asteroid_waveunet.experiment.evaluation.metrics.track_metrics import Scores
 from asteroid_waveunet.file_utils import replacing
 
 __all__ = ["SETTINGS_FILE", "ScoreStore"]
@@ -26,7 +26,8 @@ class ScoreStore:
     Attributes:
         estimator: makes the estimates. A `Separator` runs in the calling process.
         out: folder of the scores, `out/<subset>/<track>.json`.
-        fast: score the SDR only, without museval (equal to 1e-9 dB).
+        fast: score the SDR only (equal to 1e-9 dB).
+        engine: computes all metrics; see `score_track`.
         save: folder of the estimates, `save/<subset>/<track>/<target>.wav` in 32-bit floats.
     """
 
@@ -34,6 +35,7 @@ class ScoreStore:
     out: Path
     fast: bool = False
     save: Path | None = None
+    engine: str = "bss_eval"
 
     def score_file(self, track: Track) -> Path:
         """Return the path of a track's scores."""

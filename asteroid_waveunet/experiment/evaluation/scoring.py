@@ -14,16 +14,16 @@ import numpy as np
 from tqdm import tqdm
 
 from asteroid_waveunet.experiment.data.track import Extent, Track
-from asteroid_waveunet.experiment.evaluation.bss_eval import Scores, as_array
 from asteroid_waveunet.experiment.evaluation.estimators import Precomputed, TrackAudio
+from asteroid_waveunet.experiment.evaluation.metrics.distortion_filters import TAPS
+from asteroid_waveunet.experiment.evaluation.metrics.track_metrics import Scores
+from asteroid_waveunet.experiment.evaluation.metrics.windows import as_array
 from asteroid_waveunet.experiment.evaluation.score_store import ScoreStore
 from asteroid_waveunet.experiment.evaluation.separator import Separator
 from asteroid_waveunet.experiment.evaluation.track_scoring import score_estimators
 from asteroid_waveunet.experiment.evaluation.worker_pool import Submit, run_in_processes
 
 __all__ = ["DatasetScores", "memory_needed", "score_tracks"]
-
-MUSEVAL_TAPS = 512
 
 
 @dataclass(frozen=True)
@@ -98,22 +98,27 @@ def _known_scores(
     return {name: scores for name, scores in read.items() if scores is not None}
 
 
-def memory_needed(extent: Extent, n_stems: int, n_targets: int, fast: bool = False) -> float:
+def memory_needed(
+    extent: Extent, n_stems: int, n_targets: int, fast: bool = False, engine: str = "bss_eval"
+) -> float:
     """Return an upper bound of the memory for reading and scoring a track, in GB (1e9 bytes).
 
     All stems and targets are in memory as float32, then either the ideal ratio mask's spectra or
-    the arrays of scoring. museval holds copies of all samples, spectra of the whole track, its
-    length rounded up to a power of two, and matrices of (512 taps x targets x channels)^2. Their
-    numbers were fitted to measured peaks and rounded up; `bench/evaluate.py` compares the bound
-    with new measurements.
+    the arrays of scoring. `bss_eval` holds blocks of samples, their spectra and matrices of
+    (512 taps x targets x channels)^2; museval holds such matrices, copies of all samples, and
+    spectra of the whole track, its length rounded up to a power of two. Their numbers were fitted
+    to measured peaks and rounded up; `bench/evaluate.py` compares the bound with new measurements.
     """
     track = 1e-9 * extent.channels * extent.frames
     signals = n_targets * extent.channels
     samples = 8 * n_targets * track
-    spectrum = 16e-9 * 2 ** int(np.ceil(np.log2(extent.frames + MUSEVAL_TAPS - 1)))
-    matrix = 8e-9 * (MUSEVAL_TAPS * signals) ** 2
-    museval = 5.5 * samples + (0.65 * signals + 6.5) * spectrum + 5 * matrix
-    scoring = 4 * samples if fast else museval
+    spectrum = 16e-9 * 2 ** int(np.ceil(np.log2(extent.frames + TAPS - 1)))
+    matrix = 8e-9 * (TAPS * signals) ** 2
+    needs = {
+        "museval": 5.5 * samples + (0.65 * signals + 6.5) * spectrum + 5 * matrix,
+        "bss_eval": 2 * samples + 0.05 * signals + 4 * matrix,
+    }
+    scoring = 4 * samples if fast else needs[engine]
     return 0.4 + 4 * (n_stems + 1 + n_targets) * track + max(scoring, 75 * track)
 
 
@@ -124,8 +129,11 @@ def _memory_for(
     limit: float | None,
 ) -> float:
     """Return a track's `memory_needed`; warn if it exceeds the limit."""
-    fast = all(store.fast for store in missing[track].values())
-    needed = memory_needed(track.extent(), len(track.stems), max(len(targets), 2), fast)
+    extent, n_targets = track.extent(), max(len(targets), 2)
+    needed = max(
+        memory_needed(extent, len(track.stems), n_targets, store.fast, store.engine)
+        for store in missing[track].values()
+    )
     if limit is not None and needed > limit:
         warnings.warn(
             f"{track.name} may need {needed:.1f} GB for scoring, more than the limit of "

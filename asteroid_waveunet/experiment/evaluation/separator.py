@@ -11,8 +11,8 @@ from torch import Tensor
 from asteroid_waveunet.audio.checks import to_channels
 from asteroid_waveunet.audio.resampling import resample
 from asteroid_waveunet.experiment.data.track import Track
-from asteroid_waveunet.experiment.evaluation.bss_eval import Audio
 from asteroid_waveunet.experiment.evaluation.estimators import TrackAudio
+from asteroid_waveunet.experiment.evaluation.metrics.windows import Audio
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.separation.separate import separate_at_rate
 from asteroid_waveunet.streaming.options import DEFAULT_OPTIONS, SeparationOptions

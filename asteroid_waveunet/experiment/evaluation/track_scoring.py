@@ -11,12 +11,12 @@ import torch
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.data.track import ACCOMPANIMENT, REST, Track, group_stems
-from asteroid_waveunet.experiment.evaluation.bss_eval import Scores, score_track
 from asteroid_waveunet.experiment.evaluation.estimators import (
     TrackAudio,
     add_complement,
     estimates_of_targets,
 )
+from asteroid_waveunet.experiment.evaluation.metrics.track_metrics import Scores, score_track
 from asteroid_waveunet.experiment.evaluation.score_store import ScoreStore
 
 __all__ = ["complement_of", "score_estimators"]
@@ -45,14 +45,14 @@ def score_estimators(
             audio_io.write(path, torch.as_tensor(estimates[target]).float(), rate)
         if complement:
             estimates = add_complement(estimates, complement, mixture)
-        scores = score_track(references, estimates, rate, track.name, store.fast)
+        scores = score_track(references, estimates, rate, track.name, store.fast, store.engine)
         wanted = [target for target in scores["targets"] if target["name"] in targets]
         result[name] = {**scores, "targets": wanted}
     return result
 
 
 def complement_of(targets: Sequence[str], stems: Sequence[str]) -> str:
-    """Return the name of the stems that a single target leaves; museval needs two targets.
+    """Return the name of the stems that a single target leaves; scores need two targets.
 
     Raises:
         ValueError: if no stem is left.
@@ -64,7 +64,7 @@ def complement_of(targets: Sequence[str], stems: Sequence[str]) -> str:
     left = group_stems(targets, stems).get(REST, ())
     if not left:
         raise ValueError(
-            f"the data has no stem besides {targets[0]}; museval needs two targets or more"
+            f"the data has no stem besides {targets[0]}; scores need two targets or more"
         )
     if len(left) == 1:
         return left[0]

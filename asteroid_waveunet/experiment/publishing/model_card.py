@@ -12,8 +12,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from asteroid_waveunet.experiment.config import Configuration
 from asteroid_waveunet.experiment.evaluation.aggregation import nan_to_none
-from asteroid_waveunet.experiment.evaluation.bss_eval import protocol_name
 from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
+from asteroid_waveunet.experiment.evaluation.metrics.track_metrics import protocol_name
 from asteroid_waveunet.experiment.publishing.licensing import Terms
 from asteroid_waveunet.experiment.training.objectives import WITHOUT_LEVEL
 from asteroid_waveunet.file_utils import valid_unicode

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from asteroid_waveunet.experiment.data.track import Track
-from asteroid_waveunet.experiment.evaluation.bss_eval import as_array
 from asteroid_waveunet.experiment.evaluation.estimators import (
     Estimator,
     TrackAudio,
     estimates_of_targets,
 )
 from asteroid_waveunet.experiment.evaluation.evaluate import Evaluation
+from asteroid_waveunet.experiment.evaluation.metrics.windows import as_array
 from asteroid_waveunet.experiment.report import page as report_page
 
 __all__ = ["report_of", "write_page"]

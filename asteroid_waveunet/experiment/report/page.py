@@ -82,7 +82,7 @@ class Report:
     Attributes:
         title: the heading.
         protocol: one line that names the data and the sources scored together.
-        scores: the scores of each track in museval's format, from `bss_eval.score_track`.
+        scores: the scores of each track in museval's format, from `score_track`.
         baselines: name -> scores of the same tracks and sources; the page shows their SDR.
         excerpts: label -> excerpt; labels are "best", "median", "worst" (see `representatives`)
             or any other word.

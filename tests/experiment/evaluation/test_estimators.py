@@ -8,7 +8,6 @@ import torch
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio.resampling import resample
-from asteroid_waveunet.experiment.evaluation.bss_eval import score_track, window_sdr
 from asteroid_waveunet.experiment.evaluation.estimators import (
     Folder,
     IdealRatioMask,
@@ -16,6 +15,8 @@ from asteroid_waveunet.experiment.evaluation.estimators import (
     TrackAudio,
     estimates_of_targets,
 )
+from asteroid_waveunet.experiment.evaluation.metrics.track_metrics import score_track
+from asteroid_waveunet.experiment.evaluation.metrics.windows import window_sdr
 from asteroid_waveunet.experiment.evaluation.separator import Separator
 from asteroid_waveunet.separation.separate import separate_at_rate
 from asteroid_waveunet.streaming.options import SeparationOptions

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from asteroid_waveunet.experiment.evaluation import evaluate
-from asteroid_waveunet.experiment.evaluation.bss_eval import window_sdr
+from asteroid_waveunet.experiment.evaluation.metrics.windows import window_sdr
 from asteroid_waveunet.experiment.evaluation.separator import Separator
 from helpers.scores import SONGS, STEMS, TWO
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from asteroid_waveunet.experiment.evaluation.bss_eval import as_array, window_sdr
+from asteroid_waveunet.experiment.evaluation.metrics.windows import as_array, window_sdr
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.training import distributed
 

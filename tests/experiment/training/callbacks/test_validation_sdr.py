@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
-from asteroid_waveunet.experiment.evaluation.bss_eval import window_sdr
+from asteroid_waveunet.experiment.evaluation.metrics.windows import window_sdr
 from asteroid_waveunet.experiment.segments.batch_sampler import collate
 from asteroid_waveunet.experiment.segments.dataset import Segments
 from asteroid_waveunet.experiment.settings import Training

@@ -8,9 +8,16 @@ import pytest
 import torch
 
 from asteroid_waveunet.experiment.data import musdb
-from asteroid_waveunet.experiment.evaluation import aggregation, bss_eval
-from asteroid_waveunet.experiment.evaluation.bss_eval import score_track, window_sdr
+from asteroid_waveunet.experiment.evaluation import aggregation
 from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask, TrackAudio
+from asteroid_waveunet.experiment.evaluation.metrics import (
+    bss_eval_v4,
+    distortion_filters,
+    museval_engine,
+    track_metrics,
+)
+from asteroid_waveunet.experiment.evaluation.metrics.track_metrics import score_track
+from asteroid_waveunet.experiment.evaluation.metrics.windows import window_sdr
 from helpers.scores import RATE, STEMS, TWO, degraded, music, named, windows
 from helpers.songs import write_stem_file
 
@@ -18,17 +25,19 @@ from helpers.songs import write_stem_file
 def museval_scores(references, estimates) -> np.ndarray:
     """Call museval directly: `(4, n_src, n_windows)` in the order of METRICS."""
     arguments = [x.transpose(0, 2, 1) for x in (references, estimates)]
-    museval = bss_eval.museval()
+    museval = museval_engine.museval()
     sdr, isr, sir, sar = museval.evaluate(*arguments, win=RATE, hop=RATE)
     return np.stack([sdr, sir, isr, sar])
 
 
 @pytest.fixture(scope="module")
 def short_filters():
-    """museval with filters of 64 taps, not 512: its linear systems are 8 times smaller."""
-    metrics = bss_eval.museval().metrics
+    """Both engines with filters of 64 taps, not 512: their linear systems are 8 times smaller."""
+    metrics = museval_engine.museval().metrics
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "bss_eval", functools.partial(metrics.bss_eval, filters_len=64))
+        patch.setattr(bss_eval_v4, "TAPS", 64)
+        patch.setattr(distortion_filters, "TAPS", 64)
         yield
 
 
@@ -116,7 +125,7 @@ def test_museval_reads_the_scores(tmp_path):
     scores = score_track(named(references), named(degraded(references)), RATE, "A. B. - C")
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "A. B. - C.json").write_text(json.dumps(scores))
-    store = bss_eval.museval().EvalStore()
+    store = museval_engine.museval().EvalStore()
     store.add_eval_dir(tmp_path)
     medians = store.agg_frames_scores()
     summary = aggregation.summarise([scores])
@@ -256,7 +265,7 @@ def test_protocol_name_lists_the_targets():
         (("other", "bass", "drums", "vocals"), "four-source (other, bass, drums, vocals)"),
         (("piano", "rest"), "2-source (piano, rest)"),
     ):
-        assert bss_eval.protocol_name(targets) == name
+        assert track_metrics.protocol_name(targets) == name
 
 
 # --- real music ---
@@ -269,7 +278,7 @@ def test_scores_equal_museval_on_audio_read_by_musdb(tmp_path):
     mixture, groups, rate = ours.mixture_and_groups(STEMS)
     estimates = IdealRatioMask()(ours, TrackAudio(mixture, groups, rate))
     targets = ("bass", "drums")  # museval's order is the other one
-    museval = bss_eval.museval()
+    museval = museval_engine.museval()
     import musdb as musdb_package
 
     (theirs,) = musdb_package.DB(root=str(tmp_path), subsets="test", is_wav=False)
@@ -300,6 +309,6 @@ def test_window_sdr_equals_museval_on_real_music(real_music):
     references = torch.stack([groups[source] for source in TWO])[..., : 4 * rate].double().numpy()
     estimates = np.broadcast_to(mixture[:, : 4 * rate].numpy(), references.shape)
     pair = [x.transpose(0, 2, 1) for x in (references, estimates)]
-    expected = bss_eval.museval().evaluate(*pair, win=rate, hop=rate)[0]
+    expected = museval_engine.museval().evaluate(*pair, win=rate, hop=rate)[0]
     result = window_sdr(references, estimates, rate)
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-9)

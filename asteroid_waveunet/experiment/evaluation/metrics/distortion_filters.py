@@ -1,0 +1,124 @@
+"""Least-squares filters of BSS Eval: what of an error do filtered references explain?
+
+A track of R reference channels x_r gives R * TAPS delayed signals x_r[n - k]. Their inner
+products are the Gram matrix G, block Toeplitz because the sums run over all n: the entry of
+(r, k) and (s, l) is the cross-correlation of x_r and x_s at the lag k - l. The filters c that
+bring the sum of filtered references closest to a signal y solve G c = d, where d holds the
+cross-correlations of the x_r and y at the lags 0 ... TAPS - 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["TAPS", "Block", "correlations", "filters_of_all", "filters_of_each"]
+
+TAPS = 512  # museval's, at any sample rate
+EPS = float(np.finfo(np.float64).eps)
+REFINEMENTS = 3
+N_FFT = 8192  # spectra of a block stay in the processor's cache
+BLOCKS_AT_ONCE = 24
+
+Block = Callable[[int, int], tuple[Tensor, Tensor]]
+"""Return references and errors `(R, stop - start)` float64, zeros outside the track."""
+
+
+def correlations(block: Block, length: int) -> Tensor:
+    """Correlate references with references and errors: `(R, 2 R, TAPS)`.
+
+    The entry [r, q, k] is the sum of x_r[n] y_q[n + k] over the track. A block of x_r meets the
+    same samples of y_q and TAPS - 1 more; their cross-spectra are added up, and transformed once.
+    """
+    step = min(N_FFT - TAPS + 1, length)
+    n_fft = N_FFT if step < length else 2 ** (step + TAPS - 2).bit_length()
+    total, lost = torch.zeros(()), torch.zeros(())
+    for start in range(0, length, step * BLOCKS_AT_ONCE):
+        n_blocks = min(BLOCKS_AT_ONCE, -(-(length - start) // step))
+        x, e = block(start, start + n_blocks * step + TAPS - 1)
+        y = torch.cat([x, e]).unfold(-1, step + TAPS - 1, step)
+        spectra = torch.fft.rfft(y, n_fft).permute(2, 1, 0).contiguous()
+        heads = torch.fft.rfft(y[: len(x), :, :step], n_fft).permute(2, 0, 1)
+        product = torch.view_as_real(heads.conj().resolve_conj().contiguous() @ spectra)
+        total, rounding = _two_sum(total.to(product), product)
+        lost = lost.to(product) + rounding
+    cross_spectra = torch.view_as_complex(total + lost).permute(1, 2, 0)
+    return torch.fft.irfft(cross_spectra, n_fft)[..., :TAPS].contiguous()
+
+
+def _two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a + b and what rounding has lost of it (Knuth), for sums over many blocks."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
+
+
+def filters_of_all(lags: Tensor) -> Tensor:
+    """Return the filters of all references for each error: `(R, R, TAPS)`, [error, reference]."""
+    n = len(lags)
+    return _filters(lags[:, :n], lags[:, n:], list(range(n)))
+
+
+def filters_of_each(lags: Tensor, channels: int) -> Tensor:
+    """Return the filters of a source's own reference: `(R, channels, TAPS)`."""
+    n = len(lags)
+    each = []
+    for first in range(0, n, channels):
+        own = slice(first, first + channels)
+        errors = lags[own, n + first : n + first + channels]
+        each.append(_filters(lags[own, own], errors, list(range(channels))))
+    return torch.cat(each)
+
+
+def _filters(of_references: Tensor, of_errors: Tensor, own: list[int]) -> Tensor:
+    """Solve the normal equations: `(n_errors, n_references, TAPS)`.
+
+    museval adds EPS to the diagonal and projects the estimate. Its filter less the unit impulse
+    of the own reference is what projects the error, if EPS is subtracted at that impulse, too.
+    Tracks of ordinary level do not notice, very quiet ones do.
+    """
+    n_references, n_errors = of_errors.shape[:2]
+    right = of_errors.permute(0, 2, 1).clone()
+    audible = of_errors.abs().amax((0, 2)) > 0  # a perfect estimate stays perfect
+    for error, reference in enumerate(own):
+        right[reference, 0, error] -= EPS * audible[error]
+    solution = _solve(_gram(of_references), right.reshape(-1, n_errors))
+    return solution.reshape(n_references, -1, n_errors).permute(2, 0, 1).contiguous()
+
+
+def _gram(lags: Tensor) -> Tensor:
+    """Return the Gram matrix `(R * taps, R * taps)` plus EPS, from lags `(R, R, taps)`."""
+    n, taps = len(lags), lags.shape[-1]
+    both = torch.cat([lags.transpose(0, 1)[..., 1:].flip(-1), lags], -1).flip(-1)
+    gram = lags.new_empty(n, taps, n, taps)
+    gram.copy_(both.unfold(-1, taps, 1).flip(-2).transpose(1, 2))
+    gram = gram.view(n * taps, n * taps)
+    gram.diagonal().add_(EPS)
+    return gram
+
+
+def _solve(gram: Tensor, right: Tensor) -> Tensor:
+    """Solve the normal equations, singular ones too.
+
+    References such as the two channels of a mono recording depend on each other: G is singular,
+    and its rounding decides which of many filters museval finds. All of them give the same
+    projections, and so does Tikhonov regularisation, by as little as Cholesky's method can do
+    with and then refined, which takes the regularisation's effect back where G has any energy.
+    """
+    scale = gram.diagonal().max()
+    ridge = 0.0
+    while True:
+        damped = gram.clone() if ridge else gram
+        damped.diagonal().add_(ridge * scale)
+        factor, failed = torch.linalg.cholesky_ex(damped)
+        del damped
+        if not failed:
+            break
+        ridge = 10 * ridge or EPS
+    solution = torch.cholesky_solve(right, factor)
+    for _ in range(REFINEMENTS if ridge else 0):
+        solution += torch.cholesky_solve(right - gram @ solution, factor)
+    return solution
