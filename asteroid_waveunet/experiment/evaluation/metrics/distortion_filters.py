@@ -94,7 +94,8 @@ def _gram(lags: Tensor) -> Tensor:
     n, taps = len(lags), lags.shape[-1]
     both = torch.cat([lags.transpose(0, 1)[..., 1:].flip(-1), lags], -1).flip(-1)
     gram = lags.new_empty(n, taps, n, taps)
-    gram.copy_(both.unfold(-1, taps, 1).flip(-2).transpose(1, 2))
+    for rows, of_row in zip(gram, both.unfold(-1, taps, 1), strict=True):
+        rows.copy_(of_row.flip(-2).transpose(0, 1))
     gram = gram.view(n * taps, n * taps)
     gram.diagonal().add_(EPS)
     return gram
