@@ -1,9 +1,9 @@
-"""Benchmark scoring: tracks per minute, SDR only against museval, memory.
+"""Benchmark scoring: tracks per minute, the engines against museval, memory.
 
 From the repository's root:
 
     python bench/evaluate.py                          # everything, into bench/RESULTS.md
-    python bench/evaluate.py --only sdr
+    python bench/evaluate.py --only tracks
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +21,18 @@ import numpy as np
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.data.track import Extent
-from asteroid_waveunet.experiment.evaluation import bss_eval, scoring
+from asteroid_waveunet.experiment.evaluation import bss_eval, scoring, window_sdr
 from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask, TrackAudio
+from asteroid_waveunet.experiment.evaluation.metrics.museval_engine import museval
 from asteroid_waveunet.experiment.evaluation.score_store import ScoreStore
 
 CD = 44100
 TARGETS = ("bass", "drums", "other", "vocals")
+WAYS: dict[str, dict] = {
+    "museval": {"engine": "museval"},
+    "bss_eval": {"engine": "bss_eval"},
+    "fast": {"fast": True},
+}
 PACKAGES = ("torch", "museval", "numpy", "scipy", "asteroid-waveunet")
 
 
@@ -37,8 +42,8 @@ def rate(args: argparse.Namespace) -> str:
         kind, songs = measure.songs(args.music, folder, args.songs)
         seconds = [song.extent().frames / song.extent().sample_rate for song in songs]
         ways = {
-            f"{name}, {jobs} process{'es' if jobs > 1 else ''}": partial(scored, songs, fast, jobs)
-            for name, fast in (("museval", False), ("`--fast`", True))
+            f"{name}, {jobs} process{'es' if jobs > 1 else ''}": partial(scored, songs, how, jobs)
+            for name, how in WAYS.items()
             for jobs in (1, 2)
         }
         measured = measure.interleaved(ways, args.repeats)
@@ -56,14 +61,14 @@ def rate(args: argparse.Namespace) -> str:
     )
 
 
-def scored(songs: list, fast: bool, jobs: int) -> None:
+def scored(songs: list, how: dict, jobs: int) -> None:
     with tempfile.TemporaryDirectory() as out:
-        stores = {"oracle": ScoreStore(IdealRatioMask(), Path(out), fast)}
+        stores = {"oracle": ScoreStore(IdealRatioMask(), Path(out), **how)}
         scoring.score_tracks(songs, stores, songs[0].stems, jobs=jobs, progress=False)
 
 
-def fast(args: argparse.Namespace) -> str:
-    """SDR only against museval."""
+def metrics(args: argparse.Namespace) -> str:
+    """The engines on a song against museval."""
     with tempfile.TemporaryDirectory() as folder:
         kind, songs = measure.songs(args.music, folder, 1)
         targets = songs[0].stems
@@ -75,30 +80,102 @@ def fast(args: argparse.Namespace) -> str:
     ]
     found = {}
 
-    def museval() -> None:
+    def by_museval() -> None:
         turned = [samples.transpose(0, 2, 1) for samples in pair]
-        found["museval"] = bss_eval.museval().evaluate(*turned, win=sample_rate, hop=sample_rate)[0]
+        scores = museval().evaluate(*turned, win=sample_rate, hop=sample_rate)
+        found["museval"] = np.stack(scores)
 
-    def window_sdr() -> None:
-        found["fast"] = bss_eval.window_sdr(*pair, sample_rate)
+    def by_bss_eval() -> None:
+        found["bss_eval"] = np.stack(bss_eval(*pair, sample_rate))
 
-    measured = measure.interleaved({"museval": museval, "`window_sdr`": window_sdr}, args.repeats)
-    medians = {name: statistics.median(values) for name, values in measured.items()}
-    rows = [
-        [name, measure.spread(measured[name]), f"{medians['museval'] / medians[name]:.0f}"]
-        for name in medians
-    ]
-    error = np.nanmax(abs(found["fast"] - found["museval"]))
-    same = (np.isnan(found["fast"]) == np.isnan(found["museval"])).all()
+    def sdr_only() -> None:
+        found["window_sdr"] = window_sdr(*pair, sample_rate)[None]
+
+    ways = {"museval": by_museval, "bss_eval": by_bss_eval, "window_sdr": sdr_only}
+    measured = measure.interleaved(ways, args.repeats)
+    fastest = {name: min(values) for name, values in measured.items()}
+    rows = []
+    for name, scores in found.items():
+        expected = found["museval"][: len(scores)]
+        same = (np.isnan(scores) == np.isnan(expected)).all()
+        error = np.nanmax(abs(scores - expected), axis=(1, 2))
+        rows.append([
+            name, f"{fastest[name]:.2f}", f"{fastest['museval'] / fastest[name]:.3g}",
+            ", ".join(f"{each:.1g}" for each in error), "yes" if same else "NO",
+        ])  # fmt: skip
     return (
         f"One of the {kind}, {mixture.shape[-1] / sample_rate:.0f} s of stereo at {sample_rate} "
-        f"Hz, {len(targets)} sources, in memory: seconds, median (range) of {args.repeats} turns. "
-        "Target: 100 times as fast, the same SDR to 1e-9 dB.\n\n"
-        + measure.table(["way", "s", "times as fast"], rows)
-        + f"\n\nLargest difference of a window's SDR: {error:.1g} dB; windows without a score are "
-        f"{'the same' if same else 'NOT the same'} ({np.isnan(found['fast'][0]).sum()} of "
-        f"{found['fast'].shape[1]})."
+        f"Hz, {len(targets)} sources, in memory: the least of {args.repeats} turns. Largest "
+        "differences of a window's SDR, ISR, SIR and SAR in dB, and the same windows without one? "
+        f"({np.isnan(found['museval'][0, 0]).sum()} of {found['museval'].shape[-1]})\n\n"
+        + measure.table(["way", "s", "times as fast", "difference, dB", "same NaN"], rows)
     )
+
+
+TIME = """
+import sys, time
+import numpy as np
+import torch
+from asteroid_waveunet.experiment.evaluation import bss_eval
+from asteroid_waveunet.experiment.evaluation.metrics.museval_engine import museval
+way, (sources, seconds, repeats) = sys.argv[1], map(int, sys.argv[2:])
+noise = np.random.default_rng(0)
+references = noise.standard_normal((sources, 2, seconds * 44100), dtype="float32")
+estimates = noise.standard_normal(references.shape, dtype="float32")
+estimates *= 0.1
+estimates += references
+if way == "museval":
+    turned = [samples.transpose(0, 2, 1) for samples in (references, estimates)]
+    score = lambda: museval().evaluate(*turned)
+else:
+    score = lambda: bss_eval(references, estimates, 44100)
+taken = []
+for _ in range(repeats):
+    start = time.perf_counter()
+    score()
+    taken.append(time.perf_counter() - start)
+print(min(taken))
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
+"""
+"""Scores a track of noise in memory and prints the seconds and the peak memory in KiB."""
+
+
+def tracks(args: argparse.Namespace) -> str:
+    """Time and memory of one track, and of a test set."""
+    lengths, rows, fits = args.track_lengths, [], {}
+    sources, repeats = args.targets[-1], max(args.repeats, 1)
+    taken = {
+        (way, seconds): run(TIME, way, sources, seconds, repeats if way == "bss_eval" else 1)
+        for seconds in lengths
+        for way in ("museval", "bss_eval")
+    }
+    for (way, seconds), (duration, peak) in taken.items():
+        ratio = taken["museval", seconds][0] / duration
+        rows.append([way, seconds, f"{duration:.2f}", f"{ratio:.3g}", f"{peak * 1024e-9:.2f}"])
+    for way in ("museval", "bss_eval"):
+        first, last = (taken[way, seconds][0] for seconds in (lengths[0], lengths[-1]))
+        window = (last - first) / max(lengths[-1] - lengths[0], 1)
+        track = max(first - window * lengths[0], 0.0)
+        fits[way] = [
+            way, f"{track:.2f}", f"{1e3 * window:.1f}",
+            f"{50 * (track + 240 * window) / 60:.3g}",
+        ]  # fmt: skip
+    return (
+        f"Noise, {sources} sources in stereo at {CD} Hz, in memory as float32, one process; "
+        f"museval is timed once, bss_eval {repeats} times, the least counts. The peak includes Python, "
+        "torch and the samples. A track's and a window's costs are fitted to the shortest and the "
+        "longest track; the test set, 50 tracks of 240 s, is extrapolated from them.\n\n"
+        + measure.table(["way", "track, s", "time, s", "times as fast", "peak, GB"], rows)
+        + "\n\n"
+        + measure.table(["way", "per track, s", "per window, ms", "test set, min"], fits.values())
+    )
+
+
+def run(code: str, *arguments: object) -> list[float]:
+    """Run code in a new process; return the numbers that it prints, one a line."""
+    command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
+    child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return [float(line) for line in child.stdout.split()]
 
 
 SCORE = """
@@ -108,9 +185,10 @@ from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation import track_scoring
 from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask
 from asteroid_waveunet.experiment.evaluation.score_store import ScoreStore
-root, fast, *targets = sys.argv[1:]
+root, way, *targets = sys.argv[1:]
 (song,) = musdb.tracks(root, "test")
-oracle = ScoreStore(IdealRatioMask(), Path(root), fast == "fast")
+how = {"fast": True} if way == "fast" else {"engine": way}
+oracle = ScoreStore(IdealRatioMask(), Path(root), **how)
 track_scoring.score_estimators(song, {"oracle": oracle}, tuple(targets))
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
@@ -126,12 +204,13 @@ def memory(args: argparse.Namespace) -> str:
         with tempfile.TemporaryDirectory() as folder:
             write_noise(Path(folder), seconds)
             for targets in (TARGETS[:n] for n in args.targets):
-                for way in ("museval", "fast"):
-                    bound = scoring.memory_needed(
-                        Extent(2, seconds * CD, CD), len(TARGETS), len(targets), way == "fast"
+                for way, how in WAYS.items():
+                    extent = Extent(2, seconds * CD, CD)
+                    bound = scoring.memory_needed(extent, len(TARGETS), len(targets), **how)
+                    (peak,) = run(SCORE, folder, way, *targets)
+                    rows.append(
+                        [way, len(targets), seconds, f"{peak * 1024e-9:.2f}", f"{bound:.2f}"]
                     )
-                    peak = peak_gigabytes(folder, way, targets)
-                    rows.append([way, len(targets), seconds, f"{peak:.2f}", f"{bound:.2f}"])
     return (
         f"GB at the peak, from files of four stems in stereo at {CD} Hz to scores of their ideal "
         "ratio masks, and the bound that `--memory` uses.\n\n"
@@ -146,13 +225,7 @@ def write_noise(folder: Path, seconds: int) -> None:
         audio_io.write(folder / "test" / "noise" / f"{name}.wav", stem, CD)
 
 
-def peak_gigabytes(folder: str, way: str, targets: Sequence[str]) -> float:
-    command = [sys.executable, "-W", "ignore", "-c", SCORE, folder, way, *targets]
-    child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return int(child.stdout) * 1024 / 1e9
-
-
-PARTS = {"scoring": rate, "sdr": fast, "scoring_memory": memory}
+PARTS = {"scoring": rate, "metrics": metrics, "tracks": tracks, "scoring_memory": memory}
 
 
 def arguments() -> argparse.Namespace:
@@ -161,6 +234,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--songs", type=int, default=4)
     parser.add_argument(
         "--lengths", type=int, nargs="+", default=[30, 60, 120], help="lengths of tracks in seconds"
+    )
+    parser.add_argument(
+        "--track-lengths", type=int, nargs="+", default=[30, 240], help="of `tracks`, in seconds"
     )
     parser.add_argument("--targets", type=int, nargs="+", default=[2, 4], help="numbers of targets")
     args = parser.parse_args()

@@ -2,11 +2,13 @@
 
 import io
 import json
+import shutil
 import sys
 
 import pytest
 import torch
 
+from asteroid_waveunet._version import __version__
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.weights import serialization
@@ -150,7 +152,7 @@ def test_user_errors_are_reported_without_a_traceback(here, capsys):
     assert not list(here.glob("scores/test/*")) and not list(here.glob("songs/test/x"))
 
 
-def test_real_song_is_scored_by_museval_in_a_worker_process(tmp_path, capsys):
+def test_real_song_is_scored_in_a_worker_process(tmp_path, capsys):
     """6 s of MUSDB18, every metric."""
     write_stem_file(tmp_path / "songs" / "test")
     model = randomize(tiny(sources=("accompaniment", "vocals"), in_channels=2, sample_rate=22050))
@@ -159,12 +161,37 @@ def test_real_song_is_scored_by_museval_in_a_worker_process(tmp_path, capsys):
     assert (
         main(["evaluate", *map(str, options), "--jobs", "1", "--memory", "1", "--no-report"]) == 0
     )
-    figures = json.loads((tmp_path / "scores" / "summary.json").read_text())["systems"]
+    summary = json.loads((tmp_path / "scores" / "summary.json").read_text())
+    figures = summary["systems"]
+    assert summary["engines"] == [f"asteroid-waveunet {__version__}"]
     assert figures["model"]["vocals"]["SIR"]["windows"] == 6
     oracle, mixture = (
         figures[name]["vocals"]["SDR"]["median"] for name in ("ideal ratio mask", "mixture")
     )
     assert oracle > mixture + 3
+
+
+def test_museval_scores_on_request_with_the_same_figures_and_protocol(here, monkeypatch):
+    (song,) = here.glob("songs/test/C - two")
+    shutil.rmtree(song)
+    for engine in ("bss_eval", "museval"):
+        words = ["-m", "two", "-d", "songs", "-o", engine, "--engine", engine, "--no-report"]
+        assert main(["evaluate", *words]) == 0
+    ours, musevals = (
+        json.loads((here / engine / "summary.json").read_text())
+        for engine in ("bss_eval", "museval")
+    )
+    assert musevals["engines"][0].startswith("museval ") and ours["engines"] != musevals["engines"]
+    for same in ("protocol", "fingerprint", "targets"):
+        assert ours[same] == musevals[same]
+    for metric in ("SDR", "SIR", "ISR", "SAR"):
+        one, other = (x["systems"]["model"]["vocals"][metric]["median"] for x in (ours, musevals))
+        assert abs(one - other) < 1e-6, metric
+    (file,) = here.glob("museval/test/*.json")
+    file.unlink()  # scored again by the other engine, in the same folder
+    words = ["-m", "two", "-d", "songs", "-o", "museval", "--no-report"]
+    assert main(["evaluate", *words]) == 0
+    assert json.loads((here / "museval" / "summary.json").read_text())["engines"] == ours["engines"]
 
 
 def test_surplus_estimates_of_a_song_are_ignored(here, capsys):

@@ -57,10 +57,15 @@ def separation(bench):
 
 
 def test_scoring_is_measured(bench):
-    text = bench("evaluate", lengths=1, targets=2)
-    assert "## Tracks per minute" in text and "| `--fast`, 2 processes |" in text
-    assert "windows without a score are the same (0 of 1)" in text
-    assert "| museval | 2 | 1 |" in text
+    text = bench("evaluate", lengths=1, targets=2, **{"track-lengths": 1})
+    assert "## Tracks per minute" in text and "| bss_eval, 2 processes |" in text
+    (row,) = [
+        line for line in text.splitlines() if line.startswith("| bss_eval |") and "yes" in line
+    ]
+    differences = row.split("|")[4].split(",")
+    assert len(differences) == 4 and all(float(each) < 1e-6 for each in differences)
+    assert "| museval | 1 |" in text  # of `tracks`
+    assert "| museval | 2 | 1 |" in text  # of `memory`
 
 
 def test_training_is_measured(bench, monkeypatch):

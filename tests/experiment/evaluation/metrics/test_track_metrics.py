@@ -120,6 +120,26 @@ def test_score_track_equals_museval_in_its_format():
 
 
 @pytest.mark.usefixtures("short_filters")
+def test_engines_give_the_same_scores_and_say_which_made_them():
+    references = music(3, seconds=4.0)
+    references[0, :, :RATE] = 0
+    estimates = degraded(references)
+    estimates[1] = 0  # silent throughout
+    estimates[2, :, 2 * RATE : 3 * RATE] = references[2, :, 2 * RATE : 3 * RATE]
+    names = ("vocals", "drums", "bass")
+    sides = named(references, names), named(estimates, names)
+    found = {e: score_track(*sides, RATE, "song", engine=e) for e in track_metrics.ENGINES}
+    np.testing.assert_allclose(*(windows(s) for s in found.values()), rtol=0, atol=1e-9)
+    made_by = {engine: scores.pop("engine") for engine, scores in found.items()}
+    assert made_by["museval"].startswith("museval 0.4")
+    assert made_by["bss_eval"].startswith("asteroid-waveunet ")
+    assert found["museval"].keys() == found["bss_eval"].keys()
+    assert found["museval"]["unscored"] == found["bss_eval"]["unscored"]
+    with pytest.raises(ValueError, match="engine='mir_eval' is unknown; expected.*bss_eval"):
+        score_track(*sides, RATE, "song", engine="mir_eval")
+
+
+@pytest.mark.usefixtures("short_filters")
 def test_museval_reads_the_scores(tmp_path):
     references = music(seconds=3.0)
     scores = score_track(named(references), named(degraded(references)), RATE, "A. B. - C")
