@@ -162,9 +162,9 @@ def tracks(args: argparse.Namespace) -> str:
         ]  # fmt: skip
     return (
         f"Noise, {sources} sources in stereo at {CD} Hz, in memory as float32, one process; "
-        f"museval is timed once, bss_eval {repeats} times, the least counts. The peak includes Python, "
-        "torch and the samples. A track's and a window's costs are fitted to the shortest and the "
-        "longest track; the test set, 50 tracks of 240 s, is extrapolated from them.\n\n"
+        f"museval is timed once, bss_eval {repeats} times, the least counts. The peak includes "
+        "Python, torch and the samples. A track's and a window's costs are fitted to the shortest "
+        "and the longest track; the test set, 50 tracks of 240 s, is extrapolated from them.\n\n"
         + measure.table(["way", "track, s", "time, s", "times as fast", "peak, GB"], rows)
         + "\n\n"
         + measure.table(["way", "per track, s", "per window, ms", "test set, min"], fits.values())

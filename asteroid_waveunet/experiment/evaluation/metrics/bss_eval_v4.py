@@ -178,13 +178,12 @@ class _Track:
         self.references, self.estimates, self.device = references, estimates, device
         self.n_src, self.channels, self.length = references.shape
 
-    def block(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Return references and errors `(n_src * channels, stop - start)`, zeros after the end."""
-        x, d = self.pieces([(slice(0, self.length), start)], stop - start)
-        return x.flatten(0, 1)[:, 0], d.flatten(0, 1)[:, 0]
+    def block(self, start: int, stop: int) -> Tensor:
+        """Return references, then errors: `(2 R, stop - start)`, zeros after the end."""
+        return self.pieces([(slice(0, self.length), start)], stop - start).flatten(0, 2)[:, 0]
 
-    def pieces(self, starts: Sequence[tuple[slice, int]], length: int) -> tuple[Tensor, Tensor]:
-        """Return references and errors `(n_src, channels, n_pieces, length)`.
+    def pieces(self, starts: Sequence[tuple[slice, int]], length: int) -> Tensor:
+        """Return references and errors `(2, n_src, channels, n_pieces, length)`.
 
         Args:
             starts: of each piece, the window outside which it is zero, and its first sample.
@@ -195,13 +194,12 @@ class _Track:
             inside = slice(part.start - start, part.stop - start)
             both[0, :, :, i, inside] = self.references[..., part]
             both[1, :, :, i, inside] = self.estimates[..., part]
-        if not np.isfinite(both).all():
+        if not np.isfinite(both.sum()):
             raise ValueError("references or estimates have NaN or infinite samples")
         both[1] -= both[0]
-        x, d = torch.from_numpy(both).to(self.device)
-        return x, d
+        return torch.from_numpy(both).to(self.device)
 
     def audible(self, part: slice) -> bool:
         """Return True if no reference and no estimate is silent, by museval's rule."""
         samples = (self.references[..., part], self.estimates[..., part])
-        return not any(silent(x.astype(np.float64)).any() for x in samples)
+        return not any(silent(x).any() for x in samples)
