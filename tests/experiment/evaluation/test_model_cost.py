@@ -84,7 +84,9 @@ def test_multiply_adds_of_spectrogram_unet_count_transforms_and_levels_once_per_
 
 def test_process_memory_is_nan_where_the_system_does_not_report_it(monkeypatch):
     assert math.isnan(model_cost.process_memory(process="nobody's"))
-    monkeypatch.setattr(model_cost.Path, "read_text", lambda path, encoding: "Name: python\nThreads: 2\n")
+    monkeypatch.setattr(
+        model_cost.Path, "read_text", lambda path, encoding: "Name: python\nThreads: 2\n"
+    )
     assert math.isnan(model_cost.process_memory("VmHWM"))
 
 
