@@ -116,10 +116,11 @@ def _solve(lags: Tensor, right: Tensor) -> Tensor:
         if _factorise(factor):
             break
         ridge = 10 * ridge or EPS
-    solution = torch.cholesky_solve(right, factor)
+    upper = factor.mT  # the layout of LAPACK, which is not copied
+    solution = torch.cholesky_solve(right, upper, upper=True)
     gram = _gram(lags) if ridge else factor
     for _ in range(REFINEMENTS if ridge else 0):
-        solution += torch.cholesky_solve(right - gram @ solution, factor)
+        solution += torch.cholesky_solve(right - gram @ solution, upper, upper=True)
     return solution
 
 
