@@ -45,7 +45,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     ),
     "SpectrogramUNet": dict(
         sources=TWO_SOURCES, in_channels=1, sample_rate=8192, window=1024, hop=768, levels=6,
-        initial_filters=16,
+        initial_filters=16, norm_decay=0.999,
     ),
     "TasNet": dict(
         sources=TWO_SOURCES, in_channels=1, sample_rate=22050, n_filters=512, kernel_size=16,

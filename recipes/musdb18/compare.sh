@@ -65,7 +65,8 @@ else
     mono="--segment_length 48896 --batch_size 1"
     # About half a million weights each, and the best learning rate found (see RESULTS.md).
     wave="--levels 8 --initial_filters 16 --filter_growth 8 --lr 7.0e-4"
-    spectrogram="--initial_filters 3 --lr 5.0e-3"
+    # Batch normalisation's averages have to follow some 200 steps.
+    spectrogram="--initial_filters 3 --norm_decay 0.9 --lr 5.0e-3"
     tasnet="--n_filters 128 --kernel_size 32 --bn_chan 64 --hid_chan 128 --skip_chan 64 --n_repeats 2"
     mrcae="--filters 4 --lr 5.0e-3"
 fi
