@@ -12,6 +12,8 @@ infer       Asteroid's command asteroid-infer with these models
 cli         the command `waveunet`
 experiment  data, training, evaluation, publishing (needs the extra "experiment")
 file_utils  write a file whole or not at all; checksums
+file_locks  locks on files and folders that end with their process
+system_errors  the system's errors, explained
 
 The public names load on first use: importing the package imports neither torch nor Asteroid.
 """

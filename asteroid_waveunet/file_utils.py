@@ -23,7 +23,6 @@ __all__ = [
     "remove_leftovers",
     "replacing",
     "replacing_folder",
-    "unreadable",
     "valid_unicode",
 ]
 
@@ -47,18 +46,6 @@ def expanded(path: str | os.PathLike) -> Path:
         return path.expanduser()
     except RuntimeError:
         return path
-
-
-def unreadable(path: str | os.PathLike, error: OSError) -> OSError:
-    """Return an error of the same type that says in one line what to do.
-
-    >>> str(unreadable("a.wav", PermissionError(13, "Permission denied")))
-    'a.wav cannot be read: Permission denied. Allow reading it and entering its folders (chmod).'
-    """
-    remedy = "Check the disk that it is on, or copy it elsewhere."
-    if isinstance(error, PermissionError):
-        remedy = "Allow reading it and entering its folders (chmod)."
-    return type(error)(f"{path} cannot be read: {error.strerror}. {remedy}")
 
 
 def valid_unicode(text: str) -> str:

@@ -43,6 +43,18 @@ def explain(error: BaseException) -> str:
     return str(error) if expected else f"{type(error).__name__}: {error}"
 
 
+def unreadable(path: str | os.PathLike, error: OSError) -> OSError:
+    """Return an error of the same type that says in one line what to do.
+
+    >>> str(unreadable("a.wav", PermissionError(13, "Permission denied")))
+    'a.wav cannot be read: Permission denied. Allow reading it and entering its folders (chmod).'
+    """
+    remedy = "Check the disk that it is on, or copy it elsewhere."
+    if isinstance(error, PermissionError):
+        remedy = "Allow reading it and entering its folders (chmod)."
+    return type(error)(f"{path} cannot be read: {error.strerror}. {remedy}")
+
+
 def write_error(path: Path, partial: Path, reason: Exception) -> OSError:
     """Return the system's error behind a library's failure to write, which lost it.
 

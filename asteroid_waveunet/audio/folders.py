@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from asteroid_waveunet.audio.formats import is_audio_name, is_hidden_name, split_name
-from asteroid_waveunet.file_utils import unreadable
+from asteroid_waveunet.system_errors import unreadable
 
 __all__ = ["files_below", "is_audio_file", "left_out", "left_out_below"]
 

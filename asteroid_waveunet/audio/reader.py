@@ -25,7 +25,7 @@ from torch import Tensor
 from asteroid_waveunet.audio import truncation
 from asteroid_waveunet.audio.container import NotAudio, open_container
 from asteroid_waveunet.audio.sources import Source, local_file
-from asteroid_waveunet.file_utils import unreadable
+from asteroid_waveunet.system_errors import unreadable
 
 __all__ = ["BLOCK", "Reader", "count_frames", "header", "open_reader", "read"]
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from asteroid_waveunet.file_utils import expanded, unreadable
+from asteroid_waveunet.file_utils import expanded
+from asteroid_waveunet.system_errors import unreadable
 
 __all__ = ["Source", "is_pipe", "local_file"]
 

@@ -115,7 +115,7 @@ class Configuration:
 
     @property
     def output(self) -> str | None:
-        """How a `WaveUNet` makes its last source; None for other architectures."""
+        """The setting `output` of a `WaveUNet`; None for other architectures."""
         architecture, arguments = self.model_arguments()
         return {**ARCHITECTURES[architecture], **arguments}.get("output")
 

@@ -16,9 +16,9 @@ import torch
 
 from asteroid_waveunet.audio.folders import files_below, is_audio_file, left_out
 from asteroid_waveunet.audio.formats import KINDS
-from asteroid_waveunet.file_utils import expanded, unreadable
+from asteroid_waveunet.file_utils import expanded
 from asteroid_waveunet.separation.stems import without_suffix
-from asteroid_waveunet.system_errors import explain
+from asteroid_waveunet.system_errors import explain, unreadable
 
 __all__ = ["Song", "Stopped", "find", "n_bytes", "run"]
 

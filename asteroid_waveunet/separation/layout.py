@@ -37,7 +37,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the stems of songs are written.
+    """Places of the stems of songs, by a template.
 
     Args:
         output: folder of all songs.

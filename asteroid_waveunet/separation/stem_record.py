@@ -1,4 +1,4 @@
-"""What stems were made from, remembered in a hidden file beside them.
+"""Record of the song, weights and options of stems, in a hidden file beside them.
 
 A song is done if its stems are those that were written from the same song, by the same weights
 and with the same options. Files are compared by their contents; one whose size and times are

@@ -76,7 +76,7 @@ class Evaluation:
 
     @property
     def engines(self) -> list[str]:
-        """What computed the scores of the estimates; a run may resume with another engine."""
+        """Names of the engines that computed the scores; a run may resume with another one."""
         earlier = "museval"  # before there was another engine
         return sorted({scores.get("engine", earlier) for scores in self.scores})
 

@@ -1,6 +1,5 @@
 """BSS Eval v4: equal to museval on drawn cases, defined where museval's rounding decides."""
 
-import functools
 import math
 import subprocess
 import sys
@@ -18,18 +17,9 @@ from asteroid_waveunet.experiment.evaluation.metrics import (
 from asteroid_waveunet.experiment.evaluation.metrics.windows import Windows
 from helpers.scores import RATE, degraded, music
 
+pytestmark = pytest.mark.usefixtures("short_filters")
+
 EXACT = 120  # dB; museval's rounding is in metrics above
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_filters():
-    """Both with filters of 64 taps, not 512: their linear systems are 8 times smaller."""
-    metrics = museval_engine.museval().metrics
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "bss_eval", functools.partial(metrics.bss_eval, filters_len=64))
-        patch.setattr(bss_eval_v4, "TAPS", 64)
-        patch.setattr(distortion_filters, "TAPS", 64)
-        yield
 
 
 def musevals(references, estimates, window=1.0, hop=1.0) -> np.ndarray:

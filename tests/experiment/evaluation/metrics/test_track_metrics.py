@@ -1,6 +1,5 @@
 """Metrics of one track: equal to museval's where it has any, defined where it refuses."""
 
-import functools
 import json
 
 import numpy as np
@@ -11,8 +10,6 @@ from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation import aggregation
 from asteroid_waveunet.experiment.evaluation.estimators import IdealRatioMask, TrackAudio
 from asteroid_waveunet.experiment.evaluation.metrics import (
-    bss_eval_v4,
-    distortion_filters,
     museval_engine,
     track_metrics,
 )
@@ -28,17 +25,6 @@ def museval_scores(references, estimates) -> np.ndarray:
     museval = museval_engine.museval()
     sdr, isr, sir, sar = museval.evaluate(*arguments, win=RATE, hop=RATE)
     return np.stack([sdr, sir, isr, sar])
-
-
-@pytest.fixture(scope="module")
-def short_filters():
-    """Both engines with filters of 64 taps, not 512: their linear systems are 8 times smaller."""
-    metrics = museval_engine.museval().metrics
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "bss_eval", functools.partial(metrics.bss_eval, filters_len=64))
-        patch.setattr(bss_eval_v4, "TAPS", 64)
-        patch.setattr(distortion_filters, "TAPS", 64)
-        yield
 
 
 # --- window_sdr ---
