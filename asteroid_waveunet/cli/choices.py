@@ -12,7 +12,9 @@ __all__ = [
     "CLIPS",
     "ENGINES",
     "EXPORT_FORMATS",
+    "LENGTHS",
     "METRICS",
+    "MISSING_STEMS",
     "PRECISIONS",
     "STEM_FORMATS",
     "SUBSETS",
@@ -30,6 +32,8 @@ CLIPS = {
 }
 SUBSETS = ("test", "train")
 ENGINES = ("bss_eval", "museval")  # the default first
+MISSING_STEMS = ("error", "silence")
+LENGTHS = ("error", "pad", "cut")
 METRICS = ("SDR", "SIR", "ISR", "SAR")
 
 # File suffix -> format of `waveunet export`.

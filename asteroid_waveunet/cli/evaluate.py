@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asteroid_waveunet.cli.choices import ENGINES, SUBSETS
+from asteroid_waveunet.cli.choices import ENGINES, LENGTHS, MISSING_STEMS, SUBSETS
 from asteroid_waveunet.cli.common import (
     MODEL_HELP,
     add_separation_options,
@@ -43,9 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     estimates.add_argument(
         "-e", "--estimates", metavar="DIR", help="folder with [SUBSET/]SONG/SOURCE.wav or flac, ..."
     )
-    add("-d", "--data", required=True, metavar="DIR", help="in MUSDB18's layout, stems or wav")
     add("-o", "--output", default="scores", metavar="OUT", help="folder (default: %(default)s)")
-    add("--subset", choices=SUBSETS, default="test", help="(default: %(default)s)")
+    _add_data_options(parser)
     add(
         "--targets",
         nargs="+",
@@ -76,6 +75,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_separation_options(parser)
 
 
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the songs to score."""
+    add = parser.add_argument
+    add("-d", "--data", required=True, metavar="DIR", help="in MUSDB18's layout, stems or wav")
+    add("--subset", choices=SUBSETS, default="test", help="(default: %(default)s)")
+    add(
+        "--missing-stems",
+        choices=MISSING_STEMS,
+        default="error",
+        help="stems that other songs have: refused, or taken for silence (default: %(default)s)",
+    )
+    add(
+        "--lengths",
+        choices=LENGTHS,
+        default="error",
+        help="stems of a song that differ in length: refused, padded with silence, or cut to the "
+        "shortest (default: %(default)s)",
+    )
+
+
 def run(options: argparse.Namespace) -> int:
     """Score, print the table, write the page."""
     _check_numbers(options)
@@ -87,7 +106,10 @@ def run(options: argparse.Namespace) -> int:
     out = expanded(options.output)
     check_writable(out)
     report_page.check_place(out / "report")
-    tracks = musdb.tracks(expanded(options.data), options.subset)
+    tolerance = {name: getattr(options, name) for name in ("missing_stems", "lengths")}
+    tracks = musdb.tracks(expanded(options.data), options.subset, **tolerance)
+    for note in musdb.notes(tracks):
+        print(f"note: {note}", file=sys.stderr)
     if options.save_estimates:
         _check_inputs_stay(options)
         check_writable(options.save_estimates)
@@ -95,6 +117,7 @@ def run(options: argparse.Namespace) -> int:
     targets = _targets(options.targets, sources, tracks[0].stems)
     estimator = _restricted(estimator, targets)
     data = f"{options.subset} of {_path_ending(options.data, 1)}"
+    data += "".join(f", {name}: {how}" for name, how in tolerance.items() if how != "error")
     found = evaluate(
         tracks,
         estimator,
@@ -158,7 +181,7 @@ def _estimator(
     from asteroid_waveunet.experiment.evaluation.separator import Separator
 
     if options.estimates:
-        folder = Folder.find(expanded(options.estimates), tracks)
+        folder = Folder.find(expanded(options.estimates), tracks, options.lengths)
         return folder, folder.sources, str(folder.root.resolve())
     model = load_model(options.model, options.device).eval()
     how = separation_options(options, model)

@@ -12,6 +12,7 @@ publishing      model cards, licences and upload to the Hugging Face Hub
 tf_checkpoint   convert checkpoints of the TensorFlow reference
 config          load, check and compare configurations
 settings        dataclasses of the configuration's sections
+architectures   networks to choose from, with their arguments
 experiment_dir  files and folders of an experiment
 stages          steps shared by the stages of the recipe
 disk            free disk space and locks

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from asteroid_waveunet.experiment.architectures import ARCHITECTURES
 from asteroid_waveunet.experiment.settings import (
-    ARCHITECTURES,
     SECTIONS,
     Data,
     Evaluation,
@@ -154,6 +154,8 @@ class Configuration:
             "on the validation tracks": self.evaluation.subset == "valid",
             f"in segments of {self.scored_segments} samples": self.scored_segments is not None,
             "levels fitted to the mixture": self.evaluation.fit_levels,
+            "missing stems as silence": self.data.missing_stems == "silence",
+            f"lengths: {self.data.lengths}": self.data.lengths != "error",
         }
         return [note for note, applies in notes.items() if applies]
 

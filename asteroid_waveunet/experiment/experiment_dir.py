@@ -120,9 +120,14 @@ class ExperimentDir:
             return self.data_dir / f"{name}_{train}+{test}x{seconds:g}s_{rate}Hz{suffix}"
         return self.data_dir / name if name in CORPORA else Path(name)
 
-    def prepared(self, root: Path, audio: AudioFormat) -> Path:
-        """Return the folder of a data set's decoded training tracks in this audio format."""
+    def prepared(self, root: Path, audio: AudioFormat, lengths: str = "error") -> Path:
+        """Return the folder of a data set's decoded training tracks in this audio format.
+
+        Args:
+            lengths: treatment of stems of different lengths; each has a folder of its own.
+        """
         root = root.resolve()
         suffix = f"{'-'.join(audio.sources)}_{audio.sample_rate}Hz_{audio.channels}ch"
+        suffix += "" if lengths == "error" else f"_{lengths}"
         path_hash = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
         return self.data_dir / "prepared" / f"{root.name}_{path_hash}_{suffix}"

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
-    "ARCHITECTURES",
     "AUGMENTATIONS",
     "GENERATED",
+    "LENGTHS",
     "LOGGERS",
     "LOSSES",
+    "MISSING_STEMS",
     "PRECISIONS",
     "PREDICTIONS",
     "RESAMPLING",
@@ -33,29 +34,7 @@ __all__ = [
     "check_choice",
 ]
 
-TWO_SOURCES = ("accompaniment", "vocals")
 GENERATED = ("demo", "free")  # data sets that stage 0 generates
-
-# Architecture -> its constructor's arguments and their defaults.
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "WaveUNet": dict(
-        sources=TWO_SOURCES, in_channels=1, sample_rate=22050, levels=12, initial_filters=24,
-        down_kernel_size=15, up_kernel_size=5, output_kernel_size=1, upsampling="linear",
-        output="difference", output_activation="tanh", context=True, filter_growth=None,
-    ),
-    "SpectrogramUNet": dict(
-        sources=TWO_SOURCES, in_channels=1, sample_rate=8192, window=1024, hop=768, levels=6,
-        initial_filters=16, norm_decay=0.999,
-    ),
-    "TasNet": dict(
-        sources=TWO_SOURCES, in_channels=1, sample_rate=22050, n_filters=512, kernel_size=16,
-        n_blocks=8, n_repeats=3, bn_chan=128, hid_chan=512, skip_chan=128, norm_type="gLN",
-    ),
-    "MRCAE": dict(
-        sources=TWO_SOURCES, in_channels=2, sample_rate=22050, filters=20,
-        kernel_sizes=(5, 50, 256, 512, 1025),
-    ),
-}  # fmt: skip
 
 LOSSES = ("mse", "l1", "neg_sisdr", "neg_sdsdr", "neg_snr", "spectral", "magnitude_l1")
 SCHEDULES = ("constant", "one_cycle", "cosine")
@@ -67,6 +46,8 @@ STRATEGIES = ("auto", "ddp")
 PREDICTIONS = ("seamless", "segments")
 SCORED = ("test", "valid")
 ENGINES = ("bss_eval", "museval")
+MISSING_STEMS = ("error", "silence")
+LENGTHS = ("error", "pad", "cut")
 
 # Accepted spelling -> Lightning's name.
 PRECISIONS: dict[str | int, str] = {
@@ -108,6 +89,9 @@ class Data:
         valid: validation tracks: `official`, MUSDB18's own; `paper`, a fixed quarter of the
             training songs; a fraction, drawn with the seed; a list of names and patterns; or
             `auto`, official if they exist, otherwise a fifth of the training songs.
+        missing_stems: `error`, or `silence` for stems that some songs of a data set lack.
+        lengths: stems of one song that differ in length: `error`, `pad` them with silence, or
+            `cut` them to the shortest.
         keep_archive: keep a downloaded zip after unpacking.
         verify: compare the checksums of tracks that are already decoded in stage 1.
         demo_train_songs, demo_test_songs: number of generated songs.
@@ -122,6 +106,8 @@ class Data:
     extra: list[str] = field(default_factory=list)
     valid_data: str | None = None
     valid: str | float | list[str] = "auto"
+    missing_stems: str = "error"
+    lengths: str = "error"
     keep_archive: bool = False
     verify: bool = False
     demo_train_songs: int = 24
@@ -138,6 +124,8 @@ class Data:
     def __post_init__(self) -> None:
         if isinstance(self.valid, float) and not 0 < self.valid < 1:
             raise ValueError(f"valid is {self.valid}; expected a fraction between 0 and 1.")
+        check_choice("missing_stems", self.missing_stems, MISSING_STEMS)
+        check_choice("lengths", self.lengths, LENGTHS)
         if "free" in self.names and not (self.soundfont and self.voices):
             raise ValueError(
                 f"soundfont is {self.soundfont!r} and voices is {self.voices!r}; the data set free "
@@ -149,6 +137,11 @@ class Data:
     def names(self) -> tuple[str, ...]:
         """Names of all data sets: `dataset`, each of `extra`, then `valid_data` if it is given."""
         return (self.dataset, *self.extra, *([self.valid_data] if self.valid_data else []))
+
+    @property
+    def tolerance(self) -> dict[str, str]:
+        """Arguments of `musdb.tracks` for incomplete songs."""
+        return {"missing_stems": self.missing_stems, "lengths": self.lengths}
 
 
 @dataclass(frozen=True)

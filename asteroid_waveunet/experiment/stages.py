@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from asteroid_waveunet.audio.folders import left_out_below
-from asteroid_waveunet.experiment.config import AudioFormat, Configuration, load
+from asteroid_waveunet.experiment.config import Configuration, load
 from asteroid_waveunet.experiment.data import errata, musdb, obtain, splits
 from asteroid_waveunet.experiment.data import prepare as preparation
 from asteroid_waveunet.experiment.data.corpora import CORPORA
@@ -79,17 +79,18 @@ def _check_layout(configuration: Configuration, experiment: ExperimentDir, score
             f"There is no 'test' folder in {root}, whose songs stage 3 scores. Add one, or train "
             "without scoring: --stop-stage 2."
         )
-    names = {s: [track.name for track in musdb.tracks(root, s)] for s in subsets}
+    found = {s: musdb.tracks(root, s, **data.tolerance) for s in subsets}
+    names = {subset: [track.name for track in tracks] for subset, tracks in found.items()}
     if data.valid_data is None:
         splits.split(names["train"], data.valid, configuration.training.seed)
     else:
-        validation = [track.name for track in musdb.tracks(experiment.validation(data), "train")]
-        splits.split(validation, data.valid, configuration.training.seed)
+        separate = musdb.tracks(experiment.validation(data), "train", **data.tolerance)
+        splits.split([t.name for t in separate], data.valid, configuration.training.seed)
     # Group the stems of both subsets: all tracks need the same ones.
-    groups = group_stems(sources, musdb.tracks(root)[0].stems)
+    groups = group_stems(sources, musdb.tracks(root, **data.tolerance)[0].stems)
     songs = {splits.song_of(name) for subset in names.values() for name in subset}
     for folder in others:
-        added = musdb.tracks(folder, "train")
+        added = musdb.tracks(folder, "train", **data.tolerance)
         _check_same_groups(root, groups, folder, sources, added[0].stems)
         added_songs = {splits.song_of(track.name) for track in added}
         shared = sorted(songs & added_songs)
@@ -141,7 +142,7 @@ def obtain_data(
             obtain.obtain(corpus, experiment.data_dir, accept_license, data.keep_archive)
     _check_layout(configuration, experiment, scores)
     channels = configuration.audio_format.channels
-    for track in musdb.tracks(roots[0]):
+    for track in musdb.tracks(roots[0], **data.tolerance):
         if track.subset == "test":  # stage 1 reads the training tracks completely
             track.check(channels)
     return roots
@@ -184,41 +185,44 @@ def data_notes(configuration: Configuration, experiment: ExperimentDir) -> list[
     corpus = CORPORA.get(data.dataset)
     remarks = [corpus.remark] if corpus and corpus.remark else []
     roots = experiment.roots(data)
-    found = [track for root in roots for track in musdb.tracks(root)]
+    found = [track for root in roots for track in musdb.tracks(root, **data.tolerance)]
     if configuration.output == "difference":
         remarks += stems_in_last_source(configuration.audio_format.sources, found[0].stems)
     used = {file for track in found for file in track.files()}
     unused = [left_out_below(root / subset, used) for root in roots for subset in musdb.SUBSETS]
-    return [*remarks, *errata.notes(track.name for track in found), *filter(None, unused)]
+    remarks += [*musdb.notes(found), *errata.notes(track.name for track in found)]
+    return [*remarks, *filter(None, unused)]
 
 
 def prepare_data(
     configuration: Configuration, experiment: ExperimentDir, progress: bool = True
 ) -> list[Prepared]:
     """Decode the training tracks of all data sets for the model; see `data.prepare.prepare`."""
-    data, audio = configuration.data, configuration.audio_format
+    data = configuration.data
     return [
         track
         for root in experiment.folders(data)
-        for track in _prepare(root, experiment, audio, progress, data.verify)
+        for track in _prepare(configuration, experiment, root, progress, data.verify)
     ]
 
 
 def _prepare(
-    root: Path,
+    configuration: Configuration,
     experiment: ExperimentDir,
-    audio: AudioFormat,
+    root: Path,
     progress: bool = False,
     verify: bool = False,
 ) -> list[Prepared]:
+    data, audio = configuration.data, configuration.audio_format
     return preparation.prepare(
         root,
-        experiment.prepared(root, audio),
+        experiment.prepared(root, audio, data.lengths),
         audio.sources,
         audio.sample_rate,
         audio.channels,
         progress,
         verify,
+        **data.tolerance,
     )
 
 
@@ -236,10 +240,11 @@ def training_tracks(
         FileNotFoundError, ValueError: as `prepare_data` and `splits.split`; or if training has
             begun with other tracks.
     """
-    data, audio = configuration.data, configuration.audio_format
-    own, *extra = (_prepare(root, experiment, audio) for root in experiment.roots(data))
+    data = configuration.data
+    own, *extra = (_prepare(configuration, experiment, root) for root in experiment.roots(data))
     separate = data.valid_data is not None
-    source = _prepare(experiment.validation(data), experiment, audio) if separate else own
+    validation = experiment.validation(data)
+    source = _prepare(configuration, experiment, validation) if separate else own
     names = splits.split([t.name for t in source], data.valid, configuration.training.seed)
     valid = [track for track in source if track.name in names[1]]
     train = [track for track in own if separate or track.name in names[0]]
@@ -256,9 +261,9 @@ def scored_tracks(configuration: Configuration, experiment: ExperimentDir) -> Se
     """
     data = configuration.data
     if configuration.evaluation.subset == "test":
-        return musdb.tracks(experiment.dataset(data), "test")
+        return musdb.tracks(experiment.dataset(data), "test", **data.tolerance)
     root = experiment.validation(data)
-    tracks = musdb.tracks(root, "train")
+    tracks = musdb.tracks(root, "train", **data.tolerance)
     _, names = splits.split([t.name for t in tracks], data.valid, configuration.training.seed)
     return [track for track in tracks if track.name in names]
 

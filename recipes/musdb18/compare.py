@@ -87,7 +87,8 @@ def interrupt(number, frame):
 def measure(experiment):
     """Measure the cost of separating noise in the format of a test track."""
     configuration = load(experiment.conf)
-    extent = musdb.tracks(experiment.dataset(configuration.data), "test")[0].extent()
+    data = configuration.data
+    extent = musdb.tracks(experiment.dataset(data), "test", **data.tolerance)[0].extent()
     return model_cost.measure(
         experiment.best_model,
         segment_length=configuration.scored_segments,

@@ -64,6 +64,8 @@ def test_choices_match_the_registries():
     assert set(choices.BITS) == {bits for formats in stems.FORMATS.values() for bits in formats}
     assert sorted(choices.SUBSETS) == sorted(musdb.SUBSETS)
     assert tuple(track_metrics.ENGINES) == choices.ENGINES == settings.ENGINES
+    assert choices.MISSING_STEMS == settings.MISSING_STEMS
+    assert choices.LENGTHS == settings.LENGTHS
     assert choices.METRICS == aggregation.METRICS
     assert choices.WEIGHT_FORMATS == serialization.FORMAT_BY_SUFFIX
     assert {kind.suffix: name for name, kind in export.FORMATS.items()} == choices.EXPORT_FORMATS

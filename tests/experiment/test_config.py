@@ -12,6 +12,7 @@ import torch
 import asteroid_waveunet
 from asteroid_waveunet import MRCAE, SpectrogramUNet, TasNet, presets
 from asteroid_waveunet.experiment import settings
+from asteroid_waveunet.experiment.architectures import ARCHITECTURES
 from asteroid_waveunet.experiment.config import load, parse_overrides
 from asteroid_waveunet.experiment.segments.augmentation import AUGMENTATIONS
 from asteroid_waveunet.experiment.settings import PRECISIONS, Training
@@ -35,7 +36,7 @@ def test_names_of_choices_match_the_registries():
     assert tuple(SCHEDULES) == settings.SCHEDULES
     assert tuple(AUGMENTATIONS) == settings.AUGMENTATIONS
     assert tuple(LOGGERS) == settings.LOGGERS
-    for name, defaults in settings.ARCHITECTURES.items():
+    for name, defaults in ARCHITECTURES.items():
         signature = inspect.signature(getattr(asteroid_waveunet, name))
         assert {n: p.default for n, p in signature.parameters.items()} == defaults, name
 

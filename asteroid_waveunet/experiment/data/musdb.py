@@ -7,34 +7,34 @@ root/test/...
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
-import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio import stem_names
-from asteroid_waveunet.audio.checks import to_channels
-from asteroid_waveunet.audio.container import url
 from asteroid_waveunet.audio.folders import is_audio_file
 from asteroid_waveunet.audio.formats import STEM_SUFFIX, is_hidden_name, split_name
-from asteroid_waveunet.experiment.data.ffmpeg import find_ffmpeg
-from asteroid_waveunet.experiment.data.track import MIXTURE, Extent, group_stems, sum_groups
+from asteroid_waveunet.experiment.data.ffmpeg import probe, read_streams
+from asteroid_waveunet.experiment.data.track import (
+    ACCOMPANIMENT,
+    LENGTH_TOLERANCE,
+    MIXTURE,
+    Extent,
+    check_consistent,
+    group_stems,
+    same_shape,
+    sum_groups,
+)
+from asteroid_waveunet.experiment.settings import LENGTHS, MISSING_STEMS, check_choice
 
-__all__ = ["MusdbTrack", "tracks"]
+__all__ = ["MusdbTrack", "notes", "tracks"]
 
 SUBSETS = ("train", "test")
-
-FRAME = 1024  # samples of an AAC frame
-
-# Stems of one song may differ in length by the padding of an encoder's frames.
-LENGTH_TOLERANCE = 0.1  # seconds
 
 LAYOUT = "train/ and test/ with <name>.stem.mp4 files or <name>/{mixture,<stem>...}.wav folders"
 
@@ -49,6 +49,9 @@ class MusdbTrack:
         path: the file or the folder.
         stems: names of the stems, sorted, without the mixture.
         has_mixture: the mixture exists on disk, not only the stems.
+        silent: those of `stems` that have no file, and are silence.
+        lengths: treatment of stems that differ in length by more than 0.1 s: "error", "pad" (with
+            zeros, to the longest) or "cut" (to the shortest).
     """
 
     name: str
@@ -56,6 +59,8 @@ class MusdbTrack:
     path: Path
     stems: tuple[str, ...]
     has_mixture: bool = True
+    silent: tuple[str, ...] = ()
+    lengths: str = "error"
 
     def read(self, name: str) -> tuple[torch.Tensor, int]:
         """Read one stem or "mixture": float32 samples `(channels, time)` and the sample rate."""
@@ -66,7 +71,8 @@ class MusdbTrack:
         """Read the named stems, by default all and the mixture: `(channels, time)`, and the rate.
 
         All have equal lengths and channels: shorter stems are padded with zeros on the right (at
-        most 0.1 s), and mono stems among stereo ones are duplicated.
+        most 0.1 s, unless `lengths` says otherwise), and mono stems among stereo ones are
+        duplicated.
 
         Raises:
             ValueError: for an unknown name, or files that cannot be decoded, contain NaN or
@@ -77,9 +83,12 @@ class MusdbTrack:
         unknown = [name for name in names if name not in known]
         if unknown or not names:
             raise ValueError(f"{self.path} has no {unknown}; it has {', '.join(known)}")
-        read = _read_streams if self.path.name.endswith(STEM_SUFFIX) else _read_files
-        samples, rates = read(self.path, names)
-        return _same_shape(samples, rates, self.path)
+        read = read_streams if self.path.name.endswith(STEM_SUFFIX) else _read_files
+        on_disk = [name for name in known if name not in self.silent]
+        samples, rates = read(self.path, [n for n in names if n in on_disk] or on_disk[:1])
+        aligned, rate = same_shape(samples, rates, self.path, self.lengths)
+        silence = torch.zeros_like(next(iter(aligned.values())))
+        return {name: aligned.get(name, silence) for name in names}, rate
 
     def extent(self) -> Extent:
         """Return channels, length and sample rate without decoding.
@@ -88,10 +97,10 @@ class MusdbTrack:
             ValueError: if the headers cannot be read.
         """
         if self.path.name.endswith(STEM_SUFFIX):
-            stream = _probe(self.path)[0]
+            stream = probe(self.path)[0]
             rate, seconds = int(stream["sample_rate"]), float(stream.get("duration", 0.0))
             return Extent(int(stream["channels"]), round(seconds * rate), rate)
-        files = _stems_in(self.path).values()
+        files = self.files()
         headers = [audio_io.header(path) for path in files]
         channels = max(header.channels for header in headers)
         frames = max(audio_io.count_frames(path) for path in files)
@@ -115,13 +124,9 @@ class MusdbTrack:
         """
         if self.path.name.endswith(STEM_SUFFIX):
             return
-        files = _stems_in(self.path)
-        headers = {name: audio_io.header(path) for name, path in files.items()}
-        _check_consistent(
-            {name: header.sample_rate for name, header in headers.items()},
-            {name: audio_io.count_frames(path) for name, path in files.items()},
-            self.path,
-        )
+        headers = {name: audio_io.header(path) for name, path in _stems_in(self.path).items()}
+        rates = {name: header.sample_rate for name, header in headers.items()}
+        check_consistent(rates, self._frames(), self.path, self.lengths)
         n_channels = max(header.channels for header in headers.values())
         if n_channels not in (1, channels) and channels > 1:
             raise ValueError(
@@ -141,13 +146,32 @@ class MusdbTrack:
         mixture = samples[MIXTURE] if self.has_mixture else torch.stack([*groups.values()]).sum(0)
         return mixture, groups, rate
 
+    def uneven(self) -> bool:
+        """Return True if files differ in length by more than 0.1 s; those of `.stem.mp4` do not."""
+        if self.path.name.endswith(STEM_SUFFIX):
+            return False
+        frames = self._frames().values()
+        rate = audio_io.header(self.files()[0]).sample_rate
+        return max(frames) - min(frames) > LENGTH_TOLERANCE * rate
 
-def tracks(root: str | os.PathLike, subset: str | None = None) -> list[MusdbTrack]:
+    def _frames(self) -> dict[str, int]:
+        """Return the samples per channel of each file."""
+        return {name: audio_io.count_frames(path) for name, path in _stems_in(self.path).items()}
+
+
+def tracks(
+    root: str | os.PathLike,
+    subset: str | None = None,
+    missing_stems: str = "error",
+    lengths: str = "error",
+) -> list[MusdbTrack]:
     """List the tracks under `root/train` and `root/test`, train first, sorted by name.
 
     Args:
         root: a folder in the layout of MUSDB18 or MUSDB18-HQ.
         subset: "train" or "test"; None takes those that exist.
+        missing_stems: "error", or "silence" for stems that other tracks under `root` have.
+        lengths: "error", "pad" or "cut"; see `MusdbTrack`.
 
     Raises:
         FileNotFoundError: if the folder, or the subset in it, is missing.
@@ -162,14 +186,35 @@ def tracks(root: str | os.PathLike, subset: str | None = None) -> list[MusdbTrac
     if not subsets:
         missing = f"{subset!r} folder" if subset else "'train' and no 'test' folder"
         raise FileNotFoundError(f"there is no {missing} in {root}; expected {LAYOUT}")
-    found = [track for name in subsets for track in _tracks_in(root / name)]
+    check_choice("missing_stems", missing_stems, MISSING_STEMS)
+    check_choice("lengths", lengths, LENGTHS)
+    found = [track for name in subsets for track in _tracks_in(root / name, lengths)]
     if not found:
         raise ValueError(f"no tracks in {root}/{{{','.join(subsets)}}}; expected {LAYOUT}")
+    if missing_stems == "silence":
+        others = [name for name in SUBSETS if name not in subsets and (root / name).is_dir()]
+        found = _completed(found, [track for name in others for track in _tracks_in(root / name)])
     _check_stems(found)
     return found
 
 
-def _tracks_in(folder: Path) -> list[MusdbTrack]:
+def notes(found: Sequence[MusdbTrack]) -> list[str]:
+    """Return notes on tracks with silent stems or stems of different lengths, if there are any."""
+    silent = [f"{t.subset}/{t.name} ({', '.join(t.silent)})" for t in found if t.silent]
+    uneven = [f"{t.subset}/{t.name}" for t in found if t.lengths != "error" and t.uneven()]
+    treatment = "padded with silence" if found[0].lengths == "pad" else "cut to the shortest"
+    said = {
+        "lack stems, which count as silence": silent,
+        f"have stems of different lengths, which are {treatment}": uneven,
+    }
+    return [
+        f"{len(names)} of {len(found)} tracks {what}: {_abbreviated(names)}"
+        for what, names in said.items()
+        if names
+    ]
+
+
+def _tracks_in(folder: Path, lengths: str = "error") -> list[MusdbTrack]:
     """List the tracks of one subset, sorted by name; hidden and other files are skipped."""
     found: dict[str, MusdbTrack] = {}
     for path in sorted(folder.iterdir()):
@@ -178,10 +223,12 @@ def _tracks_in(folder: Path) -> list[MusdbTrack]:
         if path.is_dir():
             names = _stems_in(path)
             stems = tuple(sorted(name for name in names if name != MIXTURE))
-            track = MusdbTrack(path.name, folder.name, path, stems, MIXTURE in names)
+            has_mixture = MIXTURE in names
+            track = MusdbTrack(path.name, folder.name, path, stems, has_mixture, lengths=lengths)
         elif path.name.endswith(STEM_SUFFIX):
             name = path.name.removesuffix(STEM_SUFFIX)
-            track = MusdbTrack(name, folder.name, path, tuple(sorted(stem_names.stems_of(path))))
+            stems = tuple(sorted(stem_names.stems_of(path)))
+            track = MusdbTrack(name, folder.name, path, stems, lengths=lengths)
         else:
             continue
         if track.name in found:
@@ -207,6 +254,31 @@ def _stems_in(folder: Path) -> dict[str, Path]:
     return found
 
 
+def _completed(found: list[MusdbTrack], others: list[MusdbTrack]) -> list[MusdbTrack]:
+    """Return tracks with all stems that any has, those without a file as silence.
+
+    Args:
+        others: tracks of the other subset.
+    Raises:
+        ValueError: if a track has no stem at all, or lacks the accompaniment but not its parts.
+    """
+    stems = tuple(sorted({stem for track in [*found, *others] for stem in track.stems}))
+    for track in found:
+        if stems and not track.stems:
+            raise ValueError(f"{track.path} has no stems at all; remove it, or add one")
+        parts = set(track.stems) - {"vocals"}
+        if ACCOMPANIMENT in stems and ACCOMPANIMENT not in track.stems and parts:
+            raise ValueError(
+                f"{track.path} lacks the stem {ACCOMPANIMENT!r} and has {', '.join(parts)}; "
+                "silence would be wrong. Add the sum of these as a file"
+            )
+    silent = ([stem for stem in stems if stem not in track.stems] for track in found)
+    return [
+        dataclasses.replace(track, stems=stems, silent=tuple(missing))
+        for track, missing in zip(found, silent, strict=True)
+    ]
+
+
 def _check_stems(found: Sequence[MusdbTrack]) -> None:
     """Require that all tracks have the same stems and that test tracks have a mixture.
 
@@ -222,19 +294,21 @@ def _check_stems(found: Sequence[MusdbTrack]) -> None:
             having = next(track for track in found if stem in track.stems)
             raise ValueError(
                 f"{len(without)} of {len(found)} tracks lack the stem {stem!r} that {having.path}"
-                f" has: {_abbreviated(without)}. All tracks need the same stems; add a silent file"
+                f" has: {_abbreviated([t.path for t in without])}. All tracks need the same stems;"
+                " --missing-stems silence takes silence for those that are missing"
             )
     unmixed = [track for track in found if track.subset == "test" and not track.has_mixture]
     if unmixed:
         raise ValueError(
-            f"{len(unmixed)} test tracks lack {MIXTURE}.wav: {_abbreviated(unmixed)}. Models are"
-            " tested on the released mixture, which is not replaced by the sum of the stems"
+            f"{len(unmixed)} test tracks lack {MIXTURE}.wav: "
+            f"{_abbreviated([t.path for t in unmixed])}. Models are tested on the released mixture,"
+            " which is not replaced by the sum of the stems"
         )
 
 
-def _abbreviated(found: Sequence[MusdbTrack], most: int = 5) -> str:
-    more = f" and {len(found) - most} more" if len(found) > most else ""
-    return ", ".join(str(track.path) for track in found[:most]) + more
+def _abbreviated(names: Sequence[object], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 Read = tuple[dict[str, torch.Tensor], dict[str, int]]  # name -> samples, name -> sample rate
@@ -244,100 +318,3 @@ def _read_files(folder: Path, names: Sequence[str]) -> Read:
     files = _stems_in(folder)
     read = {name: audio_io.read(files[name]) for name in names}
     return {name: read[name][0] for name in names}, {name: read[name][1] for name in names}
-
-
-def _read_streams(path: Path, names: Sequence[str]) -> Read:
-    """Decode the named streams of a `.stem.mp4` with ffmpeg, without temporary files.
-
-    Samples are rounded to 16 bits, as by the package musdb, which published scores used. This
-    matters: AAC leaves nothing above 16 kHz, where museval's projections then find only the
-    rounding noise; without it SIR, ISR and SAR are up to 20 dB lower.
-    """
-    streams, order = _probe(path), (MIXTURE, *stem_names.stems_of(path))
-    if len(streams) != len(order):
-        raise ValueError(
-            f"{path} has {len(streams)} audio streams without names; a MUSDB18 file has"
-            f" {len(order)}: {', '.join(order)}"
-        )
-    rates, samples = {}, {}
-    for name in names:
-        info = streams[order.index(name)]
-        stream = f"0:a:{order.index(name)}"
-        command = ["ffmpeg", "-v", "error", "-nostdin", "-i", url(path), "-map", stream]
-        content = _run([*command, "-f", "s16le", "pipe:1"], path)
-        rates[name] = int(info["sample_rate"])
-        raw = np.frombuffer(content, "<i2").reshape(-1, info["channels"])
-        _check_length(raw, float(info.get("duration", 0.0)) * rates[name], name, path)
-        samples[name] = torch.from_numpy(raw.T.astype(np.float32) / 32768)
-    return samples, rates
-
-
-def _probe(path: Path) -> list[dict[str, Any]]:
-    """Return ffprobe's description of each audio stream of a file."""
-    find_ffmpeg()
-    command = ["ffprobe", "-v", "error", "-select_streams", "a", "-show_streams", "-of", "json"]
-    return json.loads(_run([*command, url(path)], path))["streams"]
-
-
-def _run(command: Sequence[str], path: Path) -> bytes:
-    """Run a command that reads `path` and return its output.
-
-    Raises:
-        ValueError: if the command fails, with the last line of its stderr.
-    """
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        errors = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise ValueError(f"{path} cannot be decoded by {command[0]}: {errors[-1]}")
-    return done.stdout
-
-
-def _check_length(raw: np.ndarray, expected: float, name: str, path: Path) -> None:
-    """Compare the decoded length with the header: ffmpeg reports no error on a truncated file.
-
-    Raises:
-        ValueError: if the stream is truncated.
-    """
-    if len(raw) < expected - 4 * FRAME:
-        raise ValueError(
-            f"the {name} of {path} is truncated: {len(raw)} samples of {round(expected)}."
-            " Copy or download it again"
-        )
-
-
-def _same_shape(
-    samples: Mapping[str, torch.Tensor], rates: Mapping[str, int], path: Path
-) -> tuple[dict[str, torch.Tensor], int]:
-    """Pad the stems of a song to equal lengths and channels; return them and their sample rate."""
-    lengths = {name: stem.shape[-1] for name, stem in samples.items()}
-    rate, longest = _check_consistent(rates, lengths, path)
-    channels = max(stem.shape[0] for stem in samples.values())
-    padded = {
-        name: torch.nn.functional.pad(to_channels(stem, channels), (0, longest - length))
-        for (name, stem), length in zip(samples.items(), lengths.values(), strict=True)
-    }
-    return padded, rate
-
-
-def _check_consistent(
-    rates: Mapping[str, int], lengths: Mapping[str, int], path: Path
-) -> tuple[int, int]:
-    """Return the sample rate of a song's stems and the length of the longest.
-
-    Raises:
-        ValueError: if they differ in rate, or in length by more than `LENGTH_TOLERANCE`.
-    """
-    if len(set(rates.values())) > 1:
-        raise ValueError(f"the stems of {path} differ in sample rate ({_listed(rates)}, in Hz)")
-    rate = next(iter(rates.values()))
-    longest = max(lengths.values())
-    if longest - min(lengths.values()) > LENGTH_TOLERANCE * rate:
-        raise ValueError(
-            f"the stems of {path} differ in length by more than {LENGTH_TOLERANCE} s"
-            f" ({_listed(lengths)}, in samples at {rate} Hz)"
-        )
-    return rate, longest
-
-
-def _listed(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())

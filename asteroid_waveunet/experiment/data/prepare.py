@@ -29,6 +29,8 @@ def prepare(
     channels: int,
     progress: bool = True,
     verify: bool = False,
+    missing_stems: str = "error",
+    lengths: str = "error",
 ) -> list[Prepared]:
     """Decode the training tracks of `root` into one array per track under `out`.
 
@@ -45,6 +47,7 @@ def prepare(
         progress: show a progress bar.
         verify: compute the checksum of every array, not only of those whose size or modification
             time has changed. This reads the whole store.
+        missing_stems, lengths: treatment of incomplete songs; see `musdb.tracks`.
 
     Raises:
         FileNotFoundError, ValueError: as `musdb.tracks`, `group_stems` and `MusdbTrack.read_all`.
@@ -53,7 +56,7 @@ def prepare(
     """
     if sample_rate < 1 or channels < 1:
         raise ValueError(f"sample_rate {sample_rate} and channels {channels} must be at least 1")
-    found = musdb.tracks(root, "train")
+    found = musdb.tracks(root, "train", missing_stems, lengths)
     groups = group_stems(sources, found[0].stems)
     settings = {
         "sources": list(sources),
@@ -61,6 +64,8 @@ def prepare(
         "sample_rate": sample_rate,
         "channels": channels,
     }
+    tolerated = {"missing_stems": missing_stems, "lengths": lengths}
+    settings |= {name: choice for name, choice in tolerated.items() if choice != "error"}
     with locked(out):
         index = Index.open(Path(out), settings)
         _update(index, found, groups, sample_rate, channels, progress, verify)

@@ -115,7 +115,7 @@ class Index:
     Attributes:
         folder: of the store.
         settings: everything that the arrays depend on apart from the tracks: "sources", "groups",
-            "sample_rate" and "channels".
+            "sample_rate", "channels", and "missing_stems" and "lengths" unless they are "error".
         tracks: name -> record of a finished track.
     """
 

@@ -1,4 +1,4 @@
-"""The interface of a track, and the grouping of its stems into the sources of a model."""
+"""The interface of a track; stems of equal shapes, grouped into the sources of a model."""
 
 from __future__ import annotations
 
@@ -8,11 +8,26 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-__all__ = ["Extent", "Track", "group_stems", "stems_in_last_source", "stems_of", "sum_groups"]
+from asteroid_waveunet.audio.checks import to_channels
+
+__all__ = [
+    "LENGTH_TOLERANCE",
+    "Extent",
+    "Track",
+    "check_consistent",
+    "group_stems",
+    "same_shape",
+    "stems_in_last_source",
+    "stems_of",
+    "sum_groups",
+]
 
 MIXTURE = "mixture"
 REST = "rest"
 ACCOMPANIMENT = "accompaniment"
+
+# Stems of one song may differ in length by the padding of an encoder's frames.
+LENGTH_TOLERANCE = 0.1  # seconds
 
 
 class Extent(NamedTuple):
@@ -146,3 +161,54 @@ def sum_groups(
         group: torch.stack([samples[stem] for stem in stems]).sum(0)
         for group, stems in groups.items()
     }
+
+
+def same_shape(
+    samples: Mapping[str, torch.Tensor],
+    rates: Mapping[str, int],
+    path: Path,
+    lengths: str = "error",
+) -> tuple[dict[str, torch.Tensor], int]:
+    """Give the stems of a song equal lengths and channels; return them and their sample rate.
+
+    Args:
+        path: of the song, for messages.
+        lengths: "error", "pad" (to the longest) or "cut" (to the shortest).
+    Raises:
+        ValueError: as `check_consistent`.
+    """
+    frames = {name: stem.shape[-1] for name, stem in samples.items()}
+    rate = check_consistent(rates, frames, path, lengths)
+    length = (min if lengths == "cut" else max)(frames.values())
+    channels = max(stem.shape[0] for stem in samples.values())
+    aligned = {
+        name: torch.nn.functional.pad(to_channels(stem, channels), (0, length - frames[name]))
+        for name, stem in samples.items()
+    }
+    return aligned, rate
+
+
+def check_consistent(
+    rates: Mapping[str, int], frames: Mapping[str, int], path: Path, lengths: str = "error"
+) -> int:
+    """Return the sample rate of a song's stems.
+
+    Raises:
+        ValueError: if they differ in rate or, for lengths "error", by more than
+            `LENGTH_TOLERANCE`.
+    """
+    if len(set(rates.values())) > 1:
+        raise ValueError(f"the stems of {path} differ in sample rate ({_listed(rates)}, in Hz)")
+    rate = next(iter(rates.values()))
+    difference = max(frames.values()) - min(frames.values())
+    if lengths == "error" and difference > LENGTH_TOLERANCE * rate:
+        raise ValueError(
+            f"the stems of {path} differ in length by more than {LENGTH_TOLERANCE} s"
+            f" ({_listed(frames)}, in samples at {rate} Hz); --lengths pad fills them up with"
+            " silence, --lengths cut shortens them to the shortest"
+        )
+    return rate
+
+
+def _listed(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -19,8 +19,12 @@ from torch.nn import functional as F
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio.formats import is_audio_name, split_name
-from asteroid_waveunet.experiment.data.musdb import LENGTH_TOLERANCE
-from asteroid_waveunet.experiment.data.track import MIXTURE, Track, group_stems
+from asteroid_waveunet.experiment.data.track import (
+    LENGTH_TOLERANCE,
+    MIXTURE,
+    Track,
+    group_stems,
+)
 from asteroid_waveunet.experiment.evaluation.metrics.windows import Audio
 
 __all__ = [
@@ -118,13 +122,17 @@ class Folder:
     Attributes:
         root: the folder.
         sources: names of the files to read.
+        lengths: as of `MusdbTrack`; unless it is "error", estimates follow the mixture's length.
     """
 
     root: Path
     sources: tuple[str, ...]
+    lengths: str = "error"
 
     @classmethod
-    def find(cls, root: str | os.PathLike, tracks: Sequence[Track]) -> Folder:
+    def find(
+        cls, root: str | os.PathLike, tracks: Sequence[Track], lengths: str = "error"
+    ) -> Folder:
         """Return a folder with all sources that any of the tracks has a file of.
 
         Raises:
@@ -137,7 +145,7 @@ class Folder:
                 f"There are no estimates of these {len(tracks)} tracks in {root}; expected files "
                 f"such as {root}/{tracks[0].subset}/{tracks[0].name}/vocals.wav."
             )
-        return cls(root, tuple(sorted(names)))
+        return cls(root, tuple(sorted(names)), lengths)
 
     def __call__(self, track: Track, audio: TrackAudio) -> Mapping[str, Audio]:
         """Read the estimates of a track.
@@ -155,7 +163,7 @@ class Folder:
                 f"no estimate of {', '.join(missing)} in {self.root}; expected "
                 f"{track.subset}/{track.name}/{missing[0]}.wav"
             )
-        return {source: _read(files[source], audio) for source in self.sources}
+        return {source: _read(files[source], audio, self.lengths) for source in self.sources}
 
     def files(self, track: Track) -> list[Path]:
         """Return the existing files of a track's sources."""
@@ -239,13 +247,16 @@ def _audio_files(root: Path, track: Track) -> dict[str, Path]:
     return {}
 
 
-def _read(path: Path, audio: TrackAudio) -> Tensor:
+def _read(path: Path, audio: TrackAudio, lengths: str) -> Tensor:
     samples, rate = audio_io.read(path)
     length = audio.mixture.shape[-1]
     if rate != audio.sample_rate:
         raise ValueError(
             f"{path} has {rate} Hz and the track {audio.sample_rate}; resample the estimates first"
         )
-    if abs(samples.shape[-1] - length) > LENGTH_TOLERANCE * rate:
-        raise ValueError(f"{path} has {samples.shape[-1]} samples and the mixture {length}")
+    if lengths == "error" and abs(samples.shape[-1] - length) > LENGTH_TOLERANCE * rate:
+        raise ValueError(
+            f"{path} has {samples.shape[-1]} samples and the mixture {length}; --lengths pad or "
+            "--lengths cut allows this"
+        )
     return F.pad(samples, (0, length - samples.shape[-1]))

@@ -36,7 +36,7 @@ from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
 from asteroid_waveunet.experiment.publishing import hub_upload, licensing, model_card
 from asteroid_waveunet.experiment.publishing.licensing import Terms
 from asteroid_waveunet.experiment.report import evaluation_page, page
-from asteroid_waveunet.experiment.settings import Publishing
+from asteroid_waveunet.experiment.settings import Data, Publishing
 from asteroid_waveunet.file_utils import replacing_folder
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
@@ -249,11 +249,12 @@ def _musdb18_folders(configuration: Configuration) -> list[str]:
                 f"The training data {root} is missing, so the license of the weights cannot be "
                 "derived. Put it back, or state the license with --license."
             )
-    return [root for root in folders if Path(root).is_dir() and _has_musdb18_songs(root)]
+    return [root for root in folders if Path(root).is_dir() and _has_musdb18_songs(root, data)]
 
 
-def _has_musdb18_songs(root: str) -> bool:
-    songs = {splits.song_of(track.name) for track in musdb.tracks(root, "train")}
+def _has_musdb18_songs(root: str, data: Data) -> bool:
+    tracks = musdb.tracks(root, "train", **data.tolerance)
+    songs = {splits.song_of(track.name) for track in tracks}
     return not songs.isdisjoint(splits.OFFICIAL_VALIDATION)
 
 

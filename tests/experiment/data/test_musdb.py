@@ -97,6 +97,62 @@ def test_stems_of_other_lengths_or_rates_are_refused(data):
             track.read_all()
 
 
+def test_missing_stems_count_as_silence_by_choice(data):
+    (data / "train" / "B - two" / "drums.wav").unlink()
+    (data / "train" / "B - two" / "bass.wav").unlink()
+    with pytest.raises(ValueError, match="--missing-stems silence"):
+        musdb.tracks(data)
+    found = musdb.tracks(data, missing_stems="silence")
+    assert {track.stems for track in found} == {STEMS}
+    assert [track.silent for track in found] == [(), ("bass", "drums"), (), ()]
+    assert musdb.notes(found) == [
+        "1 of 4 tracks lack stems, which count as silence: train/B - two (bass, drums)"
+    ]
+    track = found[1]
+    samples, rate = track.read_all(["drums", "vocals"])
+    assert samples["drums"].shape == samples["vocals"].shape and not samples["drums"].any()
+    assert (track.read("bass")[0] == 0).all() and track.read("bass")[0].shape[-1] == 2 * rate
+    _, groups, _ = track.mixture_and_groups(["drums", "vocals"])
+    assert not groups["drums"].any() and (groups["rest"] == track.read("other")[0]).all()
+
+
+def test_stems_of_the_other_subset_count_as_missing_too(data):
+    for name in ("A - one", "B - two", "M.E.R.C. - Half 1.5"):
+        (data / "train" / name / "drums.wav").unlink()
+    assert {t.silent for t in musdb.tracks(data, "train", "silence")} == {("drums",)}
+    assert musdb.tracks(data, "train")[0].stems == ("bass", "other", "vocals")
+
+
+def test_silence_is_not_taken_for_what_is_unknown(data):
+    for path in (data / "train" / "B - two").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match="B - two has no stems at all"):
+        musdb.tracks(data, "train", "silence")
+    write_song(data / "train" / "B - two", stems=("accompaniment", "vocals"))
+    with pytest.raises(ValueError, match="A - one lacks the stem 'accompaniment'.*sum"):
+        musdb.tracks(data, "train", "silence")
+    with pytest.raises(ValueError, match="missing_stems is 'ignore'; expected one of error, sil"):
+        musdb.tracks(data, "train", "ignore")
+
+
+@pytest.mark.parametrize(("lengths", "expected"), [("pad", RATE + 4000), ("cut", RATE - 3000)])
+def test_lengths_are_padded_or_cut_by_choice(data, lengths, expected):
+    folder = data / "test" / "T - test"
+    audio_io.write(folder / "bass.wav", noise(2, RATE - 3000, 0), RATE)
+    audio_io.write(folder / "drums.wav", noise(2, RATE + 4000, 1), RATE)
+    (strict,) = musdb.tracks(data, "test")
+    with pytest.raises(ValueError, match="--lengths pad .*--lengths cut"):
+        strict.check(2)
+    (track,) = musdb.tracks(data, "test", lengths=lengths)
+    track.check(2)
+    samples, _ = track.read_all()
+    assert {s.shape for s in samples.values()} == {(2, expected)}
+    assert (samples["bass"][:, : RATE - 3000] == noise(2, RATE - 3000, 0)).all()
+    assert not samples["bass"][:, RATE - 3000 :].any()
+    (note,) = musdb.notes([track])
+    assert "1 of 1 tracks have stems of different lengths" in note and "test/T - test" in note
+
+
 @pytest.fixture
 def stem_file(tmp_path) -> Path:
     return write_stem_file(tmp_path / "stems" / "train")

@@ -38,6 +38,15 @@ def test_rows_are_the_sources_then_the_rest(data, tmp_path):
         np.testing.assert_allclose(group, samples, atol=0.51 / 32768)
 
 
+def test_choices_for_incomplete_songs_are_part_of_the_store(run, data):
+    audio_io.write(data / "train" / NAMES[0] / "bass.wav", noise(2, RATE // 2, 0), RATE)
+    (data / "train" / NAMES[1] / "drums.wav").unlink()
+    silence = {"missing_stems": "silence"}
+    assert run(lengths="pad", **silence) == NAMES
+    assert run(lengths="pad", **silence) == []
+    assert run(lengths="cut", **silence) == NAMES, "padded arrays are not taken for cut ones"
+
+
 def test_tracks_are_resampled_and_mixed_down(data, tmp_path):
     sources = ["accompaniment", "vocals"]
     prepared = prepare(data, tmp_path / "out", sources, 6000, 1, progress=False)
