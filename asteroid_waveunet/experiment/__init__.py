@@ -14,6 +14,7 @@ config          load, check and compare configurations
 settings        dataclasses of the configuration's sections
 architectures   networks to choose from, with their arguments
 experiment_dir  files and folders of an experiment
+recorded_tracks  tracks that a training began with
 stages          steps shared by the stages of the recipe
 disk            free disk space and locks
 """

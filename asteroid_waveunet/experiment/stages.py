@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -18,9 +17,9 @@ from asteroid_waveunet.experiment.data.corpora import CORPORA
 from asteroid_waveunet.experiment.data.prepared_store import Prepared
 from asteroid_waveunet.experiment.data.track import Track, group_stems, stems_in_last_source
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
+from asteroid_waveunet.experiment.recorded_tracks import check_same_tracks
 from asteroid_waveunet.experiment.settings import GENERATED, Data
 from asteroid_waveunet.experiment.training.signals import InterruptedBySignal
-from asteroid_waveunet.file_utils import replacing
 
 __all__ = [
     "argument_parser",
@@ -249,7 +248,7 @@ def training_tracks(
     valid = [track for track in source if track.name in names[1]]
     train = [track for track in own if separate or track.name in names[0]]
     train += [track for tracks in extra for track in tracks]
-    _check_same_music(experiment, {"train on": train, "validate": valid})
+    check_same_tracks(experiment, {"train on": train, "validate": valid})
     return train, valid
 
 
@@ -266,32 +265,6 @@ def scored_tracks(configuration: Configuration, experiment: ExperimentDir) -> Se
     tracks = musdb.tracks(root, "train", **data.tolerance)
     _, names = splits.split([t.name for t in tracks], data.valid, configuration.training.seed)
     return [track for track in tracks if track.name in names]
-
-
-def _check_same_music(experiment: ExperimentDir, sides: dict[str, list[Prepared]]) -> None:
-    """Record the tracks when training begins; compare them when it resumes."""
-    music = {side: {track.name: track.sha256 for track in sides[side]} for side in sides}
-    if not (experiment.checkpoints.is_dir() and experiment.music.is_file()):
-        with replacing(experiment.music) as partial:
-            partial.write_text(json.dumps(music, indent=1), encoding="utf-8")
-        return
-    recorded = json.loads(experiment.music.read_text(encoding="utf-8"))
-    changes = [
-        f"tracks to {side} ({', '.join(_changed_names(now, then))})"
-        for side, now in music.items()
-        if now != (then := recorded[side])
-    ]
-    if changes:
-        raise ValueError(
-            f"The tracks of {experiment.exp_dir} have changed since its training began: "
-            f"{'; '.join(changes)}. Restore them, or name a new experiment with --tag."
-        )
-
-
-def _changed_names(now: dict[str, str], then: dict[str, str], limit: int = 5) -> list[str]:
-    """Return names of tracks that were added, removed or changed."""
-    names = sorted({name for name, _ in now.items() ^ then.items()})
-    return [*names[:limit], *(["..."] if len(names) > limit else [])]
 
 
 def report_details(configuration: Configuration, experiment: ExperimentDir) -> dict[str, Any]:
