@@ -1,9 +1,10 @@
-"""Benchmark training: a step, loading segments, long filters, memory.
+"""Benchmark training: a step, loading segments, long filters, memory, precision.
 
 From the repository's root:
 
-    python bench/train.py                          # all but `whole`, into bench/RESULTS.md
+    python bench/train.py                          # a step, loading, filters; into bench/RESULTS.md
     python bench/train.py --only step --batch_size 4
+    python bench/train.py --only curves            # an hour on two cores
     python bench/train.py --device cuda            # `whole`, on a GPU
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 import filters
 import loading
 import measure
+import precision
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -254,6 +256,7 @@ PARTS: dict[str, measure.Part] = {
     "step": step,
     "loader": loading.loader,
     "filters": filters.long_filters,
+    "curves": precision.curves,
     "whole": whole,
 }
 
@@ -275,8 +278,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--filters", type=int, nargs="+", default=filters.SIZES, help="filters per set"
     )
+    parser.add_argument("--curve-steps", type=int, default=150, help="steps of `curves`")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="seeds of `curves`")
     args = parser.parse_args()
-    on_cpu = [name for name in PARTS if name != "whole"]
+    on_cpu = [name for name in PARTS if name not in ("curves", "whole")]
     args.only = args.only or (["whole"] if args.device == "cuda" else on_cpu)
     return args
 

@@ -14,6 +14,7 @@ from typing import Any
 
 __all__ = [
     "AUGMENTATIONS",
+    "AUTO",
     "GENERATED",
     "LENGTHS",
     "LOGGERS",
@@ -49,7 +50,9 @@ ENGINES = ("bss_eval", "museval")
 MISSING_STEMS = ("error", "silence")
 LENGTHS = ("error", "pad", "cut")
 
-# Accepted spelling -> Lightning's name.
+AUTO = "auto"
+
+# Accepted spelling -> Lightning's name; also `AUTO`, see `training.precision`.
 PRECISIONS: dict[str | int, str] = {
     **{name: name for name in ("32-true", "bf16-mixed", "16-mixed", "64-true")},
     "bf16-true": "bf16-true",
@@ -175,7 +178,9 @@ class Training:
             memory, which then holds all training tracks.
         seed: of the weights, the validation split and the segments.
         num_workers: DataLoader processes.
-        precision: Lightning's: `32-true` or 32, `bf16-mixed`, `16-mixed` and so on.
+        precision: Lightning's: `32-true` or 32, `bf16-mixed`, `16-mixed` and so on; or `auto`:
+            `bf16-mixed` where the machine has it and it is faster, else `32-true`. Stage 2 replaces
+            `auto` by its choice, which a resumed training keeps.
         tf32: allow TF32 matrix products and convolutions on a GPU. Several times faster on many
             GPUs, but it rounds factors to 10 bits; the paper used float32.
         compile: compile the network with torch.compile, once per batch shape.
@@ -243,7 +248,7 @@ class Training:
     def _check_choices(self) -> None:
         check_choice("loss", self.loss, LOSSES)
         check_choice("schedule", self.schedule, SCHEDULES)
-        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("precision", self.precision, (*PRECISIONS, AUTO))
         check_choice("strategy", self.strategy, STRATEGIES)
         check_choice("store", self.store, STORES)
         for name in self.augmentation:

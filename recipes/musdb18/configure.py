@@ -2,13 +2,14 @@
 
 import interrupted  # noqa: F401  # isort: skip
 
+import dataclasses
 import os
 from pathlib import Path
 
 from asteroid_waveunet.experiment.config import load, parse_overrides
 from asteroid_waveunet.experiment.data.corpora import CORPORA
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
-from asteroid_waveunet.experiment.settings import GENERATED
+from asteroid_waveunet.experiment.settings import AUTO, GENERATED
 from asteroid_waveunet.experiment.stages import (
     argument_parser,
     check_data,
@@ -36,6 +37,7 @@ def configure(conf, experiment, overrides):
         raise FileNotFoundError(f"There is no checkpoint to resume from in {experiment.exp_dir}.")
     with experiment.locked():
         refuse_changes(configuration, experiment)
+        configuration = with_begun_precision(configuration, experiment)
         configuration.save(experiment.conf)
 
 
@@ -62,9 +64,23 @@ def folder_of(name):
     return str(Path(name).resolve()) if not is_known and Path(name).is_dir() else name
 
 
+def with_begun_precision(configuration, experiment):
+    """Replace the precision `auto` by the one that a training has begun with."""
+    if configuration.training.precision != AUTO or not has_begun(experiment):
+        return configuration
+    begun = load(experiment.conf).training.precision
+    training = dataclasses.replace(configuration.training, precision=begun)
+    return dataclasses.replace(configuration, training=training)
+
+
+def has_begun(experiment):
+    """Return True if the experiment's training has begun."""
+    return experiment.checkpoints.is_dir() or experiment.best_model.is_file()
+
+
 def refuse_changes(configuration, experiment):
     """Raise ValueError if an experiment that has begun would continue with other settings."""
-    if not (experiment.checkpoints.is_dir() or experiment.best_model.is_file()):
+    if not has_begun(experiment):
         return
     # A constant schedule may be extended; the others depend on max_epochs from the first step.
     constant = configuration.training.schedule == "constant"

@@ -2,12 +2,17 @@
 
 import interrupted  # noqa: F401  # isort: skip
 
+import dataclasses
+
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.segments import dataset, gpu_dataset
+from asteroid_waveunet.experiment.settings import AUTO
+from asteroid_waveunet.experiment.training import precision
 from asteroid_waveunet.experiment.training.fit import fit
+from asteroid_waveunet.file_locks import is_first_process
 from asteroid_waveunet.weights.warm_start import warm_start
 
 print_once = rank_zero_only(print)  # several devices train in several processes
@@ -25,6 +30,8 @@ def main(configuration, experiment):
         started = warm_start(model, settings.init)
         fresh = f"; random: {', '.join(started.kept)}" if started.kept else ""
         print_once(f"Starting from {settings.init}: {len(started.copied)} tensors{fresh}.")
+    configuration = with_precision(configuration, experiment, model)
+    settings = configuration.training
     train_set, valid_set = make_segments(configuration, experiment, model)
     fit(
         model,
@@ -36,6 +43,18 @@ def main(configuration, experiment):
         on_device=settings.store == "gpu",
     )
     print_once(f"The best model is in {experiment.best_model}.")
+
+
+def with_precision(configuration, experiment, model):
+    """Replace the precision `auto` by a choice, which the experiment's configuration then holds."""
+    if configuration.training.precision != AUTO:
+        return configuration
+    settings, choice = precision.resolve(configuration.training, model)
+    print_once(f"Precision {choice}.")
+    configuration = dataclasses.replace(configuration, training=settings)
+    if is_first_process():
+        configuration.save(experiment.conf)
+    return configuration
 
 
 # Setting `store` -> data set of training segments.

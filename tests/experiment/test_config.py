@@ -94,6 +94,13 @@ def test_recipe_file_has_its_model_and_fitting_segments(path):
     assert model.geometry.fit(length).output <= 1.05 * length
 
 
+def test_only_the_projects_own_recipe_files_choose_the_precision():
+    """The paper's models and those of its comparison are trained in float32 unless told."""
+    automatic = {path.stem for path in FILES if load(path).training.precision == "auto"}
+    assert automatic == {"demo", "small", "free", "real", "fast"}
+    assert Training().precision == "32-true"
+
+
 def test_every_preset_has_a_recipe_file():
     assert PRESET_OF_FILE.keys() <= {path.stem for path in FILES}
 

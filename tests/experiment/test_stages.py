@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -333,6 +334,29 @@ def test_configure_refuses_to_resume_nothing_and_to_change_settings(
     configure(conf, experiment, {**overrides, "gradient_clip": "1", "max_epochs": "2000"})
     with pytest.raises(ValueError, match="levels is 0"):
         configure(conf, experiment, {**overrides, "levels": "0"})
+
+
+def test_automatic_precision_is_recorded_and_kept(experiment, tmp_path, data, monkeypatch, capsys):
+    configure, train = load_script("configure").configure, load_script("train")
+    conf, overrides = write_conf(tmp_path), {"dataset": str(data), "precision": "auto"}
+
+    def chosen(precision):
+        def resolve(settings, model):
+            return dataclasses.replace(settings, precision=precision), f"auto: {precision} (why)"
+
+        monkeypatch.setattr(train.precision, "resolve", resolve)
+        return train.with_precision(load(experiment.conf), experiment, None).training.precision
+
+    for other in ("32-true", "bf16-mixed"):  # nothing has been trained in the first
+        configure(conf, experiment, overrides)
+        assert load(experiment.conf).training.precision == "auto"
+        assert chosen(other) == load(experiment.conf).training.precision == other
+        assert capsys.readouterr().out == f"Precision auto: {other} (why).\n"
+    experiment.checkpoints.mkdir()
+    configure(conf, experiment, overrides)
+    assert load(experiment.conf).training.precision == "bf16-mixed" == chosen("32-true")
+    configure(conf, experiment, {**overrides, "precision": "32-true"})
+    assert load(experiment.conf).training.precision == "32-true"
 
 
 def test_scores_need_a_trained_model(experiment):

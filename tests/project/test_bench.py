@@ -15,7 +15,7 @@ from helpers.paths import ROOT
 from helpers.recipe import run_python
 from helpers.songs import write_song
 
-MODULES = ("evaluate", "filters", "loading", "measure", "others", "separate", "train")
+MODULES = ("evaluate", "filters", "loading", "measure", "others", "precision", "separate", "train")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,28 @@ def test_scoring_is_measured(bench):
     assert len(differences) == 4 and all(float(each) < 1e-6 for each in differences)
     assert "| museval | 1 |" in text  # of `tracks`
     assert "| museval | 2 | 1 |" in text  # of `memory`
+
+
+def test_precisions_are_compared_on_the_same_training(bench, monkeypatch, tmp_path):
+    train, precision = map(importlib.import_module, ("train", "precision"))
+    conf = tmp_path / "tiny.yml"
+    conf.write_text(
+        "model: {levels: 2, initial_filters: 2, filter_growth: 1, sample_rate: 8000, "
+        "in_channels: 2}\n"
+        "training: {batch_size: 1, segment_length: 1000, num_workers: 0, fine_tuning: false}\n"
+    )
+    monkeypatch.setattr(precision, "RECIPE", conf)
+    for song in ("a", "b"):
+        write_song(tmp_path / "train" / song)
+    words = f"train.py --music {tmp_path} --curve-steps 2 --seeds 1 --repeats 1"
+    monkeypatch.setattr(sys, "argv", words.split())
+    options = train.arguments()
+    options.output = tmp_path / "results" / "R.md"
+    text = precision.curves(options)
+    (row,) = [line for line in text.splitlines() if line.startswith("| 1 |")]
+    exact, rounded = map(float, row.split("|")[2:4])
+    assert exact == pytest.approx(rounded, rel=0.05) and 0 < exact < 1
+    assert (tmp_path / "results" / "precision.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_training_is_measured(bench, monkeypatch):

@@ -1,6 +1,7 @@
 """Training with Asteroid's System on Lightning.
 
 fit             train a model and keep the best one
+precision       choose float32 or bfloat16 for this machine and model
 system          the LightningModule with its loss, optimizer and data loaders
 objectives      losses and learning-rate schedules by name
 distributed     collectives for several processes

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from asteroid_waveunet import file_locks
 from asteroid_waveunet.experiment.segments.batch_sampler import ResumableBatchSampler, make_endless
 from asteroid_waveunet.experiment.segments.dataset import Segments
-from asteroid_waveunet.experiment.settings import PRECISIONS, Training
+from asteroid_waveunet.experiment.settings import AUTO, PRECISIONS, Training
 from asteroid_waveunet.experiment.training import checkpoint_io, loggers
 from asteroid_waveunet.experiment.training.callbacks import progress
 from asteroid_waveunet.experiment.training.callbacks.audio_logging import AudioLogging
@@ -78,6 +78,8 @@ def fit(
         OSError: if a checkpoint cannot be written.
         InterruptedBySignal: if a signal stopped training, after it was saved.
     """
+    if settings.precision == AUTO:
+        raise ValueError("precision is auto; training.precision.resolve chooses one for a model.")
     exp_dir = Path(exp_dir)
     last = exp_dir / "checkpoints" / "last.ckpt"
     train_set = make_endless(train_set, settings.seed)
