@@ -49,7 +49,7 @@ from asteroid_waveunet.experiment.evaluation.metrics.windows import (
 __all__ = ["BSSEval", "bss_eval"]
 
 PIECE = 7680  # samples that are filtered at a time, about
-PIECES_AT_ONCE = 24
+PIECES_AT_ONCE = 8
 
 
 class BSSEval(NamedTuple):

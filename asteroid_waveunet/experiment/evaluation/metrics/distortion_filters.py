@@ -9,7 +9,7 @@ cross-correlations of the x_r and y at the lags 0 ... TAPS - 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ EPS = float(np.finfo(np.float64).eps)
 REFINEMENTS = 3
 COLUMNS = 256  # factorised at a time
 N_FFT = 8000  # spectra of a block stay in the processor's cache
-BLOCKS_AT_ONCE = 24
+BLOCKS_AT_ONCE = 6  # more are no faster and take more memory
 
 Block = Callable[[int, int], Tensor]
 """Return R references and R errors `(2 R, stop - start)` float64, zeros outside the track."""
@@ -36,24 +36,28 @@ def correlations(block: Block, length: int) -> Tensor:
     """
     step = min(N_FFT - TAPS + 1, length)
     n_fft = N_FFT if step < length else 2 ** (step + TAPS - 2).bit_length()
-    total, lost = torch.zeros(()), torch.zeros(())
-    for start in range(0, length, step * BLOCKS_AT_ONCE):
+
+    def cross_spectra(start: int) -> Tensor:
         n_blocks = min(BLOCKS_AT_ONCE, -(-(length - start) // step))
         y = block(start, start + n_blocks * step + TAPS - 1).unfold(-1, step + TAPS - 1, step)
         spectra = torch.fft.rfft(y, n_fft).permute(2, 1, 0).contiguous()
         heads = torch.fft.rfft(y[: len(y) // 2, :, :step], n_fft).permute(2, 0, 1)
-        product = torch.view_as_real(heads.conj().resolve_conj().contiguous() @ spectra)
-        total, rounding = _two_sum(total.to(product), product)
-        lost = lost.to(product) + rounding
-    cross_spectra = torch.view_as_complex(total + lost).permute(1, 2, 0)
-    return torch.fft.irfft(cross_spectra, n_fft)[..., :TAPS].contiguous()
+        return heads.conj().resolve_conj().contiguous() @ spectra
+
+    total = _exact_sum(cross_spectra(i) for i in range(0, length, step * BLOCKS_AT_ONCE))
+    return torch.fft.irfft(total.permute(1, 2, 0), n_fft)[..., :TAPS].contiguous()
 
 
-def _two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a + b and what rounding has lost of it (Knuth), for sums over many blocks."""
-    total = a + b
-    part = total - a
-    return total, (a - (total - part)) + (b - part)
+def _exact_sum(terms: Iterator[Tensor]) -> Tensor:
+    """Sum tensors without growing rounding (Knuth's TwoSum), in place of the terms."""
+    total = next(terms)
+    lost = torch.zeros_like(total)
+    for term in terms:
+        before, total = total, total + term
+        part = total - before
+        lost += term.sub_(part)
+        lost += before.sub_(torch.sub(total, part, out=part))
+    return total.add_(lost)
 
 
 def filters_of_all(lags: Tensor) -> Tensor:
@@ -116,12 +120,17 @@ def _solve(lags: Tensor, right: Tensor) -> Tensor:
         if _factorise(factor):
             break
         ridge = 10 * ridge or EPS
-    upper = factor.mT  # the layout of LAPACK, which is not copied
-    solution = torch.cholesky_solve(right, upper, upper=True)
+    solution = _substitute(factor, right)
     gram = _gram(lags) if ridge else factor
     for _ in range(REFINEMENTS if ridge else 0):
-        solution += torch.cholesky_solve(right - gram @ solution, upper, upper=True)
+        solution += _substitute(factor, right - gram @ solution)
     return solution
+
+
+def _substitute(factor: Tensor, right: Tensor) -> Tensor:
+    """Solve by Cholesky's factor; torch.cholesky_solve would copy it."""
+    half = torch.linalg.solve_triangular(factor, right, upper=False)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True)
 
 
 def _factorise(matrix: Tensor) -> bool:
