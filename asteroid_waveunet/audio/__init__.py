@@ -4,8 +4,8 @@ formats     suffixes of audio files, names that are no songs
 folders     find audio files in folders
 sources     pipes and file objects as files
 reader      read audio files, whole or in blocks
+file_structure  what files state about their length, and joined files
 container   decode compressed files (PyAV)
-truncation  compare files with the lengths that they state
 io          write audio files; all of `reader`
 mp4         write `.stem.mp4` files (PyAV)
 stem_names  names and order of the streams of `.stem.mp4` files

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from asteroid_waveunet.audio import truncation
+from asteroid_waveunet.audio.file_structure import boxes, chunks, mp3, ogg
 from asteroid_waveunet.audio.formats import DEMUXERS
 
 __all__ = ["Container", "NotAudio", "open_container", "require_pyav", "url"]
 
+EXACT = ("flac", "tta", "wv", "ape", "tak")  # formats whose header states the length
 SLACK = 2 * 1024  # samples: decoding may end two AAC frames before the stored length, or after it
 MILLISECONDS = 0.1  # seconds by which a length in milliseconds may be off, with an encoder's delay
 
@@ -68,6 +70,7 @@ class Container:
     n_damaged: int = 0
     _file: Any = field(default=None, repr=False)
     _trim: bool = False
+    _further: Sequence[tuple[int, int]] = ()
 
     def read(self, length: int) -> Iterator[np.ndarray]:
         """Yield all samples as `(n, channels)` arrays of about `length`.
@@ -86,34 +89,41 @@ class Container:
         layout, rate = stream.layout, stream.rate
         converter: Any = None
         converts = None
-        for frame in self._decoded(stream):
+        for frame in self._frames():
             frame.pts = None  # these start again where files were joined
             form = frame.format.name, frame.layout.name, frame.rate
             if form != converts:
-                yield from _flushed(converter, self.channels)
-                converter = av.AudioResampler(format="flt", layout=layout, rate=rate)
+                yield from self._arrays(converter, None)
+                # FFmpeg would change the level from mono and to mono.
+                both = 1 not in (self.channels, frame.layout.nb_channels)
+                converter = av.AudioResampler("flt", layout if both else frame.layout, rate)
                 converts = form
-            yield from _arrays(converter.resample(frame), self.channels)
-        yield from _flushed(converter, self.channels)
+            yield from self._arrays(converter, frame)
+        yield from self._arrays(converter, None)
 
-    def _decoded(self, stream: Any) -> Iterator[Any]:
+    def _arrays(self, converter: Any, frame: Any) -> Iterator[np.ndarray]:
+        """Yield what a converter returns for a frame; None: at the end, and for no converter."""
+        for converted in [] if converter is None else converter.resample(frame):
+            samples = converted.to_ndarray().reshape(-1, converted.layout.nb_channels)
+            if self.channels == 1:
+                samples = samples.mean(axis=1, keepdims=True)
+            yield np.broadcast_to(samples, (len(samples), self.channels))
+
+    def _frames(self) -> Iterator[Any]:
+        """Yield the frames of the file, and of what is joined to it in a way of its own."""
+        yield from self._decoded(self._file)
+        for part in self._further:
+            with _open_part(self.path, part) as file:
+                yield from self._decoded(file)
+
+    def _decoded(self, file: Any) -> Iterator[Any]:
         errors = require_pyav().error
         with read_errors(self.path):
-            for packet in self._file.demux(stream):
+            for packet in file.demux(file.streams.audio[0]):
                 try:
                     yield from packet.decode()
                 except errors.FFmpegError:
                     self.n_damaged += 1
-
-
-def _arrays(frames: list[Any], channels: int) -> Iterator[np.ndarray]:
-    for frame in frames:
-        yield frame.to_ndarray().reshape(-1, channels)
-
-
-def _flushed(converter: Any, channels: int) -> Iterator[np.ndarray]:
-    if converter is not None:
-        yield from _arrays(converter.resample(None), channels)
 
 
 def _without_padding(parts: Iterator[np.ndarray], total: int) -> Iterator[np.ndarray]:
@@ -151,13 +161,11 @@ def open_container(path: Path) -> Iterator[Container]:
         ValueError: if the file has no audio stream, or one that cannot be decoded.
         OSError: if the system refuses to read it.
     """
-    av = require_pyav()
-    with contextlib.ExitStack() as stack:
-        with read_errors(path):
-            options = {"format_whitelist": ",".join(DEMUXERS)}
-            file = stack.enter_context(av.open(url(path), options=options))
-        if not file.streams.audio:
-            raise ValueError(f"{path} holds no audio.")
+    with path.open("rb") as content:
+        start = content.read(4)
+    parts = ogg.links(path) if start == b"OggS" else []
+    is_joined = len(parts) > 1
+    with _open_part(path, parts[0]) if is_joined else _open(path, start) as file:
         stream = file.streams.audio[0]
         if stream.codec_context is None or not stream.rate or not stream.channels:
             raise ValueError(
@@ -165,7 +173,7 @@ def open_container(path: Path) -> Iterator[Container]:
                 "audio. Copy or download it again, or convert it with ffmpeg."
             )
         name = file.format.name.split(",")[0]
-        frames, declared = _lengths(path, file, stream, name)
+        frames, declared = (None, None) if is_joined else _lengths(path, file, stream, name)
         yield Container(
             path,
             stream.rate,
@@ -174,8 +182,60 @@ def open_container(path: Path) -> Iterator[Container]:
             declared,
             _subtype(stream),
             _file=file,
-            _trim=name == "mov",
+            _trim=name == "mov" and declared is not None,
+            _further=parts[1:],
         )
+
+
+@contextlib.contextmanager
+def _open(path: Path, start: bytes = b"", part: _Part | None = None) -> Iterator[Any]:
+    """Open a file, or a part of it, with FFmpeg; see `open_container`.
+
+    Args:
+        start: first bytes of the file.
+    """
+    options = {"format_whitelist": ",".join(DEMUXERS)}
+    if start in (b"RF64", b"BW64") and chunks.has_unsized_samples(path):
+        options["ignore_length"] = "1"
+    with contextlib.ExitStack() as stack:
+        with read_errors(path):
+            source = url(path) if part is None else part
+            file = stack.enter_context(require_pyav().open(source, options=options))
+        if not file.streams.audio:
+            raise ValueError(f"{path} holds no audio.")
+        yield file
+
+
+@contextlib.contextmanager
+def _open_part(path: Path, place: tuple[int, int]) -> Iterator[Any]:
+    """Open the part of a file between two positions."""
+    with path.open("rb") as content, _open(path, part=_Part(content, *place)) as file:
+        yield file
+
+
+class _Part(io.RawIOBase):
+    """A part of a file, as a file."""
+
+    def __init__(self, file: BinaryIO, start: int, end: int):
+        self._file, self._start, self._end = file, start, end
+        file.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._end - self._file.tell())
+        return self._file.read(left if size < 0 else min(size, left))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = (self._start, self._file.tell(), self._end)[whence]
+        return self._file.seek(origin + offset) - self._start
+
+    def tell(self) -> int:
+        return self._file.tell() - self._start
 
 
 def _lengths(path: Path, file: Any, stream: Any, name: str) -> tuple[int | None, int | None]:
@@ -191,8 +251,8 @@ def _lengths(path: Path, file: Any, stream: Any, name: str) -> tuple[int | None,
     if frames is None:
         return None, None
     if name == "mov":
-        return frames, frames - SLACK
-    if name in ("flac", "tta") or (name == "mp3" and truncation.mp3_declares_length(path)):
+        return frames, None if boxes.is_fragmented(path) else frames - SLACK
+    if name in EXACT or (name == "mp3" and mp3.declares_length(path)):
         return frames, frames
     if name == "matroska" and len(file.streams) == 1:  # the length is the longest stream's
         return frames, frames - round(MILLISECONDS * stream.rate)

@@ -22,14 +22,15 @@ import soundfile
 import torch
 from torch import Tensor
 
-from asteroid_waveunet.audio import truncation
 from asteroid_waveunet.audio.container import NotAudio, open_container
+from asteroid_waveunet.audio.file_structure import chunks, ogg, truncation
 from asteroid_waveunet.audio.sources import Source, local_file
 from asteroid_waveunet.system_errors import unreadable
 
 __all__ = ["BLOCK", "Reader", "count_frames", "header", "open_reader", "read"]
 
 UNKNOWN_LENGTH = 2**62  # samples; libsndfile reports the largest 64-bit integer
+RIFF = ("WAV", "WAVEX", "RF64")
 PLAIN = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"dns.", b"caff", b"riff", b"OggS")
 
 BLOCK = 2**14
@@ -146,8 +147,9 @@ class Reader:
 def open_reader(source: Source) -> Iterator[Reader]:
     """Open an audio file to read it block by block, in constant memory.
 
-    Truncated files are refused if the format reveals it: wav and aiff by the header, flac by its
-    length, ogg by the last page, mp3 if the encoder stored the length, mp4 by its index.
+    Truncated files are refused if the format reveals it: wav, aiff, w64, caf, au, wma and mkv by
+    the header, flac by its length, ogg by the last page, mp3 if the encoder stored the length, mp4
+    by its index.
 
     Args:
         source: a file that libsndfile or FFmpeg reads, of any suffix; the first audio stream is
@@ -245,8 +247,8 @@ def _plain_reader(path: Path, stack: contextlib.ExitStack) -> Reader | None:
         is_surround_ogg
         or file.frames >= UNKNOWN_LENGTH
         or file.subtype.startswith("MPEG")
-        or (file.frames == 0 and truncation.has_unsized_samples(path, file.format))
-        or (file.format == "OGG" and truncation.is_chained(path))
+        or (file.frames == 0 and (file.format not in RIFF or chunks.has_unsized_samples(path)))
+        or (file.format == "OGG" and len(ogg.links(path)) > 1)
     ):
         return None
 

@@ -11,11 +11,12 @@ import contextlib
 import json
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from asteroid_waveunet.audio.container import require_pyav, url
+from asteroid_waveunet.audio.file_structure.boxes import find_box, iterate_boxes
 
 __all__ = ["MUSDB_ORDER", "add_names", "in_musdb_order", "read_names", "stems_of"]
 
@@ -23,7 +24,6 @@ MUSDB_ORDER = ("drums", "bass", "other", "vocals")  # after the mixture; musdb's
 ALIASES = {"drum": "drums", "vocal": "vocals", "vox": "vocals", "others": "other"}
 PLACEHOLDER = re.compile(r"(stem|track|stream|audio)?[\s_-]*\d*|(sound|gpac).*handler.*", re.I)
 COLORS = ("#009E73", "#D55E00", "#CC79A7", "#56B4E9")  # of MUSDB18's files
-PARENTS = (b"moov", b"udta")
 
 # Values of MUSDB18's files; both are off.
 MASTERING = {
@@ -63,11 +63,11 @@ def add_names(path: Path, names: Sequence[str]) -> None:
     ]
     content = {"mastering_dsp": MASTERING, "version": 1, "stems": stems}
     with path.open("r+b") as file:
-        boxes = {name: (start, end) for name, start, end in _boxes(file, 0, _size(file))}
+        boxes = {name: (start, end) for name, start, end in iterate_boxes(file, 0, _size(file))}
         start, end = boxes[b"moov"]
         if end != _size(file):
             raise ValueError(f"{path} cannot be given names: its index is not at its end.")
-        inner = {name: (a, b) for name, a, b in _boxes(file, start + 8, end)}
+        inner = {name: (a, b) for name, a, b in iterate_boxes(file, start + 8, end)}
         children = b""
         if b"udta" in inner:  # moved to the end
             udta_start, udta_end = inner[b"udta"]
@@ -127,35 +127,12 @@ def stems_of(path: Path) -> tuple[str, ...]:
 
 def _names_in_box(path: Path) -> list[str]:
     with path.open("rb") as file, contextlib.suppress(ValueError, TypeError, KeyError):
-        content = _find(file, 0, _size(file))
-        if content is not None:
+        found = find_box(file, b"stem", 0, _size(file))
+        if found is not None:
+            file.seek(found[0] + 8)
+            content = file.read(found[1] - found[0] - 8)
             return [str(stem["name"]) for stem in json.loads(content)["stems"]]
     return []
-
-
-def _find(file: BinaryIO, start: int, end: int) -> bytes | None:
-    """Return the content of the box `stem`."""
-    for name, box_start, box_end in _boxes(file, start, end):
-        if name == b"stem":
-            file.seek(box_start + 8)
-            return file.read(box_end - box_start - 8)
-        if name in PARENTS and (found := _find(file, box_start + 8, box_end)) is not None:
-            return found
-    return None
-
-
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start and end of each box: a size (32 bits; 1: 64 bits follow) and 4 letters."""
-    while start + 8 <= end:
-        file.seek(start)
-        size, name = struct.unpack(">I4s", file.read(8))
-        if size == 1:
-            (size,) = struct.unpack(">Q", file.read(8))
-        size = end - start if size == 0 else size  # 0: to the end
-        if size < 8 or start + size > end:
-            return
-        yield name, start, start + size
-        start += size
 
 
 def _box(name: bytes, content: bytes) -> bytes:

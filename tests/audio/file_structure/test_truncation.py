@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import struct
+import subprocess
 
 import numpy as np
 import pytest
@@ -10,7 +13,12 @@ import soundfile
 import torch
 
 from asteroid_waveunet.audio import io as audio_io
-from asteroid_waveunet.audio.truncation import is_truncated
+from asteroid_waveunet.audio.file_structure.truncation import (
+    BEGINNINGS,
+    CHECKS,
+    format_of,
+    is_truncated,
+)
 
 LENGTHS = [1, 2500, 20001]  # samples per channel
 
@@ -22,6 +30,9 @@ CONTAINERS = {
     "wav without a limit": ("RF64", "PCM_16"),
     "aiff of 16 bits": ("AIFF", "PCM_16"),
     "aiff of floats": ("AIFF", "FLOAT"),
+    "au": ("AU", "PCM_16"),
+    "caf": ("CAF", "PCM_24"),
+    "w64": ("W64", "FLOAT"),
     "ogg vorbis": ("OGG", "VORBIS"),
     "ogg opus": ("OGG", "OPUS"),
 }
@@ -104,6 +115,53 @@ def test_truncated_flac_and_mp3_are_detected_in_reading(tmp_path, suffix):
                 audio_io.read(path)
 
 
+def encoded(tmp_path, suffix, *options):
+    """Return the bytes of a second of noise, encoded by ffmpeg."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed")
+    source = tmp_path / "noise.wav"
+    soundfile.write(source, noise(44100), 44100)
+    words = ["ffmpeg", "-v", "error", "-y", "-i", source, *options, tmp_path / f"whole.{suffix}"]
+    subprocess.run(words, check=True)
+    return (tmp_path / f"whole.{suffix}").read_bytes()
+
+
+FRAGMENTS = ("-c:a", "aac", "-movflags", "frag_keyframe+empty_moov", "-frag_duration", "200000")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        *(("wma", []), ("mka", []), ("webm", ["-c:a", "libopus"]), ("voc", []), ("avi", [])),
+        *(("m4a", []), ("m4a", ["-movflags", "faststart"]), ("m4a", FRAGMENTS)),
+    ],
+)
+def test_truncated_files_of_other_containers_are_refused(tmp_path, suffix, options):
+    data = encoded(tmp_path, suffix, *options)
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(data)
+    whole = audio_io.read(path)[0].shape[-1]
+    assert whole > 43000
+    for share in (0.5, 0.8):
+        path.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(ValueError, match="is truncated"):
+            audio_io.read(path)
+
+
+def test_sizes_that_were_unknown_in_writing_refuse_nothing(tmp_path):
+    """The program writes to a pipe and cannot go back."""
+    path = tmp_path / "a"
+    encoded(tmp_path, "wav")
+    for form in ("asf", "matroska", "webm", "w64", "caf", "au"):
+        codec = ["-c:a", "libopus"] if form == "webm" else []
+        words = ["ffmpeg", "-v", "error", "-i", tmp_path / "noise.wav", *codec, "-f", form, "-"]
+        data = subprocess.run(words, check=True, capture_output=True).stdout
+        path.write_bytes(data)
+        assert not is_truncated(path, format_of(data[:16])), form
+        path.write_bytes(data[: len(data) // 2])
+        assert not is_truncated(path, format_of(data[:16])), form
+
+
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_truncated_ogg_is_detected_between_and_within_pages(tmp_path, subtype):
     path = tmp_path / "a.ogg"
@@ -112,9 +170,9 @@ def test_truncated_ogg_is_detected_between_and_within_pages(tmp_path, subtype):
     assert len(data) > 2**17 and not is_truncated(path, "OGG")
     pages = [at for at in range(len(data)) if data[at : at + 5] == b"OggS\0"]
     assert len(pages) > 4
-    for page in pages[1:]:
-        for end in range(page - 2, min(page + 30, len(data))):
-            path.write_bytes(data[:end])
+    for page in pages[:0:-1]:
+        for end in reversed(range(page - 2, min(page + 30, len(data)))):
+            os.truncate(path, end)
             assert is_truncated(path, "OGG"), f"cut at {end}, a page being at {page}"
 
 
@@ -164,6 +222,18 @@ def test_placeholder_sizes_of_piped_files_are_no_truncation(tmp_path):
     for size in (*sizes, 0x7F000008, 0x7F000000 // 18 * 18 + 8):  # 18: 3 bytes in 6 channels
         path.write_bytes(with_size(aiff, b"SSND", size, ">"))
         assert not is_truncated(path, "AIFF"), hex(size)
+    au = content(tmp_path, "AU", "PCM_16", 1000)
+    for size in sizes:
+        path.write_bytes(au[:8] + struct.pack(">I", size) + au[12:])
+        assert not is_truncated(path, "AU"), hex(size)
+    caf = content(tmp_path, "CAF", "PCM_16", 1000)
+    at = caf.index(b"data") + 4
+    path.write_bytes(caf[:at] + b"\xff" * 8 + caf[at + 8 :])
+    assert not is_truncated(path, "CAF")
+    w64 = content(tmp_path, "W64", "PCM_16", 1000)
+    at = w64.index(b"data") + 16
+    path.write_bytes(w64[:at] + struct.pack("<Q", 2**63 - 1) + w64[at + 8 :])
+    assert not is_truncated(path, "W64")
     data = content(tmp_path, "RF64", "PCM_16", 1000)
     at = data.index(b"ds64") + 16
     for size in (0, 2**63 - 1, 2**64 - 1):
@@ -185,7 +255,11 @@ def test_64_bit_sizes_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "container", ["wav of 16 bits", "wav without a limit", "aiff of floats", "ogg opus"]
+    "container",
+    [
+        *("wav of 16 bits", "wav without a limit", "aiff of floats", "ogg opus"),
+        *("au", "caf", "w64"),
+    ],
 )
 def test_corrupt_headers_raise_nothing(tmp_path, container):
     form, subtype = CONTAINERS[container]
@@ -204,6 +278,9 @@ def test_corrupt_headers_raise_nothing(tmp_path, container):
 
 def test_other_formats_and_empty_files_pass(tmp_path):
     (tmp_path / "a").write_bytes(b"")
-    assert not any(
-        is_truncated(tmp_path / "a", form) for form in ("FLAC", "MP3", "AU", "WAV", "OGG")
-    )
+    assert not any(is_truncated(tmp_path / "a", form) for form in ("FLAC", *CHECKS))
+    rng = np.random.default_rng(0)
+    for form in CHECKS:
+        for start in (bytes(4), *BEGINNINGS):
+            (tmp_path / "a").write_bytes(start + rng.bytes(int(rng.integers(0, 200))))
+            assert is_truncated(tmp_path / "a", form) in (True, False)
