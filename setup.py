@@ -32,6 +32,16 @@ export = [  # a step of a model for other programs
     "onnxscript>=0.7",  # what torch's ONNX exporter is written with
     "onnxruntime>=1.18,<2",  # runs the file that was written; 1.17 refuses its version of ONNX
 ]
+cluster = [  # catalogues: many songs, object storage, many machines
+    "ray>=2.40,<3",  # the workers; 2.40 supports Python 3.12 and torch's numpy 2
+    "fsspec>=2024.2",  # s3://, gs://, ...; 2024.2 names the schemes that it knows
+    "pyarrow>=14",  # catalogue.parquet and manifests; Ray's own data formats
+    "aiohttp>=3.9",  # songs from https://
+]
+stores = [  # object stores for the tests; users install that of theirs: s3fs, gcsfs, adlfs
+    "s3fs>=2024.2",
+    "moto[server,s3]>=5",  # S3 on this machine
+]
 make_a_model = [
     "pytorch-lightning>=2.5,<3",  # training; older ones validate again where it goes on
     "tensorboard>=2.10",  # training curves
@@ -79,8 +89,9 @@ setup(
     extras_require={
         "formats": formats,
         "export": export,
+        "cluster": cluster,
         "experiment": make_a_model,
-        "test": [*export, *test],
+        "test": [*export, *cluster, *stores, *test],
     },
     entry_points={"console_scripts": ["waveunet=asteroid_waveunet.__main__:main"]},
 )

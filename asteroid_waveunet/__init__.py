@@ -4,6 +4,8 @@ models      the networks: WaveUNet and the systems it is compared with; presets.
 nn          what they are built from: geometry (lengths, context, step), blocks, STFT
 streaming   Stream: exact block-wise inference; export of one hop
 separation  songs to stems: tensors, arrays, files, folders
+catalogue   many songs, on object storage and on Ray clusters: separate_catalogue
+cloud       files by URL, the connection to a cluster
 audio       reading, writing, resampling
 pretrained  weights that come with the package: pretrained.names()
 weights     saving, safe loading, the Hugging Face Hub
@@ -27,6 +29,7 @@ from asteroid_waveunet import _import_hook, pretrained
 from asteroid_waveunet._version import __version__
 
 if TYPE_CHECKING:
+    from asteroid_waveunet.catalogue.separate_catalogue import separate_catalogue
     from asteroid_waveunet.models import presets
     from asteroid_waveunet.models.conv_tasnet import TasNet
     from asteroid_waveunet.models.mrcae import MRCAE
@@ -45,6 +48,7 @@ __all__ = [
     "presets",
     "pretrained",
     "separate",
+    "separate_catalogue",
 ]
 
 # Name -> its module. Each is imported on first use: torch and Asteroid take seconds.
@@ -56,6 +60,7 @@ _PUBLIC = {
     "WaveUNet": "models.wave_unet",
     "presets": "models.presets",
     "separate": "separation.separate",
+    "separate_catalogue": "catalogue.separate_catalogue",
 }
 
 

@@ -16,7 +16,6 @@ from asteroid_waveunet.cli.common import (
     MODEL_HELP,
     add_separation_options,
     check_writable,
-    load_model,
     separation_options,
 )
 from asteroid_waveunet.file_utils import expanded
@@ -179,6 +178,7 @@ def _estimator(
     """Return the estimator, its sources, and a name that identifies it."""
     from asteroid_waveunet.experiment.evaluation.estimators import Folder
     from asteroid_waveunet.experiment.evaluation.separator import Separator
+    from asteroid_waveunet.models.by_name import load_model
 
     if options.estimates:
         folder = Folder.find(expanded(options.estimates), tracks, options.lengths)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from asteroid_waveunet.cli.choices import EXPORT_FORMATS, WEIGHT_FORMATS
-from asteroid_waveunet.cli.common import check_writable, is_preset, load_model
+from asteroid_waveunet.cli.common import check_writable
 from asteroid_waveunet.file_utils import expanded
 
 __all__ = ["add_options", "run"]
@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _write_weights(options: argparse.Namespace, path: Path, form: str) -> None:
+    from asteroid_waveunet.models.by_name import is_preset, load_model
     from asteroid_waveunet.weights import serialization
 
     conf = load_model(options.model).serialize()
@@ -62,6 +63,7 @@ def _write_weights(options: argparse.Namespace, path: Path, form: str) -> None:
 
 
 def _write_hop(options: argparse.Namespace, path: Path, form: str) -> None:
+    from asteroid_waveunet.models.by_name import load_model
     from asteroid_waveunet.streaming.export import export_step
 
     batch_size = 1 if options.batch_size is None else options.batch_size

@@ -7,19 +7,17 @@ import dataclasses
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from asteroid_waveunet import pretrained
+from asteroid_waveunet.cli import catalogue
 from asteroid_waveunet.cli.choices import BITS, CHANNELS, CLIPS, STEM_FORMATS
 from asteroid_waveunet.cli.common import (
     MODEL_HELP,
     add_separation_options,
-    describe_device,
-    load_model,
     output_folder,
-    separation_options,
 )
 from asteroid_waveunet.cli.pipes import PIPE, check_one_file, folder_of_output, regular_files
 from asteroid_waveunet.file_utils import expanded
@@ -30,20 +28,14 @@ if TYPE_CHECKING:
     from asteroid_waveunet.separation.batch import Song
     from asteroid_waveunet.separation.layout import Layout
     from asteroid_waveunet.separation.separate import Progress
+    from asteroid_waveunet.separation.stem_options import StemOptions
     from asteroid_waveunet.separation.stem_store import StemStore
     from asteroid_waveunet.separation.stems import Target
     from asteroid_waveunet.streaming.options import SeparationOptions
 
 __all__ = ["add_options", "run"]
 
-# Options that do not change a song's stems, only where they are and how they come about.
-UNRECORDED = (
-    "songs", "model", "output", "name", "device", "jobs", "overwrite", "skip_existing",
-    "run", "arguments",
-)  # fmt: skip
-
-
-HELP = "file, folder (searched recursively), pattern, pipe, or - for standard input"
+HELP = "file, folder (searched recursively), pattern, URL, pipe, or - for standard input"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -55,14 +47,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "with other options, is separated again. A song that fails is reported at the end."
     )
     add = parser.add_argument
-    add("songs", nargs="+", metavar="SONG", help=HELP)
+    add("songs", nargs="*", metavar="SONG", help=HELP)
     add("-m", "--model", help=f"{MODEL_HELP} (default: {pretrained.DEFAULT})")
     add(
         "-o",
         "--output",
         default="separated",
         metavar="OUT",
-        help="folder, or - to write one file to standard output (default: %(default)s)",
+        help="folder, URL, or - to write one file to standard output (default: %(default)s)",
     )
     add(
         "--name",
@@ -89,6 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="skip songs whose stems' files exist, whatever they were made from",
     )
+    catalogue.add_options(parser)
 
 
 def _add_stem_options(parser: argparse.ArgumentParser) -> None:
@@ -131,13 +124,12 @@ def _names(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
-def _selection(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments of `Stems.of` that select stems."""
-    return {name: getattr(options, name) for name in ("stems", "two_stems", "without", "residual")}
-
-
 def run(options: argparse.Namespace) -> int:
     """Separate all songs that are not done."""
+    if catalogue.is_one(options):
+        return catalogue.run(options, _default_model)
+    if not options.songs:
+        raise ValueError("Expected a SONG, or --manifest FILE.")
     to_stdout = options.output == PIPE
     with regular_files(options.songs) as songs, folder_of_output(options.output) as output:
         options.songs, options.output = songs, output
@@ -147,44 +139,43 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, to_stdout: bool) -> int:
     if options.jobs < 1:
         raise ValueError(f"--jobs is {options.jobs}; expected at least 1.")
-    if not options.start >= 0:
-        raise ValueError(f"--start is {options.start}; expected seconds from 0 on.")
-    if options.duration is not None and not options.duration > 0:
-        raise ValueError(f"--duration is {options.duration}; expected seconds above 0.")
     from asteroid_waveunet.audio import mp4
+    from asteroid_waveunet.models.by_name import describe_device, load_model
     from asteroid_waveunet.separation import batch
     from asteroid_waveunet.separation.layout import Layout
-    from asteroid_waveunet.separation.stems import Stems, subtype_of
 
-    output, suffix = expanded(options.output), f".{options.format}"
-    subtype_of(suffix, options.bits, None)
-    if suffix == mp4.STEM_SUFFIX:
+    chosen = catalogue.stem_options(options)
+    output = expanded(options.output)
+    if chosen.suffix == mp4.STEM_SUFFIX:
         mp4.require_pyav()
     missing: dict[str, str] = {}
     songs = batch.find(options.songs, output, missing)
     model = load_model(options.model or _default_model(), options.device)
-    names = Stems.of(model.sources, **_selection(options)).names
+    names = chosen.names(model.sources)
     if to_stdout:
-        check_one_file(len(songs), names, suffix)
-    how = dataclasses.replace(separation_options(options, model), channels=options.channels)
-    store = _store(options, model, Layout(output, names, suffix, options.bits, options.name))
+        check_one_file(len(songs), names, chosen.suffix)
+    how = chosen.separation(model)
+    layout = Layout(output, names, chosen.suffix, chosen.bits, options.name)
+    store = _store(options, chosen, model, layout)
     with output_folder(output):
         todo, failures = _plan(songs, store)
         if todo:
             print(f"device: {describe_device(model)}", file=sys.stderr)
-        failures |= _separate(todo, store, model, how, options)
+        failures |= _separate(todo, store, model, how, chosen, options.jobs)
     reasons = missing | {str(song.path): reason for song, reason in failures.items()}
     _report(reasons, len(songs) + len(missing))
     return 1 if reasons else 0
 
 
-def _store(options: argparse.Namespace, model: SourceModel, layout: Layout) -> StemStore:
+def _store(
+    options: argparse.Namespace, chosen: StemOptions, model: SourceModel, layout: Layout
+) -> StemStore:
     from asteroid_waveunet.separation.stem_store import StemStore
     from asteroid_waveunet.weights import serialization
 
     weights = serialization.fingerprint(model.serialize())
-    chosen = {name: value for name, value in vars(options).items() if name not in UNRECORDED}
-    return StemStore(layout, weights, chosen, options.overwrite, options.skip_existing)
+    recorded = dataclasses.asdict(chosen)
+    return StemStore(layout, weights, recorded, options.overwrite, options.skip_existing)
 
 
 def _plan(songs: Sequence[Song], store: StemStore) -> tuple[list[Song], dict[Song, str]]:
@@ -217,7 +208,8 @@ def _separate(
     store: StemStore,
     model: SourceModel,
     how: SeparationOptions,
-    options: argparse.Namespace,
+    chosen: StemOptions,
+    jobs: int,
 ) -> dict[Song, str]:
     """Separate songs; return the reasons of those that failed."""
     from asteroid_waveunet.separation import batch
@@ -234,17 +226,17 @@ def _separate(
                     model,
                     song.path,
                     target,
-                    clip=options.clip,
+                    clip=chosen.clip,
                     options=how,
                     progress=advancing(bar, sizes[song], check),
-                    start=options.start,
-                    duration=options.duration,
-                    **_selection(options),
+                    start=chosen.start,
+                    duration=chosen.duration,
+                    **chosen.selection,
                 )
             paths = target.paths
             bar.write(str(paths[0] if len(paths) == 1 else paths[0].parent))
 
-        return batch.run(songs, separate_song, options.jobs)
+        return batch.run(songs, separate_song, jobs)
 
 
 def _default_model() -> str:

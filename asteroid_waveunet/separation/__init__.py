@@ -4,6 +4,7 @@ separate     separate a tensor, an array or an audio file
 stems        select stems, fit them to full scale, write them as files
 batch        find songs and separate them in parallel
 layout       name the files of stems
+stem_options  select stems, choose their format and how they are computed
 stem_record  remember what stems were made from
 stem_store   find, lock and record the stems of songs
 """

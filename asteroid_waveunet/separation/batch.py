@@ -7,10 +7,11 @@ import glob
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -20,7 +21,9 @@ from asteroid_waveunet.file_utils import expanded
 from asteroid_waveunet.separation.stems import without_suffix
 from asteroid_waveunet.system_errors import explain, unreadable
 
-__all__ = ["Song", "Stopped", "find", "n_bytes", "run"]
+__all__ = ["Song", "Stopped", "distinct_names", "find", "n_bytes", "run", "songs_of"]
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -47,23 +50,13 @@ def find(inputs: Sequence[str], output: Path, missing: dict[str, str] | None = N
     named: dict[Path, Path] = {}
     for item in inputs:
         try:
-            for song, name in _songs_of(item, output).items():
+            for song, name in songs_of(item, output).items():
                 named.setdefault(song.resolve(), name)
         except OSError as reason:
             if missing is None or len(inputs) == 1:
                 raise
             missing[item] = explain(reason)
-    short = {path: name.with_name(without_suffix(name.name)) for path, name in named.items()}
-    taken = Counter(short.values())
-    names = {path: name if taken[name] == 1 else named[path] for path, name in short.items()}
-    for name, count in Counter(names.values()).items():
-        if count > 1:
-            alike = ", ".join(str(path) for path, other in names.items() if other == name)
-            raise ValueError(
-                f"{alike} would all be written to {output / name}. Pass their common folder, or "
-                "quote the pattern that the shell expanded ('*/song.wav'): names then include "
-                "the folders."
-            )
+    names = distinct_names(named, str(output))
     if not names:
         if missing:
             raise FileNotFoundError(" ".join(missing.values()))
@@ -73,8 +66,35 @@ def find(inputs: Sequence[str], output: Path, missing: dict[str, str] | None = N
     return [Song(path, name) for path, name in names.items()]
 
 
-def _songs_of(item: str, output: Path) -> dict[Path, Path]:
-    """Return the songs of one input and their names."""
+def distinct_names(named: Mapping[Key, Path], output: str) -> dict[Key, Path]:
+    """Return the names of songs without their suffixes, which those that differ only there keep.
+
+    Args:
+        named: song -> its name with the suffix.
+        output: for the message.
+    Raises:
+        ValueError: if two songs would get the same name.
+    """
+    short = {song: name.with_name(without_suffix(name.name)) for song, name in named.items()}
+    taken = Counter(short.values())
+    names = {song: name if taken[name] == 1 else named[song] for song, name in short.items()}
+    for name, count in Counter(names.values()).items():
+        if count > 1:
+            alike = ", ".join(str(song) for song, other in names.items() if other == name)
+            raise ValueError(
+                f"{alike} would all be written to {output}/{name}. Pass their common folder, or "
+                "quote the pattern that the shell expanded ('*/song.wav'): names then include "
+                "the folders."
+            )
+    return names
+
+
+def songs_of(item: str, output: Path) -> dict[Path, Path]:
+    """Return the songs of one input and their names, with suffixes, relative to its folder.
+
+    Raises:
+        OSError: if it does not exist, matches nothing or holds no audio.
+    """
     path = expanded(item)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         try:

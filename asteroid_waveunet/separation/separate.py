@@ -202,7 +202,8 @@ def separate_file(
     without: Sequence[str] = (),
     start: float = 0.0,
     duration: float | None = None,
-) -> None:
+    refuse_silence: bool = False,
+) -> float:
     """Read, separate and write a file block by block, in constant memory.
 
     Args:
@@ -212,6 +213,9 @@ def separate_file(
             `stems.CLIPS`.
         progress: called after each block; see `Progress`.
         start, duration: the part to separate, in seconds; None: up to the end.
+        refuse_silence: raise an error if all samples are zero.
+    Returns:
+        Seconds of audio that were separated.
     Raises:
         FileNotFoundError: if the file does not exist.
         OSError: if the stems cannot be written.
@@ -227,14 +231,20 @@ def separate_file(
         stream = TrackStream(model, file.sample_rate, file.channels, options)
         _check_writable(target.paths)
         blocks = _counted(file.blocks(stream.block), file.frames, progress)
+        n_samples, silent = 0, refuse_silence
         with target.writing(chosen.names, file, clip) as write:
             for mixture, estimates in _aligned(stream, blocks):
+                n_samples += mixture.shape[-1]
+                silent = silent and not mixture.any()
                 if not estimates.isfinite().all():
                     raise ValueError(
                         f"The model's estimates of {file.name} are not finite: its samples are far "
                         "beyond full scale, or the weights are damaged."
                     )
                 write(chosen(estimates, mixture))
+            if silent:
+                raise ValueError(f"{file.name} is silent: all of its samples are zero.")
+    return n_samples / file.sample_rate
 
 
 def _fitted(file: Reader, model: StreamableModel, options: SeparationOptions) -> Reader:

@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,13 @@ class FileState:
 
     Attributes:
         path: absolute.
-        stat: size, times of change in ns, and inode: equal ones mean an unchanged file.
+        stat: size, times of change in ns, and inode, or of an object its size and version: equal
+            ones mean an unchanged file.
         sha256: of its content.
     """
 
     path: str
-    stat: list[int]
+    stat: list[Any]
     sha256: str
 
     @classmethod
@@ -46,7 +47,7 @@ class FileState:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             return None
-        now = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+        now: list[Any] = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
         if known is not None and known.stat == now:
             return cls(str(path), now, known.sha256)
         return cls(str(path), now, checksum(path, "sha256"))
@@ -78,12 +79,20 @@ class StemRecord:
     def read(cls, file: Path) -> StemRecord:
         """Read a record; it is empty if the file is missing, unreadable or damaged."""
         try:
-            content = json.loads(file.read_text("utf-8"))
+            return cls.parse(file, file.read_text("utf-8"))
+        except (OSError, ValueError):
+            return cls(file, None, {})
+
+    @classmethod
+    def parse(cls, file: Path, text: str) -> StemRecord:
+        """Read a record from its text; it is empty if that is damaged."""
+        try:
+            content = json.loads(text)
             stems = {name: dict(entry) for name, entry in content["stems"].items()}
             for entry in stems.values():
                 entry["state"] = FileState(**entry["state"])
             return cls(file, FileState(**content["song"]), stems)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             return cls(file, None, {})
 
     def is_of_other(self, song: FileState) -> bool:
@@ -92,14 +101,19 @@ class StemRecord:
         return known is not None and known.path != song.path and known.sha256 != song.sha256
 
     def holds(
-        self, files: Iterable[Path], song: FileState, weights: str, options: Mapping[str, Any]
+        self,
+        files: Iterable[Path],
+        song: FileState,
+        weights: str,
+        options: Mapping[str, Any],
+        is_unchanged: Callable[[FileState, Path], bool] = FileState.is_unchanged,
     ) -> bool:
         """Return True if all files are unchanged stems of this song, made in this way."""
         wanted = {"song": song.sha256, "weights": weights, "options": _as_json(options)}
         for file in files:
             entry = dict(self.stems.get(self._key(file), {}))
             state = entry.pop("state", None)
-            if entry != wanted or state is None or not state.is_unchanged(file):
+            if entry != wanted or state is None or not is_unchanged(state, file):
                 return False
         return True
 
@@ -117,8 +131,8 @@ class StemRecord:
         new = {self._key(file): {**made, "state": FileState.of(file)} for file in files}
         return StemRecord(self.file, song, {**self.stems, **new})
 
-    def write(self) -> None:
-        """Write the record; names of any bytes survive."""
+    def as_json(self) -> str:
+        """Return the record's text; names of any bytes survive."""
         content = {
             "written_by": f"asteroid-waveunet {__version__}",
             "song": None if self.song is None else asdict(self.song),
@@ -127,8 +141,12 @@ class StemRecord:
                 for name, entry in self.stems.items()
             },
         }
+        return json.dumps(content, indent=1)
+
+    def write(self) -> None:
+        """Write the record's file."""
         with replacing(self.file) as partial:
-            partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            partial.write_text(self.as_json(), encoding="utf-8")
 
     def _key(self, file: Path) -> str:
         return Path(os.path.relpath(file, self.file.parent)).as_posix()

@@ -17,7 +17,7 @@ from asteroid_waveunet.separation.layout import Layout, Place
 from asteroid_waveunet.separation.stem_record import FileState, StemRecord
 from asteroid_waveunet.separation.stems import Target
 
-__all__ = ["SongStems", "StemStore"]
+__all__ = ["SongStems", "StemStore", "removing_empty_folders"]
 
 POLL_SECONDS = 0.2
 
@@ -98,7 +98,7 @@ class StemStore:
             Where to write the stems; None if another process has written them meanwhile.
         """
         target = self.find(song).place.target
-        with _removing_empty_folders(target, self.layout.output), contextlib.ExitStack() as stack:
+        with removing_empty_folders(target, self.layout.output), contextlib.ExitStack() as stack:
             stems = self._locked(stack, song, check)
             if stems.done:
                 yield None
@@ -141,7 +141,7 @@ def _lock(stack: contextlib.ExitStack, path: Path, check: Callable[[], None]) ->
 
 
 @contextlib.contextmanager
-def _removing_empty_folders(target: Target, output: Path) -> Iterator[None]:
+def removing_empty_folders(target: Target, output: Path) -> Iterator[None]:
     """Remove the folders of stems, below the output folder, that a failure leaves empty."""
     try:
         yield

@@ -1,0 +1,246 @@
+"""The results of songs on storage: a log in parts, and `catalogue.parquet` at the end.
+
+A song's record beside its stems says that it is done. The log repeats that for all songs in few
+files, so that a restarted run need not ask for each of a million records. Parts are named by their
+time; the rows of later parts replace those of earlier ones. Each part names the recipe (weights and
+options) that its run worked by. Rows from before a run with another recipe prove nothing, because
+that run may have replaced any stems: such songs are looked up by their records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asteroid_waveunet.catalogue.manifest import name_key, pyarrow
+from asteroid_waveunet.catalogue.songs import CatalogueSong
+from asteroid_waveunet.cloud import storage
+
+__all__ = ["CATALOGUE", "DONE", "FAILED", "QUARANTINED", "Known", "Log", "Outcome"]
+
+CATALOGUE = "catalogue.parquet"
+FOLDER = ".waveunet/log"
+DONE, FAILED, QUARANTINED = "done", "failed", "quarantined"
+ROWS, SECONDS = 5000, 60.0  # a part is written after so many songs, or so long
+PARTS = 64  # more are merged
+READERS = 16
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a song.
+
+    Attributes:
+        status: `DONE`, `FAILED` or `QUARANTINED`.
+        separated: this run made its stems; False if they were done before.
+        seconds: of work; audio_seconds: of music separated.
+        stems: URL of each -> size in bytes and sha256.
+        worker: name of the machine.
+    """
+
+    song: CatalogueSong
+    status: str
+    separated: bool = False
+    seconds: float = 0.0
+    audio_seconds: float = 0.0
+    error: str = ""
+    stems: dict[str, tuple[int, str]] = field(default_factory=dict)
+    worker: str = ""
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the values of a row of the log."""
+        return {
+            "key": name_key(self.song.name),
+            "name": self.song.name,
+            "song": self.song.source,
+            "version": self.song.version,
+            "status": self.status,
+            "seconds": self.seconds,
+            "audio_seconds": self.audio_seconds,
+            "error": self.error,
+            "stems": [*self.stems],
+            "bytes": [size for size, _ in self.stems.values()],
+            "sha256": [digest for _, digest in self.stems.values()],
+            "worker": self.worker,
+            "finished": time.time(),
+        }
+
+
+def _schema() -> Any:
+    pa = pyarrow()
+    text, many = pa.string(), pa.list_
+    columns = {
+        "key": pa.uint64(), "name": text, "song": text, "version": text, "status": text,
+        "seconds": pa.float64(), "audio_seconds": pa.float64(), "error": text,
+        "stems": many(text), "bytes": many(pa.int64()), "sha256": many(text), "worker": text,
+        "finished": pa.float64(),
+    }  # fmt: skip
+    return pa.schema(list(columns.items()))
+
+
+@dataclass(frozen=True)
+class Known:
+    """Songs that are done by the log: 16 bytes each.
+
+    Attributes:
+        keys: sorted `name_key`s.
+        versions: hashes of the songs' versions, in the same order.
+    """
+
+    keys: np.ndarray
+    versions: np.ndarray
+
+    def holds(self, song: CatalogueSong) -> bool:
+        """Return True if a song of this name and version is done."""
+        key = np.uint64(name_key(song.name))
+        at = int(np.searchsorted(self.keys, key))
+        found = at < len(self.keys) and self.keys[at] == key
+        return bool(found and self.versions[at] == np.uint64(name_key(song.version)))
+
+
+class Log:
+    """The log of an output folder, written by one run at a time.
+
+    Args:
+        output: path or URL.
+        recipe: fingerprint of the weights and options.
+    """
+
+    def __init__(self, output: str, recipe: str):
+        self._output, self._recipe = output, recipe
+        self._folder = storage.join(output, FOLDER)
+        self._rows: list[dict[str, Any]] = []
+        self._written = time.monotonic()
+        self._schema = _schema().with_metadata({"recipe": recipe})
+
+    def start(self) -> None:
+        """Write an empty part: rows of other recipes prove nothing from now on."""
+        self._write_part([])
+
+    def add(self, outcome: Outcome) -> None:
+        """Add a song's outcome; write a part when there are enough, or after a while."""
+        self._rows.append(outcome.as_row())
+        if len(self._rows) >= ROWS or time.monotonic() - self._written > SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was added."""
+        if self._rows:
+            self._write_part(self._rows)
+            self._rows = []
+        self._written = time.monotonic()
+
+    def known(self) -> Known:
+        """Return the songs that are done by this recipe."""
+        keys, versions = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+        done = [np.empty(0, bool)]
+        for table in self._tables(self._parts(), ["key", "version", "status"]):
+            if self._recipe_of(table) != self._recipe:
+                keys, versions, done = keys[:1], versions[:1], done[:1]
+                continue
+            keys.append(table["key"].to_numpy())
+            texts = table["version"].to_pylist()
+            versions.append(np.fromiter(map(name_key, texts), np.uint64, len(texts)))
+            done.append(np.fromiter((s == DONE for s in table["status"].to_pylist()), bool))
+        newest_first = np.concatenate(keys)[::-1]
+        unique, at = np.unique(newest_first, return_index=True)
+        is_done = np.concatenate(done)[::-1][at]
+        return Known(unique[is_done], np.concatenate(versions)[::-1][at][is_done])
+
+    def write_catalogue(self, keys: np.ndarray) -> str:
+        """Write `catalogue.parquet` with the newest row of each song; return its URL.
+
+        Args:
+            keys: the sorted `name_key`s of the songs.
+        """
+        self.flush()
+        self._merge()
+        url = storage.join(self._output, CATALOGUE)
+        wanted = np.ones(len(keys), bool)
+        pa = pyarrow()
+        schema = pa.schema([column for column in _schema() if column.name != "key"])
+        with _writing(url, schema) as writer:
+            for table in self._tables(self._parts()[::-1]):
+                table = table.take(np.arange(table.num_rows)[::-1])
+                column = table["key"].to_numpy()
+                at = np.searchsorted(keys, column).clip(max=max(len(keys) - 1, 0))
+                first = np.zeros(len(column), bool)
+                first[np.unique(column, return_index=True)[1]] = True
+                chosen = first & (keys[at] == column) & wanted[at] if len(keys) else first & False
+                wanted[at[chosen]] = False
+                writer.write_table(table.filter(pa.array(chosen)).select(schema.names))
+        return url
+
+    def _merge(self) -> None:
+        """Merge the parts since the last run with another recipe if they are many."""
+        parts = self._parts()
+        if len(parts) <= PARTS:
+            return
+        others = [
+            number
+            for number, table in enumerate(self._tables(parts, ["key"]))
+            if self._recipe_of(table) != self._recipe
+        ]
+        own = parts[others[-1] + 1 if others else 0 :]
+        if len(own) <= PARTS:
+            return
+        merged = own[-1].replace(".parquet", "-merged.parquet")
+        with _writing(merged, self._schema) as writer:
+            for table in self._tables(own):
+                writer.write_table(table.cast(self._schema))
+        with ThreadPoolExecutor(READERS) as pool:
+            list(pool.map(storage.remove, own))
+
+    def _write_part(self, rows: Sequence[dict[str, Any]]) -> None:
+        table = pyarrow().Table.from_pylist(list(rows), self._schema)
+        content = io.BytesIO()
+        pyarrow("parquet").write_table(table, content, compression="zstd")
+        name = f"{time.time_ns():020}-{secrets.token_hex(4)}.parquet"
+        storage.write_bytes(storage.join(self._folder, name), content.getvalue())
+        self._written = time.monotonic()
+
+    def _parts(self) -> list[str]:
+        """Return the URLs of all parts, the oldest first."""
+        fs, folder = storage.filesystem(self._folder)
+        try:
+            with storage.explaining(self._folder, "listed"):
+                names = fs.ls(folder, detail=False)
+        except FileNotFoundError:
+            return []
+        files = [name.rsplit("/", 1)[1] for name in names if name.endswith(".parquet")]
+        return [storage.join(self._folder, name) for name in sorted(files)]
+
+    def _tables(self, parts: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[Any]:
+        """Yield the tables of parts; some are read ahead."""
+        pq = pyarrow("parquet")
+
+        def read(part: str) -> Any:
+            return pq.read_table(io.BytesIO(storage.read_bytes(part)), columns=columns)
+
+        with ThreadPoolExecutor(READERS) as pool:
+            for begin in range(0, len(parts), READERS):
+                yield from pool.map(read, parts[begin : begin + READERS])
+
+    @staticmethod
+    def _recipe_of(table: Any) -> str:
+        return (table.schema.metadata or {}).get(b"recipe", b"").decode()
+
+
+@contextlib.contextmanager
+def _writing(url: str, schema: Any) -> Iterator[Any]:
+    """Write a parquet file to storage table by table, through a local file."""
+    with tempfile.TemporaryDirectory(prefix="waveunet.") as folder:
+        path = Path(folder, "part.parquet")
+        with pyarrow("parquet").ParquetWriter(path, schema, compression="zstd") as writer:
+            yield writer
+        storage.upload(path, url)

@@ -1,0 +1,154 @@
+"""Stems of songs in an output folder, on disk or on object storage, with their records.
+
+Stems on disk are written in place. Those for object storage are written to a local folder and
+uploaded, then the song's record: it is the mark that the song is done. Objects appear whole, but a
+song has several; until its record is there, it is not done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asteroid_waveunet.catalogue.job import Job
+from asteroid_waveunet.catalogue.songs import CatalogueSong
+from asteroid_waveunet.cloud import storage
+from asteroid_waveunet.separation.layout import Place
+from asteroid_waveunet.separation.stem_record import FileState, StemRecord
+from asteroid_waveunet.separation.stem_store import removing_empty_folders
+from asteroid_waveunet.separation.stems import Target
+
+__all__ = ["StemOutput"]
+
+
+@dataclass(frozen=True)
+class StemOutput:
+    """The stems of one song.
+
+    Args:
+        job: the run's settings.
+        song: whose stems they are.
+        folder: local folder of the stems until they are uploaded; unused for an output on disk.
+    """
+
+    job: Job
+    song: CatalogueSong
+    folder: Path
+
+    @property
+    def target(self) -> Target:
+        """The local files of the stems."""
+        return self._place.target
+
+    def read_record(self) -> StemRecord:
+        """Return the song's record; it is empty if there is none."""
+        file = self._place.record
+        if self._on_disk:
+            return StemRecord.read(file)
+        try:
+            content = storage.read_bytes(self._url(file))
+        except FileNotFoundError:
+            return StemRecord(file, None, {})
+        return StemRecord.parse(file, content.decode("utf-8", "replace"))
+
+    def is_done(self, record: StemRecord, song: FileState) -> bool:
+        """Return True if the stems are there, from this song by this job's recipe.
+
+        Raises:
+            ValueError: if they are another song's.
+        """
+        if self.job.overwrite:
+            return False
+        if record.is_of_other(song):
+            other = record.song.path if record.song else ""
+            raise ValueError(
+                f"{self.job.output} holds the stems of {other} under the name {self.song.name}; "
+                "choose another folder with -o, or --overwrite."
+            )
+        unchanged = FileState.is_unchanged if self._on_disk else self._has_size
+        paths = self.target.paths
+        return record.holds(paths, song, self.job.weights, self.job.recorded, unchanged)
+
+    def all_exist(self) -> bool:
+        """Return True if there are files of all stems' names."""
+        if self._on_disk:
+            return all(path.exists() for path in self.target.paths)
+        return all(storage.size(self._url(path)) is not None for path in self.target.paths)
+
+    def forget(self, record: StemRecord) -> None:
+        """Remove the stems from the record: a killed worker must not leave new ones under it."""
+        if record.stems:
+            self._write(record.without(self.target.paths))
+
+    def check_song_stays(self) -> None:
+        """
+        Raises:
+            ValueError: if a stem would replace the song.
+        """
+        source = storage.local_path(self.song.source)
+        place = self.song.source if source is None else str(source.resolve())
+        urls = [self._url(path.resolve() if self._on_disk else path) for path in self.target.paths]
+        if place in urls:
+            raise ValueError(
+                f"{self.song.source} is a song to separate, and a stem would replace it; choose "
+                "another output folder with -o."
+            )
+
+    def removing_empty_folders(self) -> AbstractContextManager[None]:
+        """Remove the folders of stems that a failure in the block leaves empty."""
+        return removing_empty_folders(self.target, self._root)
+
+    def publish(self, record: StemRecord, song: FileState) -> dict[str, tuple[int, str]]:
+        """Upload the stems, then the record; return each stem's URL, size and sha256."""
+        paths = self.target.paths
+        new = record.without(paths).with_stems(paths, song, self.job.weights, self.job.recorded)
+        if not self._on_disk:
+            for path in paths:
+                storage.upload(path, self._url(path))
+            new = dataclasses.replace(
+                new, stems={name: self._as_remote(entry) for name, entry in new.stems.items()}
+            )
+        self._write(new)
+        return self.described(new)
+
+    def described(self, record: StemRecord) -> dict[str, tuple[int, str]]:
+        """Return the URL, size and sha256 of each stem in a record."""
+        states = {self._url(record.file.parent / k): e["state"] for k, e in record.stems.items()}
+        wanted = [self._url(path) for path in self.target.paths]
+        return {url: (states[url].stat[0], states[url].sha256) for url in wanted if url in states}
+
+    @property
+    def _on_disk(self) -> bool:
+        return storage.local_path(self.job.output) is not None
+
+    @property
+    def _root(self) -> Path:
+        return storage.local_path(self.job.output) or self.folder
+
+    @property
+    def _place(self) -> Place:
+        return self.job.layout(self._root).place(Path(self.song.name))
+
+    def _url(self, path: Path) -> str:
+        if self._on_disk:
+            return str(path)
+        return storage.join(self.job.output, path.relative_to(self._root).as_posix())
+
+    def _write(self, record: StemRecord) -> None:
+        if self._on_disk:
+            record.write()
+        else:
+            storage.write_bytes(self._url(record.file), record.as_json().encode())
+
+    def _as_remote(self, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stem's entry with the state of its object instead of the local file's."""
+        state = entry["state"]
+        url = self._url(Path(state.path)) if state.path.startswith(str(self._root)) else state.path
+        return {**entry, "state": FileState(url, state.stat[:1], state.sha256)}
+
+    def _has_size(self, state: FileState, path: Path) -> bool:
+        return storage.size(self._url(path)) == state.stat[0]
