@@ -13,7 +13,7 @@ from typing import IO
 from asteroid_waveunet.file_utils import expanded
 from asteroid_waveunet.system_errors import unreadable
 
-__all__ = ["Source", "is_pipe", "local_file"]
+__all__ = ["Source", "is_pipe", "local_file", "path_of"]
 
 Source = str | os.PathLike | IO[bytes]
 
@@ -24,6 +24,14 @@ def is_pipe(path: Path) -> bool:
         return path.is_fifo() or path.is_socket()
     except OSError:
         return False  # opening the file gives the reason
+
+
+def path_of(source: Source) -> Path | None:
+    """Return the path of a file, a pipe or an open file; None for other objects."""
+    if isinstance(source, (str, os.PathLike)):
+        return expanded(source)
+    name = getattr(source, "name", None)  # "<stdin>", or a number of a descriptor
+    return Path(name) if isinstance(name, str) and not name.startswith("<") else None
 
 
 @contextlib.contextmanager
@@ -51,8 +59,8 @@ def local_file(source: Source, name: str | None = None) -> Iterator[Path]:
                 raise unreadable(path, error) from error
             yield stack.enter_context(_copied(stream, name or path.name))
         return
-    own = getattr(source, "name", None)
-    with _copied(source, name or (Path(own).name if isinstance(own, str) else "stream")) as path:
+    own = path_of(source)
+    with _copied(source, name or (own.name if own else "stream")) as path:
         yield path
 
 
@@ -60,7 +68,7 @@ def local_file(source: Source, name: str | None = None) -> Iterator[Path]:
 def _copied(stream: IO[bytes], name: str) -> Iterator[Path]:
     """Copy a stream from where it stands to a temporary file."""
     with tempfile.TemporaryDirectory(prefix="waveunet.") as folder:
-        path = Path(folder) / name.strip("<>")  # "<stdin>"
+        path = Path(folder) / name
         with path.open("wb") as file:
             while block := stream.read(2**20):
                 if not isinstance(block, bytes):

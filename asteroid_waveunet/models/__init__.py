@@ -1,6 +1,7 @@
 """The networks, as Asteroid models.
 
-base              SourceModel: shapes, separation, saving and loading; PerChannel for mono networks
+base              SourceModel: shapes, separation, saving and loading
+per_channel       PerChannel, for mono networks
 wave_unet         WaveUNet
 presets           the paper's models: presets.make("M4")
 spectrogram_unet  SpectrogramUNet, the baseline U7

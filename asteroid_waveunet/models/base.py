@@ -1,4 +1,4 @@
-"""Base classes of all models: tensor shapes, separation, saving and loading."""
+"""Base class of all models: tensor shapes, separation, saving and loading."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from asteroid_waveunet._asteroid import BaseModel
 from asteroid_waveunet.audio.checks import check_floating, check_samples
+from asteroid_waveunet.audio.sources import Source
 from asteroid_waveunet.nn.geometry import LengthRule, segment_starts
 from asteroid_waveunet.separation.separate import (
     Progress,
@@ -31,7 +32,7 @@ from asteroid_waveunet.weights import loading
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["PerChannel", "SourceModel", "evaluating"]
+__all__ = ["SourceModel", "evaluating"]
 
 
 class SourceModel(BaseModel):
@@ -242,7 +243,7 @@ class SourceModel(BaseModel):
 
     def file_separate(
         self,
-        filename: str | os.PathLike,
+        filename: Source,
         output_dir: str | os.PathLike | None = None,
         force_overwrite: bool = False,
         resample: bool = True,
@@ -250,10 +251,14 @@ class SourceModel(BaseModel):
         precision: str = "fp32",
         shifts: int = 1,
         mixture_consistency: bool = False,
+        start: float = 0.0,
+        duration: float | None = None,
+        channels: str = "mix",
     ) -> dict[str, Path]:
         """See `separation.separate.file_separate` and `SeparationOptions`."""
-        options = SeparationOptions(precision, shifts, mixture_consistency, resample)
-        return file_separate(self, filename, output_dir, force_overwrite, options, progress)
+        options = SeparationOptions(precision, shifts, mixture_consistency, resample, channels)
+        part = (start, duration)
+        return file_separate(self, filename, output_dir, force_overwrite, options, progress, *part)
 
     # Saving and loading.
 
@@ -307,35 +312,6 @@ class SourceModel(BaseModel):
         ('music', 'speech')
         """
         return loading.load(cls, pretrained_model_conf_or_path, kwargs)
-
-
-class PerChannel(SourceModel):
-    """Base class of mono networks that process each channel independently.
-
-    Channels are moved to the batch axis, so a mono network from the literature takes any number
-    of them and keeps the stereo image. It cannot use what the channels share, such as the panning
-    of a source.
-
-    These networks compute in float32 or float64. Under mixed precision (torch.autocast) they
-    exclude operations that need full precision themselves.
-    """
-
-    replaceable = ("sample_rate", "in_channels")
-
-    def _network(self, mixture: Tensor) -> Tensor:
-        dtype = next(self.parameters()).dtype
-        if dtype not in (torch.float32, torch.float64):
-            raise ValueError(
-                f"{type(self).__name__} does not support {dtype}; expected float32 or float64. "
-                "Use mixed precision instead: torch.autocast, or --precision bf16-mixed in the "
-                "recipe."
-            )
-        estimates = self._mono(mixture.flatten(0, 1))
-        return estimates.unflatten(0, mixture.shape[:2]).transpose(1, 2)
-
-    def _mono(self, mixture: Tensor) -> Tensor:
-        """`(batch, input)` -> `(batch, n_src, output)`."""
-        raise NotImplementedError
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asteroid_waveunet._asteroid import asteroid, register
 from asteroid_waveunet.models import argument_checks
-from asteroid_waveunet.models.base import PerChannel
+from asteroid_waveunet.models.per_channel import PerChannel
 from asteroid_waveunet.nn import meta
 from asteroid_waveunet.nn.autocast import autocast_disabled
 from asteroid_waveunet.nn.geometry import LengthRule

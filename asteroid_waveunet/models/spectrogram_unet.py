@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from asteroid_waveunet._asteroid import register
 from asteroid_waveunet.models import argument_checks
-from asteroid_waveunet.models.base import PerChannel
+from asteroid_waveunet.models.per_channel import PerChannel
 from asteroid_waveunet.nn import meta
 from asteroid_waveunet.nn.geometry import LengthRule
 from asteroid_waveunet.nn.stft import STFT, check_sizes

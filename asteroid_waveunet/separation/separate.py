@@ -7,6 +7,7 @@ level and turns silence into NaN, and keep only the first channel of a file.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import warnings
@@ -21,7 +22,7 @@ from torch import Tensor
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio.checks import check_samples, mixed_down
 from asteroid_waveunet.audio.reader import Reader
-from asteroid_waveunet.audio.sources import Source
+from asteroid_waveunet.audio.sources import Source, path_of
 from asteroid_waveunet.file_utils import expanded
 from asteroid_waveunet.separation.stems import CLIPS, StemFiles, Stems, Target, without_suffix
 from asteroid_waveunet.streaming.base import MAX_HOP
@@ -85,9 +86,7 @@ def separate(
     if isinstance(track, Tensor):
         return torch_separate(model, track, options, progress)
     if isinstance(track, (str, os.PathLike)) or hasattr(track, "read"):
-        with audio_io.open_reader(track) as whole:
-            file = _fitted(whole.excerpt(start, duration), model, options)
-            stream = TrackStream(model, file.sample_rate, file.channels, options)
+        with _opened(model, track, options, start, duration) as (file, stream):
             return _joined(stream, _counted(file.blocks(stream.block), file.frames, progress))
     raise ValueError(
         f"Unsupported input type {type(track).__name__}; expected a tensor, an array, a path or "
@@ -138,20 +137,23 @@ def numpy_separate(
 
 def file_separate(
     model: StreamableModel,
-    filename: str | os.PathLike,
+    filename: Source,
     output_dir: str | os.PathLike | None = None,
     force_overwrite: bool = False,
     options: SeparationOptions = DEFAULT_OPTIONS,
     progress: Progress | None = None,
+    start: float = 0.0,
+    duration: float | None = None,
 ) -> dict[str, Path]:
     """Separate an audio file into one file per source.
 
     Args:
-        filename: a wav, flac, ogg, mp3 or m4a file.
+        filename: an audio file, a pipe, or a binary file object, as of `separate`.
         output_dir: folder of the estimates. Default: the file's folder.
         force_overwrite: replace existing files. Otherwise, if one exists, only warn and do
             nothing, as Asteroid does.
         progress: called after each block; see `Progress`.
+        start, duration: the part to separate, in seconds; None: up to the end.
     Returns:
         `{source: path}` of the written files, NAME_SOURCE.wav, with the rate, channels and
         length of the input. 32-bit floats keep samples beyond full scale (`model.eval()` clips
@@ -159,11 +161,14 @@ def file_separate(
     Raises:
         FileNotFoundError: if the file does not exist.
         OSError: if the estimates cannot be written.
-        ValueError: if the file cannot be separated. No file is written on an error.
+        ValueError: if the file cannot be separated, or a file object without a path comes
+            without `output_dir`. No file is written on an error.
     """
-    path = expanded(filename)
-    folder = path.parent if output_dir is None else expanded(output_dir)
-    name = without_suffix(path.name)
+    path = path_of(filename)
+    if path is None and output_dir is None:
+        raise ValueError(f"{filename!r} is in no folder; pass output_dir.")
+    folder = expanded(output_dir) if output_dir is not None else (path or Path()).parent
+    name = without_suffix(path.name) if path else "stream"
     paths = {source: folder / f"{name}_{source}.wav" for source in model.sources}
     existing = [str(path) for path in paths.values() if path.exists()]
     if existing and not force_overwrite:
@@ -175,7 +180,15 @@ def file_separate(
         return {}
     target = StemFiles(paths, bits="float")
     try:
-        separate_file(model, path, target, options=options, progress=progress)
+        separate_file(
+            model,
+            filename,
+            target,
+            options=options,
+            progress=progress,
+            start=start,
+            duration=duration,
+        )
     except OSError as reason:
         is_refused = reason.errno in NOT_WRITABLE and reason.filename != str(path)
         if output_dir is not None or not is_refused:
@@ -191,7 +204,7 @@ def file_separate(
 
 def separate_file(
     model: StreamableModel,
-    path: str | os.PathLike,
+    song: Source,
     target: Target,
     two_stems: str | None = None,
     residual: bool = False,
@@ -207,6 +220,7 @@ def separate_file(
     """Read, separate and write a file block by block, in constant memory.
 
     Args:
+        song: a path, or a binary file object.
         target: the stems' files, which are replaced if they exist.
         two_stems, residual, stems, without: select the stems; see `Stems.of`.
         clip: treatment of samples beyond full scale in formats that cannot store them, one of
@@ -226,9 +240,7 @@ def separate_file(
     chosen = Stems.of(
         model.sources, two_stems, residual, target.with_mixture, stems=stems, without=without
     )
-    with audio_io.open_reader(path) as whole:
-        file = _fitted(whole.excerpt(start, duration), model, options)
-        stream = TrackStream(model, file.sample_rate, file.channels, options)
+    with _opened(model, song, options, start, duration) as (file, stream):
         _check_writable(target.paths)
         blocks = _counted(file.blocks(stream.block), file.frames, progress)
         n_samples, silent = 0, refuse_silence
@@ -247,10 +259,23 @@ def separate_file(
     return n_samples / file.sample_rate
 
 
-def _fitted(file: Reader, model: StreamableModel, options: SeparationOptions) -> Reader:
-    """Return a reader in stereo of a file of more channels, if the model is one of stereo."""
-    is_surround = file.channels > 2 and model.in_channels == 2
-    return mixed_down(file) if is_surround and options.channels == "mix" else file
+@contextlib.contextmanager
+def _opened(
+    model: StreamableModel,
+    song: Source,
+    options: SeparationOptions,
+    start: float,
+    duration: float | None,
+) -> Iterator[tuple[Reader, TrackStream]]:
+    """Open a part of a song, in channels that the model takes, and the stream that separates it.
+
+    Surround sound is mixed down for a model of stereo, unless the options say otherwise.
+    """
+    with audio_io.open_reader(song) as whole:
+        file = whole.excerpt(start, duration)
+        if file.channels > 2 and model.in_channels == 2 and options.channels == "mix":
+            file = mixed_down(file)
+        yield file, TrackStream(model, file.sample_rate, file.channels, options)
 
 
 def separate_at_rate(

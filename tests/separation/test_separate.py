@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 
 import numpy as np
 import pytest
@@ -274,3 +275,24 @@ def test_file_object_part_and_surround_sound(tmp_path):
         assert separate(model, path).shape == (model.n_src, 2, samples.shape[-1])
     with pytest.raises(ValueError, match="channels is 'some'"):
         separate(model, path, channels="some")
+
+
+def test_file_separate_takes_what_separate_takes(tmp_path):
+    model = model_of()
+    path, _ = song(tmp_path, channels=6, name="surround.wav")
+    part = {"start": 0.05, "duration": 0.1, "channels": "each"}
+    expected = separate(model, path, **part)
+    with path.open("rb") as file:
+        beside = model.file_separate(file, **part)
+    assert [p.name for p in beside.values()] == [f"surround_{name}.wav" for name in SOURCES]
+    nameless = io.BytesIO(path.read_bytes())
+    with pytest.raises(ValueError, match="is in no folder; pass output_dir"):
+        model.file_separate(nameless)
+    elsewhere = model.file_separate(nameless, tmp_path / "out", **part)
+    assert elsewhere["drums"] == tmp_path / "out" / "stream_drums.wav"
+    for paths in (beside, elsewhere):
+        torch.testing.assert_close(torch.stack([*map(read, paths.values())]), expected)
+
+
+def read(path):
+    return audio_io.read(path)[0]
