@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gzip
 import hashlib
 import importlib
 import json
@@ -75,7 +76,7 @@ def _naming(url: str) -> Iterator[None]:
     """Name the manifest in errors of its decoding."""
     try:
         yield
-    except (UnicodeDecodeError, EOFError, zlib.error, csv.Error) as reason:
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error, csv.Error) as reason:
         raise ValueError(f"{url} cannot be decoded: {reason}.") from reason
     except ValueError as reason:
         if str(reason).startswith(url):
@@ -117,8 +118,8 @@ def _json_rows(file: IO[bytes], url: str) -> Iterator[tuple[int, Mapping[str, An
             continue
         try:
             row = json.loads(line)
-        except ValueError as reason:
-            raise ValueError(f"{url}, row {number} is no JSON: {reason}.") from reason
+        except json.JSONDecodeError as reason:
+            raise ValueError(f"{url}, row {number} is no JSON: {reason.msg}.") from reason
         if not isinstance(row, dict):
             raise ValueError(f"{url}, row {number} is no JSON object with a path.")
         yield number, row
@@ -164,9 +165,11 @@ def keys_of(songs: Callable[[], Iterator[CatalogueSong]]) -> np.ndarray:
     Args:
         songs: yields them from the first one on, at each call.
     Raises:
-        ValueError: if two songs would write the same stems; names them.
+        ValueError: if there are none, or two would write the same stems; names them.
     """
     keys = np.frombuffer(array("Q", (name_key(song.name) for song in songs())), np.uint64)
+    if not len(keys):
+        raise ValueError("There are no songs; expected a manifest with a row for each.")
     keys = np.sort(keys)
     twice = keys[1:][keys[1:] == keys[:-1]]
     if len(twice):

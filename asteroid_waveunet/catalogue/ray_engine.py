@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from asteroid_waveunet._version import __version__
@@ -12,7 +14,9 @@ from asteroid_waveunet.catalogue.engine import Finished, Lost
 from asteroid_waveunet.catalogue.job import Job
 from asteroid_waveunet.catalogue.log import FAILED, Outcome
 from asteroid_waveunet.catalogue.songs import CatalogueSong
+from asteroid_waveunet.cloud import storage
 from asteroid_waveunet.cloud.ray_cluster import alive_nodes
+from asteroid_waveunet.system_errors import explain
 
 __all__ = ["RayEngine", "Resources"]
 
@@ -37,9 +41,13 @@ class Resources:
         """Return the resources with their defaults for these nodes filled in.
 
         Raises:
-            ValueError: if no node has room for a worker.
+            ValueError: if a number is out of range, or no node has room for a worker.
         """
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers is {self.workers}; expected at least 1.")
         gpus = self.gpus
+        if gpus is not None and gpus < 0:
+            raise ValueError(f"gpus_per_worker is {gpus}; expected a number from 0 on.")
         if gpus is None:
             gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes.values()) else 0.0
         needs = {"CPU": self.cpus, "GPU": gpus}
@@ -59,34 +67,49 @@ class _Actor:
     """A worker process. It loads the model once."""
 
     def prepare(
-        self, job: Job, model: dict[str, Any], probe: str | None, song: str | None
+        self, job: Job, model: dict[str, Any], probe: str | None, song: CatalogueSong | None
     ) -> dict[str, str]:
-        """Load the model; return the node's id, or in "error" why this machine cannot work.
-
-        Args:
-            probe: a file in the output folder that this machine must see.
-            song: a song that it must see.
-        """
+        """Load the model; return the node's id, or in "error" why this machine cannot work."""
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        import platform
-        from pathlib import Path
-
         import ray
 
-        from asteroid_waveunet.catalogue.worker import Worker
+        try:
+            _check_access(job, probe, song)
+            from asteroid_waveunet.catalogue.worker import Worker
 
-        if job.version != __version__:
-            return {"error": f"{platform.node()} has asteroid-waveunet {__version__}, not "
-                    f"{job.version}; install the same version on all nodes."}  # fmt: skip
-        for path in filter(None, (probe, song)):
-            if not Path(path).exists():
-                return {"error": f"{platform.node()} does not see {path}; use storage that all "
-                        "nodes share, or URLs such as s3://."}  # fmt: skip
-        self._worker = Worker(job, model)
+            self._worker = Worker(job, model)
+        except Exception as reason:
+            return {"error": f"{platform.node()}: {explain(reason)}"}
         return {"node": ray.get_runtime_context().get_node_id(), "pid": str(os.getpid())}
 
     def separate(self, song: CatalogueSong) -> Outcome:
         return self._worker.separate(song)
+
+
+def _check_access(job: Job, probe: str | None, song: CatalogueSong | None) -> None:
+    """Check that this machine has the package, sees the songs and may write the stems.
+
+    Args:
+        probe: a file in an output folder on disk.
+        song: one that the driver sees.
+    Raises:
+        ImportError, OSError: if not; says what to do.
+    """
+    if job.version != __version__:
+        raise ImportError(
+            f"asteroid-waveunet {__version__} is installed, not {job.version}; install the same "
+            "version on all nodes."
+        )
+    source = None if song is None else storage.local_path(song.source)
+    for path in filter(None, (source, None if probe is None else Path(probe))):
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{path} is not visible here; use a folder that all nodes share, or URLs (s3://)."
+            )
+    if probe is None:
+        storage.check_writable(job.output)
+    if song is not None and source is None:
+        storage.size(song.source)
 
 
 @dataclass(eq=False)
@@ -111,7 +134,7 @@ class RayEngine:
         job: the run's settings.
         model: dictionary of `SourceModel.serialize`, which is sent to each worker.
         resources: with their defaults filled in.
-        probe, song: local files that all workers must see.
+        probe, song: what all workers must see; see `_check_access`.
     """
 
     def __init__(
@@ -121,7 +144,7 @@ class RayEngine:
         model: dict[str, Any],
         resources: Resources,
         probe: str | None = None,
-        song: str | None = None,
+        song: CatalogueSong | None = None,
     ):
         self._ray, self._resources = ray, resources
         self._prepared_with = (job, ray.put(model), probe, song)

@@ -180,25 +180,32 @@ def _engine(
         with contextlib.closing(engine):
             yield engine
         return
-    with ray_cluster.connected(cluster) as ray, contextlib.ExitStack() as stack:
+    with ray_cluster.connected(cluster) as ray, _probe(job.output) as probe:
         fitted = resources.fitted(ray_cluster.alive_nodes(ray))
-        song = next(iter(rows()), None)
-        sample = storage.local_path(song.source) if song else None
-        probe = storage.local_path(job.output)
-        if probe is not None:
-            probe = probe / ".waveunet" / f"probe-{time.time_ns()}"
-            storage.write_bytes(str(probe), b"")
-            stack.callback(probe.unlink, missing_ok=True)
-        engine = RayEngine(
-            ray,
-            job,
-            model,
-            fitted,
-            probe=None if probe is None else str(probe),
-            song=str(sample) if sample is not None and sample.exists() else None,
-        )
+        engine = RayEngine(ray, job, model, fitted, probe, _visible(next(iter(rows()), None)))
         with contextlib.closing(engine):
             yield engine
+
+
+def _visible(song: CatalogueSong | None) -> CatalogueSong | None:
+    """Return a song, or None if it is a file that this machine does not have."""
+    local = None if song is None else storage.local_path(song.source)
+    return song if local is None or local.exists() else None
+
+
+@contextlib.contextmanager
+def _probe(output: str) -> Iterator[str | None]:
+    """Write a file to an output folder on disk for the block, by which workers find the folder."""
+    folder = storage.local_path(output)
+    if folder is None:
+        yield None
+        return
+    probe = folder / ".waveunet" / f"probe-{time.time_ns()}"
+    storage.write_bytes(str(probe), b"")
+    try:
+        yield str(probe)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _run(

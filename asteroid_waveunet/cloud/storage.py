@@ -80,7 +80,7 @@ def filesystem(url: str) -> tuple[Any, str]:
 
     Raises:
         ImportError: if the package that reads the scheme is missing; names it.
-        ValueError: if the scheme is unknown.
+        ValueError: if the scheme is unknown, or no bucket or host follows it.
     """
     import fsspec
 
@@ -89,6 +89,8 @@ def filesystem(url: str) -> tuple[Any, str]:
     scheme = url.split("://")[0].lower()
     if "::" not in url and scheme not in {*fsspec.available_protocols(), *PACKAGES}:
         raise ValueError(f"{url}: unknown scheme {scheme}://; expected {SCHEMES} or a path.")
+    if re.fullmatch(r"[^:]+://(/.*)?", url):
+        raise ValueError(f"{url} names no bucket or host.")
     try:
         return fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as reason:
@@ -111,7 +113,8 @@ def explaining(url: str, action: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as reason:
-        raise FileNotFoundError(f"{url} does not exist.") from reason
+        cause = f" or cannot be reached: {first_line(reason.__cause__)}" if reason.__cause__ else ""
+        raise FileNotFoundError(f"{url} does not exist{cause or '.'}") from reason
     except NotImplementedError as reason:
         raise OSError(f"{url} cannot be {action}: its scheme does not support it.") from reason
     except (KeyboardInterrupt, SystemExit, ImportError):
@@ -261,6 +264,13 @@ def check_writable(folder: str) -> None:
     Raises:
         OSError: if not.
     """
+    if folder.lower().startswith(("http://", "https://")):
+        raise PermissionError(f"{folder} can only be read; expected one of {SCHEMES}, or a path.")
     probe = join(folder, f".waveunet/probe-{secrets.token_hex(8)}")
-    write_bytes(probe, b"")
-    remove(probe)
+    try:
+        write_bytes(probe, b"")
+        remove(probe)
+    except (OSError, ValueError, ImportError) as reason:
+        if is_url(folder):
+            raise type(reason)(str(reason).replace(probe, folder)) from reason
+        raise

@@ -1,0 +1,122 @@
+"""A Ray cluster of two nodes: worker processes and a node die amid a run."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from asteroid_waveunet import separate_catalogue
+from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.catalogue import separate_catalogue as module
+from asteroid_waveunet.catalogue.ray_engine import RayEngine
+from asteroid_waveunet.cli.main import main
+
+RATE = 8000
+MEMORY = 80 * 2**20
+
+
+@pytest.fixture(scope="module")
+def nodes(s3):
+    """A cluster that this process is connected to; its workers reach the S3 store."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONWARNINGS", "ignore")
+        small = {"num_cpus": 1, "object_store_memory": MEMORY}
+        cluster = Cluster(True, True, head_node_args={**small, "include_dashboard": False})
+        cluster.add_node(**small)
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Let something happen after the first songs of a run: `failing(action)`."""
+
+    def arm(action):
+        class Failing(RayEngine):
+            happened = False
+
+            def finished(self, seconds):
+                found = super().finished(seconds)
+                if found and self.n_workers == 2 and not self.happened:
+                    Failing.happened = True
+                    action(self)
+                return found
+
+        monkeypatch.setattr(module, "RayEngine", Failing)
+        return Failing
+
+    return arm
+
+
+def kill_a_worker(engine) -> None:
+    os.kill(int(next(iter(engine.worker_processes))), signal.SIGKILL)
+
+
+def broken_songs(folder) -> set[str]:
+    """Write ten songs that cannot be separated, or leave them out; return their names."""
+    whole = (folder / "song0.wav").read_bytes()
+    for n in range(2):
+        (folder / f"truncated{n}.wav").write_bytes(whole[: -1000 - n])
+        (folder / f"empty{n}.wav").write_bytes(b"")
+        (folder / f"text{n}.wav").write_text("no audio")
+        audio_io.write(folder / f"silent{n}.wav", torch.zeros(2, 800), RATE, "PCM_16")
+    kinds = ("truncated", "empty", "text", "silent", "missing")
+    return {f"{kind}{n}" for kind in kinds for n in range(2)}
+
+
+def test_hundred_songs_survive_a_killed_worker(nodes, model, tmp_path, failing):
+    good = [f"song{n}" for n in range(90)]
+    for n, name in enumerate(good):
+        generator = torch.Generator().manual_seed(n)
+        samples = 0.1 * torch.randn(2, 1600, generator=generator)
+        audio_io.write(tmp_path / "songs" / f"{name}.wav", samples, RATE, "PCM_16")
+    broken = broken_songs(tmp_path / "songs")
+    names = sorted([*good, *broken], key=lambda name: name[::-1])  # mixed
+    (tmp_path / "songs.csv").write_text("path\n" + "\n".join(f"songs/{n}.wav" for n in names))
+    one = tmp_path / "one"
+    assert main(["separate", str(tmp_path / "songs"), "-m", str(model), "-o", str(one)]) == 1
+    engine = failing(kill_a_worker)
+    found = separate_catalogue(
+        manifest=tmp_path / "songs.csv",
+        output=tmp_path / "many",
+        model=str(model),
+        cluster=nodes.address,
+        progress=False,
+    )
+    assert engine.happened
+    assert (found.separated, found.failed, found.quarantined) == (90, 10, 0)
+    assert {os.path.basename(song)[:-4] for song in found.reasons} == broken
+    rows = pq.read_table(tmp_path / "many/catalogue.parquet").to_pylist()
+    assert sorted(row["name"] for row in rows) == sorted(f"songs/{name}" for name in names)
+    stems = {f.relative_to(tmp_path / "many/songs"): f for f in tmp_path.glob("many/**/*.wav")}
+    assert len(stems) == 2 * 90
+    for name, file in stems.items():
+        assert file.read_bytes() == (one / name).read_bytes()
+
+
+def test_songs_on_s3_survive_a_removed_node(nodes, s3, bucket, songs, model, failing):
+    for n in range(3):
+        s3.put(str(songs), f"{bucket}/songs/{n}", recursive=True)
+    one = songs.parent / "one"
+    assert main(["separate", str(songs), "-m", str(model), "-o", str(one)]) == 0
+    engine = failing(lambda engine: nodes.remove_node(nodes.list_all_nodes()[-1]))
+    call = dict(output=f"{bucket}/out", model=str(model), cluster=nodes.address, progress=False)
+    found = separate_catalogue([f"{bucket}/songs"], **call)
+    assert engine.happened
+    assert (found.separated, found.failed, found.quarantined) == (12, 0, 0)
+    stems = [name for name in s3.find(f"{bucket}/out") if name.endswith(".wav")]
+    assert len(stems) == 2 * 12
+    for name in stems:
+        local = "/".join(name.split("/")[3:])
+        assert s3.cat_file(name) == (one / local).read_bytes()
+    again = separate_catalogue([f"{bucket}/songs"], **call)
+    assert (again.known, again.separated) == (12, 0)
