@@ -16,6 +16,7 @@ experiment  data, training, evaluation, publishing (needs the extra "experiment"
 file_utils  write a file whole or not at all; checksums
 file_locks  locks on files and folders that end with their process
 system_errors  the system's errors, explained
+system_report  versions, devices and memory, for bug reports
 
 The public names load on first use: importing the package imports neither torch nor Asteroid.
 """

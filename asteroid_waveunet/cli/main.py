@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with safe_output(), _sigterm_as_interrupt(), warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         try:
+            if sorted(words) == ["--verbose", "--version"]:
+                return _print_system_report()
             options = _parser(words).parse_args(words)
             options.arguments = words
             return options.run(options)
@@ -64,7 +66,12 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="waveunet", description="Separate songs into their sources with the Wave-U-Net."
     )
-    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=__version__,
+        help="print the version; with --verbose also those of libraries, devices and memory",
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)
@@ -73,6 +80,13 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
             module.add_options(command)
             command.set_defaults(run=module.run)
     return parser
+
+
+def _print_system_report() -> int:
+    from asteroid_waveunet.system_report import system_report
+
+    print(system_report())
+    return 0
 
 
 @contextlib.contextmanager
