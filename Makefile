@@ -1,10 +1,10 @@
-# make test, check, format, recipe, bench, dist
+# make test, check, format, recipe, bench, dist, release
 VENV ?= .venv
 PYTHON_IN_VENV = $(VENV)/bin/python
 # Some tests wait for processes that they start; one worker more than cores keeps the cores busy.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
-.PHONY: test check format recipe bench dist env
+.PHONY: test check format recipe bench dist release env
 env:
 	@bash tools/make_env.sh $(VENV) experiment,test
 
@@ -31,3 +31,6 @@ bench: env
 
 dist: env
 	$(PYTHON_IN_VENV) -m pip wheel --no-deps --wheel-dir dist .
+
+release: env
+	$(PYTHON_IN_VENV) tools/release.py $(ARGS)

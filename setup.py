@@ -68,6 +68,7 @@ test = [
     "import-linter>=2.5,<3",  # the layers in pyproject.toml
     "wandb>=0.19,<1",  # a logger that users may name; run with 0.19.0 and 0.31.0
     "playwright>=1.44,<2",  # drives an installed Chromium through the report
+    "build>=1",  # make release
     "ruff>=0.8",
     "mypy>=1.13",
     "types-PyYAML",
@@ -83,6 +84,13 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
+    classifiers=[
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+    ],
     packages=find_packages(include=["asteroid_waveunet", "asteroid_waveunet.*"]),
     package_data={"asteroid_waveunet": ["py.typed", "pretrained/*/*", "experiment/*/templates/*"]},
     install_requires=run_a_model,

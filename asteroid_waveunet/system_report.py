@@ -33,6 +33,7 @@ LIBRARIES = (
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
+CGROUP_FILES = ("memory.max", "memory.current")
 
 
 def system_report() -> str:
@@ -122,7 +123,7 @@ def _memory() -> str:
     except (OSError, ValueError, KeyError, IndexError):
         return "unknown"
     try:
-        limit, used = (int((CGROUP / f"memory.{name}").read_text("utf-8")) for name in ("max", "current"))
+        limit, used = (int((CGROUP / name).read_text("utf-8")) for name in CGROUP_FILES)
     except (OSError, ValueError):  # no container, or none with a limit ("max")
         return f"{_gigabytes(free)} of {_gigabytes(total)} free"
     free, total = min(free, max(0, limit - used)), min(total, limit)

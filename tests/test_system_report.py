@@ -1,4 +1,4 @@
-"""`waveunet --version --verbose` names versions, devices and memory, also where parts are broken."""
+"""`waveunet --version --verbose` names versions, devices and memory, and what is broken."""
 
 from __future__ import annotations
 
