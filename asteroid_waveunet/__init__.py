@@ -23,6 +23,8 @@ The public names load on first use: importing the package imports neither torch 
 
 from __future__ import annotations
 
+from asteroid_waveunet import _early_interrupt  # noqa: F401  # isort: skip  # first
+
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -28,6 +28,7 @@ __all__ = [
     "LocksUnsupported",
     "acquire",
     "is_first_process",
+    "lock_file",
     "locked",
     "release",
     "shorten",
@@ -76,7 +77,7 @@ def locked(path: str | os.PathLike, wait: bool = True) -> Iterator[None]:
     """
     path = Path(path).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(f".{shorten(path.name, LONGEST_NAME - 6)}.lock")
+    lock = lock_file(path)
     try:
         descriptor = _wait(lock, path, wait)
     except LocksUnsupported as reason:
@@ -90,6 +91,11 @@ def locked(path: str | os.PathLike, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         release(lock, descriptor)
+
+
+def lock_file(path: Path) -> Path:
+    """Return the file of `locked`. It exists while the lock is held, or if a holder was killed."""
+    return path.with_name(f".{shorten(path.name, LONGEST_NAME - 6)}.lock")
 
 
 def is_first_process() -> bool:

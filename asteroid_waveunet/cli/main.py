@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
+from asteroid_waveunet import _early_interrupt
 from asteroid_waveunet._version import __version__
 from asteroid_waveunet.cli.output import safe_output
 from asteroid_waveunet.system_errors import explain
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with safe_output(), _sigterm_as_interrupt(), warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         try:
+            _early_interrupt.restore()
             if sorted(words) == ["--verbose", "--version"]:
                 return _print_system_report()
             options = _parser(words).parse_args(words)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-__all__ = ["safe_output"]
+__all__ = ["safe_output", "show_as"]
 
 
 @contextlib.contextmanager
@@ -34,6 +34,13 @@ def safe_output() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+def show_as(path: str, name: str) -> None:
+    """Print a name in place of a temporary path, from now on."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, SafeStream):
+            stream.names[path] = name
+
+
 def _occupy_closed_descriptors() -> None:
     """Open the null device where standard streams are closed: a stem must not become one."""
     for descriptor in range(3):
@@ -50,11 +57,13 @@ class SafeStream(io.TextIOBase):
         stream: the stream; None if it was closed when Python started.
     Attributes:
         lost: why text was dropped, such as a full disk; None for a reader that went away.
+        names: temporary path -> what to print in its place.
     """
 
     def __init__(self, stream: TextIO | None):
         self._stream = stream
         self.lost: str | None = None
+        self.names: dict[str, str] = {}
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -62,6 +71,8 @@ class SafeStream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write text, or drop it."""
+        for path, name in self.names.items():
+            text = text.replace(path, name)
         plain = text.encode(self.encoding, "backslashreplace").decode(self.encoding)
         self._try("write", plain)
         return len(text)

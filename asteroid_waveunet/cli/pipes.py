@@ -11,6 +11,7 @@ from pathlib import Path
 
 from asteroid_waveunet.audio.folders import files_below, is_audio_file
 from asteroid_waveunet.audio.sources import is_pipe, local_file
+from asteroid_waveunet.cli.output import show_as
 from asteroid_waveunet.file_utils import expanded
 
 __all__ = ["PIPE", "check_one_file", "folder_of_output", "regular_files"]
@@ -34,11 +35,14 @@ def regular_files(songs: Sequence[str]) -> Iterator[list[str]]:
                 if sys.stdin.isatty():
                     raise ValueError("- reads a song from standard input; pipe one into it.")
                 copy = stack.enter_context(local_file(sys.stdin.buffer, "stdin"))
-                files.append(str(copy))
+                show_as(str(copy), "standard input")
             elif is_pipe(expanded(song)):
-                files.append(str(stack.enter_context(local_file(song))))
+                copy = stack.enter_context(local_file(song))
+                show_as(str(copy), song)
             else:
                 files.append(song)
+                continue
+            files.append(str(copy))
         yield files
 
 
@@ -60,8 +64,11 @@ def folder_of_output(output: str) -> Iterator[str]:
         written = [file for file in files_below(Path(folder)) if is_audio_file(file)]
         if len(written) == 1:  # none if the song failed
             with written[0].open("rb") as file:
-                shutil.copyfileobj(file, target, 2**20)
-            target.flush()
+                try:
+                    shutil.copyfileobj(file, target, 2**20)
+                    target.flush()
+                except OSError as reason:
+                    raise OSError(reason.errno, reason.strerror, "standard output") from reason
 
 
 def check_one_file(n_songs: int, names: Sequence[str], suffix: str) -> None:

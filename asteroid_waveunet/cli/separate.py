@@ -161,7 +161,8 @@ def _run(options: argparse.Namespace, to_stdout: bool) -> int:
         todo, failures = _plan(songs, store)
         if todo:
             print(f"device: {describe_device(model)}", file=sys.stderr)
-        failures |= _separate(todo, store, model, how, chosen, options.jobs)
+        shown = "standard output" if to_stdout else None
+        failures |= _separate(todo, store, model, how, chosen, options.jobs, shown)
     reasons = missing | {str(song.path): reason for song, reason in failures.items()}
     _report(reasons, len(songs) + len(missing))
     return 1 if reasons else 0
@@ -198,7 +199,7 @@ def _plan(songs: Sequence[Song], store: StemStore) -> tuple[list[Song], dict[Son
     if again and not store.overwrite:
         print(
             f"{again} {total} in {output} separated again: the song, the weights or the options "
-            "differ from those of the stems there, or are unknown"
+            "differ from those of the stems there, or a stem is missing or damaged"
         )
     return todo, failures
 
@@ -210,8 +211,13 @@ def _separate(
     how: SeparationOptions,
     chosen: StemOptions,
     jobs: int,
+    shown: str | None = None,
 ) -> dict[Song, str]:
-    """Separate songs; return the reasons of those that failed."""
+    """Separate songs; return the reasons of those that failed.
+
+    Args:
+        shown: printed for each song in place of where its stems are.
+    """
     from asteroid_waveunet.separation import batch
     from asteroid_waveunet.separation.separate import separate_file
 
@@ -234,7 +240,7 @@ def _separate(
                     **chosen.selection,
                 )
             paths = target.paths
-            bar.write(str(paths[0] if len(paths) == 1 else paths[0].parent))
+            bar.write(shown or str(paths[0] if len(paths) == 1 else paths[0].parent))
 
         return batch.run(songs, separate_song, jobs)
 

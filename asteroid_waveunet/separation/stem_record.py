@@ -2,12 +2,13 @@
 
 A song is done if its stems are those that were written from the same song, by the same weights
 and with the same options. Files are compared by their contents; one whose size and times are
-those of the last time is not read again.
+those of the last time is not read again. Files that another program has written are kept.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import stat
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from asteroid_waveunet._version import __version__
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.file_utils import checksum, replacing
 
 __all__ = ["FileState", "StemRecord"]
@@ -69,11 +71,13 @@ class StemRecord:
         song: the song at the last separation; None if unknown.
         stems: path of each stem relative to the record's folder, with slashes -> "song" and
             "weights" (their sha256), "options", and the stem's own "state".
+        unfinished: paths of stems that a run began to replace; it has not recorded them.
     """
 
     file: Path
     song: FileState | None
     stems: Mapping[str, Mapping[str, Any]]
+    unfinished: frozenset[str] = frozenset()
 
     @classmethod
     def read(cls, file: Path) -> StemRecord:
@@ -91,7 +95,8 @@ class StemRecord:
             stems = {name: dict(entry) for name, entry in content["stems"].items()}
             for entry in stems.values():
                 entry["state"] = FileState(**entry["state"])
-            return cls(file, FileState(**content["song"]), stems)
+            song = content["song"] and FileState(**content["song"])
+            return cls(file, song, stems, frozenset(content.get("unfinished", ())))
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls(file, None, {})
 
@@ -117,11 +122,41 @@ class StemRecord:
                 return False
         return True
 
+    def check_replaceable(self, files: Iterable[Path]) -> None:
+        """Check that no file that another program has written would be replaced.
+
+        Files that were recorded and no longer hold audio are damaged, and may be.
+
+        Raises:
+            FileExistsError: if there is one.
+        """
+        for file in files:
+            entry = self.stems.get(self._key(file))
+            is_empty = file.is_file() and not file.stat().st_size
+            if not os.path.lexists(file) or is_empty or self._key(file) in self.unfinished:
+                continue
+            if entry is None:
+                reason = "exists and is no recorded output of this command"
+            elif not entry["state"].is_unchanged(file) and _is_audio(file):
+                reason = "was changed by another program"
+            else:
+                continue
+            raise FileExistsError(
+                f"{file} {reason}: --overwrite replaces it, --skip-existing keeps it, and another "
+                "folder (-o) leaves it alone."
+            )
+
     def without(self, files: Iterable[Path]) -> StemRecord:
         """Return the record without the entries of some files, which are about to be replaced."""
         gone = {self._key(file) for file in files}
         kept = {name: entry for name, entry in self.stems.items() if name not in gone}
-        return StemRecord(self.file, self.song, kept)
+        unfinished = self.unfinished.union(gone.intersection(self.stems))
+        return StemRecord(self.file, self.song, kept, unfinished)
+
+    def interrupted(self, files: Iterable[Path]) -> StemRecord:
+        """Return the record of a run that has failed after it had written some files."""
+        written = self.unfinished.union(self._key(file) for file in files)
+        return dataclasses.replace(self, unfinished=written)
 
     def with_stems(
         self, files: Iterable[Path], song: FileState, weights: str, options: Mapping[str, Any]
@@ -129,7 +164,7 @@ class StemRecord:
         """Return the record with entries of files that have been written."""
         made = {"song": song.sha256, "weights": weights, "options": _as_json(options)}
         new = {self._key(file): {**made, "state": FileState.of(file)} for file in files}
-        return StemRecord(self.file, song, {**self.stems, **new})
+        return StemRecord(self.file, song, {**self.stems, **new}, self.unfinished - new.keys())
 
     def as_json(self) -> str:
         """Return the record's text; names of any bytes survive."""
@@ -140,6 +175,7 @@ class StemRecord:
                 name: {**entry, "state": asdict(entry["state"])}
                 for name, entry in self.stems.items()
             },
+            **({"unfinished": sorted(self.unfinished)} if self.unfinished else {}),
         }
         return json.dumps(content, indent=1)
 
@@ -150,6 +186,14 @@ class StemRecord:
 
     def _key(self, file: Path) -> str:
         return Path(os.path.relpath(file, self.file.parent)).as_posix()
+
+
+def _is_audio(file: Path) -> bool:
+    """Return True for a file that can be read to its end."""
+    try:
+        return audio_io.count_frames(file) > 0
+    except (OSError, ValueError):
+        return False
 
 
 def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:

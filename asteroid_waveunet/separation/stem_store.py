@@ -6,12 +6,12 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asteroid_waveunet.file_locks import AlreadyLocked, locked
+from asteroid_waveunet.file_locks import AlreadyLocked, lock_file, locked
 from asteroid_waveunet.separation.batch import Song
 from asteroid_waveunet.separation.layout import Layout, Place
 from asteroid_waveunet.separation.stem_record import FileState, StemRecord
@@ -67,6 +67,7 @@ class StemStore:
 
         Raises:
             OSError: if the song or the place is inaccessible.
+            FileExistsError: if files that another program has written would be replaced.
             ValueError: if another song's stems are there, and the layout does not name songs.
         """
         state, other = None, ""
@@ -77,12 +78,16 @@ class StemStore:
             if state is None:
                 state = FileState.of(song.path, record.song)
             stems = SongStems(place, record, state, done=False)
-            if state is None:
+            if state is not None and stems.exist and record.is_of_other(state):
+                other = record.song.path if record.song else ""
+                continue
+            if self.overwrite:
                 return stems
-            if not (stems.exist and record.song is not None and record.is_of_other(state)):
-                done = record.holds(files, state, self.weights, self.options)
-                return SongStems(place, record, state, done and not self.overwrite)
-            other = record.song.path
+            done = state is not None and record.holds(files, state, self.weights, self.options)
+            # The files of a killed run are not recorded; its lock is there.
+            if not done and not lock_file(place.path).exists():
+                record.check_replaceable(files)
+            return SongStems(place, record, state, done)
         raise ValueError(
             f"{self.layout.output} holds the stems of {other}; add {{song}} to --name, or choose "
             "another folder with -o."
@@ -107,9 +112,10 @@ class StemStore:
             record = stems.record.without(files)
             if stems.record.stems:
                 record.write()  # a killed run must not leave new stems under old entries
-            yield stems.place.target
-            if stems.song is not None:
-                record.with_stems(files, stems.song, self.weights, self.options).write()
+            with _recording_what_is_written(files, record):
+                yield stems.place.target
+                if stems.song is not None:
+                    record.with_stems(files, stems.song, self.weights, self.options).write()
 
     def _locked(
         self, stack: contextlib.ExitStack, song: Song, check: Callable[[], None]
@@ -123,6 +129,27 @@ class StemStore:
                 if stems.place.path == place.path:  # no other song's stems were written there
                     stack.push(attempt.pop_all())
                     return stems
+
+
+@contextlib.contextmanager
+def _recording_what_is_written(files: Sequence[Path], record: StemRecord) -> Iterator[None]:
+    """Record which files the block has replaced if it fails: they are ours."""
+    before = [_identity(file) for file in files]
+    try:
+        yield
+    except BaseException:
+        known = zip(files, before, strict=True)
+        if new := [file for file, old in known if _identity(file) not in (None, old)]:
+            record.interrupted(new).write()
+        raise
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Return what tells a file from the one that replaces it; None if there is none."""
+    with contextlib.suppress(OSError):
+        found = file.lstat()
+        return found.st_ino, found.st_ctime_ns
+    return None
 
 
 def _lock(stack: contextlib.ExitStack, path: Path, check: Callable[[], None]) -> None:

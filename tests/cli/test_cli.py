@@ -602,12 +602,16 @@ def test_song_from_standard_input_and_stem_to_standard_output(here, capfdbinary,
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(song))
         assert separated("-", "--stems", "vocals", "-o", "-") == 0
     printed = capfdbinary.readouterr()
+    assert b"standard output" in printed.err and b"waveunet." not in printed.err
     Path("piped.wav").write_bytes(printed.out)
     assert separated("songs/plain.wav") == 0
     assert torch.equal(audio_io.read("piped.wav")[0], audio_io.read("out/plain/vocals.wav")[0])
     capfdbinary.readouterr()
     assert separated("songs/plain.wav", "-o", "-") == 1
     assert b"--stems" in capfdbinary.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"RIFF nonsense")))
+    assert separated("-") == 1
+    assert b"  standard input cannot be read as audio" in capfdbinary.readouterr().err
 
 
 def test_named_pipe_is_read(here):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import signal
 import subprocess
 import sys
 
+import pytest
+
+from asteroid_waveunet import _early_interrupt
 from asteroid_waveunet.cli import choices
 from asteroid_waveunet.cli.main import COMMANDS
 from asteroid_waveunet.experiment import settings
@@ -69,3 +74,32 @@ def test_choices_match_the_registries():
     assert choices.METRICS == aggregation.METRICS
     assert choices.WEIGHT_FORMATS == serialization.FORMAT_BY_SUFFIX
     assert {kind.suffix: name for name, kind in export.FORMATS.items()} == choices.EXPORT_FORMATS
+
+
+@pytest.mark.parametrize(
+    ("words", "is_command"),
+    [
+        (["/usr/bin/waveunet", "separate"], True),
+        (["-m", "separate"], False),  # of a module of another name, see sys.orig_argv
+        (["/usr/bin/pytest"], False),
+        ([], False),
+    ],
+)
+def test_ctrl_c_ends_the_command_but_no_other_program_while_modules_load(
+    monkeypatch, words, is_command
+):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        monkeypatch.setattr(sys, "argv", words)
+        importlib.reload(_early_interrupt)
+        assert (signal.getsignal(signal.SIGINT) is signal.SIG_DFL) == is_command
+        _early_interrupt.restore()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        importlib.reload(_early_interrupt)
+        _early_interrupt.restore()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+        monkeypatch.undo()
+        importlib.reload(_early_interrupt)

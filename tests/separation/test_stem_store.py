@@ -8,7 +8,9 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.file_locks import locked
 from asteroid_waveunet.separation.batch import Song, Stopped
 from asteroid_waveunet.separation.layout import Layout
@@ -74,10 +76,55 @@ def test_changed_or_missing_stem_is_not_done(out):
     assert separate("one/01.wav", store()) == FIRST
 
 
-def test_stems_without_a_record_are_not_done(out):
+@pytest.mark.parametrize("record", ["{", None])
+def test_files_of_other_programs_are_not_replaced(out, record):
     separate("one/01.wav", store())
-    Path("out/01/.waveunet.json").write_text("{")
+    if record is None:
+        Path("out/01/.waveunet.json").unlink()
+    else:
+        Path("out/01/.waveunet.json").write_text(record)
+    Path("out/01/b.wav").unlink()
+    with pytest.raises(
+        FileExistsError, match=r"out/01/a\.wav exists.*--overwrite.*--skip-existing"
+    ):
+        separate("one/01.wav", store())
+    assert not Path("out/01/b.wav").exists()
+    assert separate("one/01.wav", store(overwrite=True)) == FIRST
+    assert separate("one/01.wav", store(weights="other")) == FIRST, "it is recorded now"
+
+
+def test_edited_stem_is_not_replaced_and_a_damaged_one_is(out):
+    separate("one/01.wav", store())
+    edited = Path("out/01/a.wav")
+    audio_io.write(edited, torch.zeros(1, 8), 8000)
+    content = edited.read_bytes()
+    with pytest.raises(FileExistsError, match="changed by another program"):
+        separate("one/01.wav", store())
+    with pytest.raises(FileExistsError, match="changed by another program"):
+        separate("one/01.wav", store("other weights"))
+    assert edited.read_bytes() == content
+    edited.write_bytes(content[:-5])
     assert separate("one/01.wav", store()) == FIRST
+    edited.write_bytes(b"")
+    assert separate("one/01.wav", store()) == FIRST
+
+
+def test_stems_of_an_interrupted_run_are_replaced(out):
+    with pytest.raises(KeyboardInterrupt), store().writing(song("one/01.wav"), lambda: None) as t:
+        t.paths[0].parent.mkdir(parents=True)
+        t.paths[0].write_text("stem")
+        raise KeyboardInterrupt
+    assert separate("one/01.wav", store()) == FIRST
+    assert "unfinished" not in Path("out/01/.waveunet.json").read_text()
+
+
+def test_stems_of_a_killed_run_are_replaced(out):
+    """It has written some, has recorded none and has left its lock."""
+    Path("out/01").mkdir(parents=True)
+    Path(FIRST[0]).write_text("stem")
+    Path("out/.01.lock").write_text("process 1")
+    assert separate("one/01.wav", store()) == FIRST
+    assert not Path("out/.01.lock").exists()
 
 
 def test_songs_of_one_name_have_their_own_folders(out):
