@@ -10,19 +10,17 @@ From the repository's root:
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import measure
-import soundfile
 import torch
 from others import OTHERS
+from processes import memory
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -217,54 +215,6 @@ def nominal(model: WaveUNet) -> float:
     return total + model.head.conv.weight.numel()
 
 
-SEPARATE_FILE = """
-import sys, torch
-from asteroid_waveunet import presets
-torch.set_num_threads(int(sys.argv[3]))
-presets.make("M4").eval().file_separate(sys.argv[1], output_dir=sys.argv[2])
-print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
-"""
-"""Prints the peak memory in KiB; on Linux, `ru_maxrss` would include the parent process's peak."""
-
-
-def memory(args: argparse.Namespace) -> str:
-    """Peak memory of separating a file into files."""
-    if not Path("/proc/self/status").exists():
-        return "Not measured: only Linux reports the peak memory of a process."
-    rates = (22050, CD)
-    peaks = [[peak_memory(m, rate, args.threads) for rate in rates] for m in args.minutes]
-    rows = [
-        [f"{m:g} min", *(f"{peak:.0f}" for peak in row)]
-        for m, row in zip(args.minutes, peaks, strict=True)
-    ]
-    growth = (f"{last - first:.0f}" for first, last in zip(peaks[0], peaks[-1], strict=True))
-    return (
-        'MB at the peak of a process that runs `presets.make("M4").file_separate` on a stereo '
-        "file of 16 bits, all of torch included. Target: less than 1000, and a growth below 50.\n\n"
-        + measure.table(["file", *(f"{rate} Hz" for rate in rates)], [*rows, ["growth", *growth]])
-    )
-
-
-def peak_memory(minutes: float, rate: int, threads: int) -> float:
-    """Return the peak memory in MB of a process that separates a file of that length."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "mixture.wav")
-        write_noise(path, minutes, rate)
-        command = [sys.executable, "-W", "ignore", "-c", SEPARATE_FILE]
-        command += [str(path), folder, str(threads)]
-        child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return int(child.stdout) * 1024 / 1e6
-
-
-def write_noise(path: Path, minutes: float, rate: int) -> None:
-    """Write a stereo WAV file in one-second blocks."""
-    second = measure.white_noise(2, 1, rate).T.numpy()
-    n_samples = round(60 * minutes * rate)
-    with soundfile.SoundFile(path, "w", rate, channels=2, subtype="PCM_16") as file:
-        for start in range(0, n_samples, rate):
-            file.write(second[: n_samples - start])
-
-
 def others(args: argparse.Namespace) -> str:
     """Speed compared with other separators."""
     clip = measure.white_noise(2, args.seconds, CD).to(args.device)
@@ -320,7 +270,32 @@ def album(args: argparse.Namespace) -> str:
     )
 
 
-PARTS = {part.__name__: part for part in (speed, rounding, share, memory, others, album)}
+def padding(args: argparse.Namespace) -> str:
+    """Streaming with same padding compared with context."""
+    rows = []
+    for dtype, upsampling in itertools.product(DTYPES, ("linear", "learned")):
+        models = {
+            context: presets.make("M4", context=context, upsampling=upsampling).eval()
+            for context in (True, False)
+        }
+        clip = measure.white_noise(2, args.seconds, models[True].sample_rate).to(args.device)
+        ways = {
+            str(context): partial(streamed, model.to(args.device), clip, DTYPES[dtype])
+            for context, model in models.items()
+        }
+        context, same = measure.interleaved(ways, args.repeats, args.device).values()
+        ratios = [b / a for a, b in zip(context, same, strict=True)]
+        spreads = (measure.spread(each, args.seconds) for each in (context, same))
+        rows.append([dtype, upsampling, *spreads, measure.spread(ratios)])
+    return (
+        f"M4 at its sizes, {args.seconds:g} s of stereo: seconds per second, median (range) of "
+        f"{args.repeats} turns, and same padding's multiple of context in the same turn. Target: "
+        "1.2 at most.\n\n"
+        + measure.table(["dtype", "upsampling", "context", "same padding", "multiple"], rows)
+    )
+
+
+PARTS = {part.__name__: part for part in (speed, padding, rounding, share, memory, others, album)}
 
 
 def arguments() -> argparse.Namespace:

@@ -109,39 +109,57 @@ class UpsampledConvolution:
     See `polyphase`.
     """
 
-    def __init__(self, upsampling: Upsampling, weight: Tensor, dtype: torch.dtype):
+    def __init__(
+        self, upsampling: Upsampling, weight: Tensor, dtype: torch.dtype, settled: bool = True
+    ):
         before, own, after = (tap.to(weight) for tap in upsampling.taps)
-        weight = polyphase(weight, (before, own, after))
-        self.convolution = Convolution(weight.to(dtype), None, settled=True)
-        self.memories = [self.convolution.memory]
+        low = polyphase(weight, (before, own, after))
+        self.convolution = Convolution(low.to(dtype), None, settled)
 
     def __call__(self, x: Tensor, start: int, end: int | None) -> Tensor:
-        return self.convolution(x).unflatten(-1, (2, -1)).flatten(1, 2)
+        return self._joined(self.convolution(x))
+
+    def _joined(self, pairs: Tensor) -> Tensor:
+        return pairs.unflatten(-1, (2, -1)).flatten(1, 2)
 
 
-class PaddedUpsampledConvolution:
+class PaddedUpsampledConvolution(UpsampledConvolution):
     """Upsampling and convolution with same padding, `(batch, n, in)` -> `(batch, 2n, out)`.
 
-    The padding's zeros lie between samples of the low rate, so `polyphase` does not apply.
+    At the ends of a track zeros lie between the samples of the low rate, so `polyphase` does not
+    apply: the outputs that depend on them are computed at the high rate.
     """
 
     def __init__(self, upsampling: Upsampling, weight: Tensor, dtype: torch.dtype):
+        super().__init__(upsampling, weight, dtype, settled=False)
         self.upsampling = copy.deepcopy(upsampling).to(dtype)
         self.repeats_last = isinstance(upsampling, LinearUpsampling)
-        self.last = Memory(1, settled=False)
-        self.convolution = Convolution(weight.to(dtype), None, settled=False)
-        self.memories = [self.last, self.convolution.memory]
+        self.high = Convolution(weight.to(dtype), None, settled=False)
 
     def __call__(self, x: Tensor, start: int, end: int | None) -> Tensor:
         """`start`: index of the upsampled hop. `end`: length of the upsampled track, if known."""
-        extended = self.last.extend(x)
+        extended = self.convolution.memory.extend(x)
+        outputs = self._joined(self.convolution.convolve(extended))
+        taps = self.high.memory.length + 1
+        at_ends = [(-1, taps)] if end is None else [(-1, taps), (end - 1, end + taps)]
+        for first, beyond in at_ends:
+            # Of whole pairs: outputs 2i and 2i + 1 of the hop depend on its sample i and earlier.
+            i = max(0, first - start) // 2
+            j = min(outputs.shape[1], beyond - start + 1) // 2
+            if i < j:
+                within = extended[:, i : j + self.convolution.memory.length]
+                outputs[:, 2 * i : 2 * j] = self._at_high_rate(within, start + 2 * i, end)
+        return outputs
+
+    def _at_high_rate(self, x: Tensor, start: int, end: int | None) -> Tensor:
+        """`(batch, reach + n, in)` -> `(batch, 2n, out)`, the outputs from index `start` on."""
+        reach, past = self.convolution.memory.length, self.high.memory.length
         if end is not None and self.repeats_last:
-            beyond = (end - start + 1) // 2
-            if 0 < beyond < extended.shape[1]:
-                extended[:, beyond] = extended[:, beyond - 1]
-        # From the midpoint between the remembered sample and the first, up to the last.
-        upsampled = self.upsampling(extended.mT)[..., 1 : 2 * x.shape[1] + 1].mT
-        return self.convolution(zeroed_outside(upsampled, start, end))
+            last = (end - start - 3) // 2 + reach  # of the track's samples
+            if 0 <= last < x.shape[1] - 1:
+                x = torch.cat((x[:, : last + 1], x[:, last:-1]), dim=1)
+        upsampled = self.upsampling(x.mT).mT[:, 2 * reach - past - 1 : -1].contiguous()
+        return self.high.convolve(zeroed_outside(upsampled, start - past, end))
 
 
 def zeroed_outside(x: Tensor, start: int, end: int | None) -> Tensor:
@@ -210,8 +228,8 @@ class StatefulWaveUNet:
     def memories(self) -> list[Memory]:
         """The complete state; `held` of each memory is None before the first hop."""
         convolutions = [*self.down, self.bottleneck, *self.skips, *self.head_convolutions]
-        below = [memory for below in self.below for memory in below.memories]
-        return [self.mixture, *(convolution.memory for convolution in convolutions), *below]
+        convolutions += [below.convolution for below in self.below]
+        return [self.mixture, *(convolution.memory for convolution in convolutions)]
 
     def _convolution(self, weight: Tensor, bias: Any, wait: int = 0) -> Convolution:
         return Convolution(weight.to(self.dtype), bias.to(self.dtype), self.context, wait)

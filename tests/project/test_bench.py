@@ -15,7 +15,17 @@ from helpers.paths import ROOT
 from helpers.recipe import run_python
 from helpers.songs import write_song
 
-MODULES = ("evaluate", "filters", "loading", "measure", "others", "precision", "separate", "train")
+MODULES = (
+    "evaluate",
+    "filters",
+    "loading",
+    "measure",
+    "others",
+    "precision",
+    "processes",
+    "separate",
+    "train",
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +62,7 @@ def bench(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def separation(bench):
-    parts = "speed rounding share memory album"
+    parts = "speed padding rounding share memory album"
     return bench("separate", seconds=0.2, minutes=0.01, album=0.01, only=parts)
 
 
@@ -112,6 +122,7 @@ def test_training_is_measured(bench, monkeypatch):
 def test_separation_measures_every_part(separation):
     for expected in (
         "| M5-HighSR | 44100 | `Stream`, bfloat16 |",
+        "| float32 | learned |",
         "| M4, random weights | vocals |",
         "| float32 | product, 4096 |",
         "150 k per sample, nominal",

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from asteroid_waveunet import Stream, WaveUNet, presets
 from asteroid_waveunet.streaming import base
-from asteroid_waveunet.streaming.stateful_wave_unet import Memory, StatefulWaveUNet
+from asteroid_waveunet.streaming.stateful_wave_unet import (
+    Memory,
+    PaddedUpsampledConvolution,
+    StatefulWaveUNet,
+)
 from helpers.models import SYSTEMS, configurations, in_blocks, randomize, streamed, tiny
 
 
@@ -171,6 +175,27 @@ def test_memory_holds_only_its_samples():
     memory = Memory(3, settled=False)
     memory.extend(torch.randn(1, 1000, 4))
     assert memory.held.untyped_storage().nbytes() == 3 * 4 * 4
+
+
+def test_same_padding_computes_at_the_high_rate_at_the_ends_only(monkeypatch):
+    """Between them it costs what context does."""
+    computed = []
+    plain = PaddedUpsampledConvolution._at_high_rate
+
+    def counted(self, x, start, end):
+        computed.append(x.shape[1] - self.convolution.memory.length)
+        return plain(self, x, start, end)
+
+    monkeypatch.setattr(PaddedUpsampledConvolution, "_at_high_rate", counted)
+    model = tiny(context=False)
+    levels = len(model.down)
+    with Stream(model) as stream:
+        stream.feed(torch.randn(100 * model.geometry.step))
+        assert len(computed) == levels and max(computed) <= 4
+        stream.feed(torch.randn(100 * model.geometry.step))
+        assert len(computed) == levels
+        stream.flush()
+    assert len(computed) <= 3 * levels and max(computed) <= 4
 
 
 def test_memories_are_the_complete_state():
