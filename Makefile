@@ -16,6 +16,7 @@ check: env
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	@bash tools/check_js.sh
 
 format: env
 	$(VENV)/bin/ruff check --fix .

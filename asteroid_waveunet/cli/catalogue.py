@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from asteroid_waveunet.cli.pipes import PIPE
+from asteroid_waveunet.cli.streams.pipes import PIPE
 from asteroid_waveunet.cloud.storage import is_url
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ __all__ = [
     "PRECISIONS",
     "STEM_FORMATS",
     "SUBSETS",
+    "WEB",
     "WEIGHT_FORMATS",
 ]
 
@@ -39,3 +40,4 @@ METRICS = ("SDR", "SIR", "ISR", "SAR")
 # File suffix -> format of `waveunet export`.
 EXPORT_FORMATS = {".onnx": "onnx", ".pt": "torchscript"}  # one hop of the network
 WEIGHT_FORMATS = {".bin": "asteroid", ".pth": "asteroid", ".safetensors": "safetensors"}
+WEB = "web"  # a folder: a page that separates songs

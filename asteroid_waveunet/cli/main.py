@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from asteroid_waveunet import _early_interrupt
 from asteroid_waveunet._version import __version__
-from asteroid_waveunet.cli.output import safe_output
+from asteroid_waveunet.cli.streams.output import safe_output
 from asteroid_waveunet.system_errors import explain
 
 __all__ = ["main"]
@@ -26,7 +26,8 @@ COMMANDS = {
     "evaluate": "score a model or a folder of estimates",
     "compare": "compare two sets of scores, track by track",
     "publish": "upload a trained and scored model to the Hugging Face Hub",
-    "export": "write a model as one file: its weights, or one hop for other programs",
+    "export": "write a model as one file (weights, or one hop for other programs) or as a page",
+    "demo": "separate songs in the browser, on this machine",
     "convert": "turn a TensorFlow checkpoint of the paper's code into a model",
 }
 

@@ -19,7 +19,12 @@ from asteroid_waveunet.cli.common import (
     add_separation_options,
     output_folder,
 )
-from asteroid_waveunet.cli.pipes import PIPE, check_one_file, folder_of_output, regular_files
+from asteroid_waveunet.cli.streams.pipes import (
+    PIPE,
+    check_one_file,
+    folder_of_output,
+    regular_files,
+)
 from asteroid_waveunet.file_utils import expanded
 from asteroid_waveunet.system_errors import explain
 

@@ -8,6 +8,7 @@ training        train a model with PyTorch Lightning
 evaluation      museval scores of models and other estimators, and their comparison
 report          HTML pages, tables and plots of scores, with audio excerpts
 paper_figures   figures on the paper's arguments
+web             a page that separates songs in the browser
 publishing      model cards, licences and upload to the Hugging Face Hub
 tf_checkpoint   convert checkpoints of the TensorFlow reference
 config          load, check and compare configurations

@@ -10,10 +10,10 @@ import sys
 import pytest
 
 from asteroid_waveunet.cli.main import main
-from asteroid_waveunet.cli.output import safe_output
+from asteroid_waveunet.cli.streams.output import safe_output
 
 PROGRAM = """
-from asteroid_waveunet.cli.output import safe_output
+from asteroid_waveunet.cli.streams.output import safe_output
 import sys
 with safe_output():
     print("a line")

@@ -2,7 +2,7 @@
 
 The page is a folder that works from disk without a network connection:
 
-    index.html  report.css  report.js
+    index.html  *.css  *.js
     charts/     plots for light and dark themes, wide and narrow layouts
     audio/      each recording as a FLAC file, and all recordings of an excerpt in one script
 

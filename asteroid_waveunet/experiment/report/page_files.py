@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 TEMPLATES = Path(__file__).with_name("templates")
-ASSETS = ("report.css", "report.js")
+ASSETS = ("player.css", "player.js", "report.css", "report.js")
 PAGE = "index.html"
 CONTENTS = {PAGE, *ASSETS, "charts", "audio"}
 LEFT_BY_VIEWERS = {".DS_Store", "Thumbs.db"}

@@ -19,6 +19,7 @@ from asteroid_waveunet.experiment.evaluation import formatting
 from asteroid_waveunet.experiment.report import excerpts, plots, spectrogram_images
 from asteroid_waveunet.experiment.report import page as report_page
 from asteroid_waveunet.experiment.report.excerpts import excerpt
+from helpers.browser import chromium, position, wait_for_audible
 
 RATE = 8000
 NAN = math.nan
@@ -390,34 +391,10 @@ def test_decibels_have_a_true_minus_sign_and_no_negative_zero():
     assert [formatting.decibels(x) for x in (0.0, -0.001, -math.inf)] == ["0.00", "0.00", "−∞"]
 
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-)
-
-
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium; without one the tests are skipped, unless WAVEUNET_TEST_BROWSER insists."""
-    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        found = None
-    if found is None:
-        missing = f"needs playwright, and one of {', '.join(CHROMIUM)}"
-        (pytest.fail if os.environ.get("WAVEUNET_TEST_BROWSER") else pytest.skip)(missing)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
-        yield browser
-        browser.close()
+    with chromium() as launched:
+        yield launched
 
 
 @pytest.fixture
@@ -444,25 +421,6 @@ def opened(browser):
     for context in contexts:
         context.close()
     assert troubles == []
-
-
-# Gains are ramped and a level is measured over 50 ms: the state must persist for some frames.
-AUDIBLE_ROWS = """([player, expected]) => {
-    const audible = player.player.rows.filter(row => row.level() > 0.001);
-    const names = audible.map(row => row.element.dataset.name).join();
-    player.matching = names === expected ? (player.matching ?? 0) + 1 : 0;
-    return player.matching > 5;
-}"""
-
-
-def wait_for_audible(player, *names: str) -> None:
-    """Wait until exactly these rows are audible, as measured at the output."""
-    player.evaluate("player => { player.matching = 0; }")
-    player.page.wait_for_function(AUDIBLE_ROWS, arg=[player.element_handle(), ",".join(names)])
-
-
-def position(player) -> float:
-    return player.evaluate("player => player.player.position()")
 
 
 def test_player_plays_solos_mutes_and_seeks(opened, whole):

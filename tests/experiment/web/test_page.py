@@ -1,0 +1,341 @@
+"""The page that separates songs, in a browser."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import re
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from asteroid_waveunet import separate
+from asteroid_waveunet.experiment.web import folder, runtime, server
+from asteroid_waveunet.separation.stems import clamped
+from helpers.browser import chromium, position, skip_or_fail, wait_for_audible
+from helpers.models import randomize, tiny
+from helpers.paths import ROOT
+
+RATE = 8000
+HOP = 16384
+RUNTIME = ROOT / "tools" / "web"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return randomize(tiny(sources=("accompaniment", "vocals"), in_channels=2, sample_rate=RATE,
+                          output_activation="linear")).without_clipping()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page_folder(model, tmp_path_factory):
+    if not (RUNTIME / "node_modules").is_dir():
+        skip_or_fail("needs onnxruntime-web: npm ci in tools/web (make check does it)")
+    place = tmp_path_factory.mktemp("web") / "page"
+    description = folder.Description("tiny", "made for tests", "MIT")
+    folder.write_page(model, place, description, HOP, RUNTIME)
+    return place
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as launched:
+        yield launched
+
+
+LOUD = ("error", "warning")
+
+
+class Visit:
+    """A page in the browser; what it asks for and complains about is kept."""
+
+    def __init__(self, page, address: str):
+        self.page, self.address = page, address
+        self.troubles: list[str] = []
+        page.on(
+            "console", lambda m: m.type in ("error", "warning") and self.troubles.append(m.text)
+        )
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.on("request", self._local)
+        page.goto(address)
+        page.locator("#choose").wait_for()
+
+    def _local(self, request) -> None:
+        if not request.url.startswith((self.address, f"blob:{self.address}", "data:")):
+            self.troubles.append(f"asked for {request.url}")
+
+    def choose(self, name: str, content: bytes) -> None:
+        file = {"name": name, "mimeType": "", "buffer": content}
+        self.page.set_input_files("#file", file)
+
+    def wait_for_state(self, text: str) -> None:
+        self.page.locator("#state", has_text=text).wait_for()
+
+    def download(self, button: str) -> tuple[str, bytes]:
+        with self.page.expect_download() as started:
+            self.page.get_by_role("button", name=button).click()
+        return started.value.suggested_filename, started.value.path().read_bytes()
+
+    @property
+    def player(self):
+        return self.page.locator(".player")
+
+
+@pytest.fixture(scope="module")
+def visit(browser, page_folder):
+    """Return a function that opens the page, with or without isolation; fail on its troubles."""
+    visits = []
+
+    def open_page(isolated: bool = True, **settings) -> Visit:
+        running = server.make_server(page_folder, isolated=isolated)
+        threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
+        context = browser.new_context(**settings)
+        visits.append((Visit(context.new_page(), server.url(running)), context, running))
+        return visits[-1][0]
+
+    yield open_page
+    for _, context, running in visits:
+        context.close()
+        running.shutdown()
+        running.server_close()
+    assert [each.troubles for each, *_ in visits if each.troubles] == []
+
+
+@pytest.fixture(scope="module")
+def opened(visit):
+    """One page for all tests that need no other."""
+    return visit()
+
+
+def noise(seconds: float, channels: int = 2, rate: int = RATE, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    samples = generator.standard_normal((round(seconds * rate), channels)).cumsum(axis=0)
+    samples -= samples.mean(axis=0)
+    return (0.6 * samples / abs(samples).max()).astype(np.float32)
+
+
+def wav(samples: np.ndarray, rate: int = RATE, subtype: str = "FLOAT", format="WAV") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=format, subtype=subtype)
+    return file.getvalue()
+
+
+def read(content: bytes) -> torch.Tensor:
+    samples, _ = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    return torch.from_numpy(samples.T.copy())
+
+
+DROP = """([name, base64]) => {
+    const bytes = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([bytes], name));
+    window.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+}"""
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_stems_of_a_dropped_song_equal_those_of_separate(visit, model, isolated):
+    page = visit(isolated)
+    content = wav(noise(30))
+    encoded = base64.b64encode(content).decode()
+    page.page.evaluate(DROP, ["my song.wav", encoded])
+    page.wait_for_state("Done")
+    expected = separate(model, io.BytesIO(content))
+    for stem, source in zip(expected, model.sources, strict=True):
+        name, found = page.download(f"Download {source}, float WAV")
+        assert name == f"my song_{source}.wav"
+        torch.testing.assert_close(read(found), stem, atol=1e-4, rtol=0)
+    _, found = page.download("Download vocals, 16-bit WAV")
+    assert soundfile.info(io.BytesIO(found)).subtype == "PCM_16"
+    torch.testing.assert_close(read(found), clamped(expected)[1], atol=1.5 / 2**15, rtol=0)
+    warning = page.page.get_by_text("Cross-Origin-Embedder-Policy: require-corp")
+    assert warning.is_visible() is not isolated
+
+
+# Channels and rates of songs, and how well their stems agree: where rates differ, by another
+# resampler.
+@pytest.mark.parametrize(
+    ("rate", "channels", "format", "subtype", "tolerance"),
+    [
+        (RATE, 1, "WAV", "PCM_24", 1e-5),
+        (RATE, 6, "WAV", "PCM_U8", 1e-5),
+        (11025, 2, "WAV", "PCM_16", 1e-3),
+        (16000, 1, "FLAC", "PCM_16", 1e-3),
+        (16000, 2, "MP3", "MPEG_LAYER_III", 0.05),
+    ],
+)
+def test_songs_of_other_channels_rates_and_formats(
+    opened, model, rate, channels, format, subtype, tolerance
+):
+    time = np.arange(2 * rate) / rate
+    tones = np.sin(2 * np.pi * np.outer(time, 220 * np.arange(1, channels + 1)))
+    window = np.sin(np.pi * time / 2)[:, None] ** 2
+    content = wav(0.4 * tones * window, rate, subtype, format)
+    opened.choose(f"song.{format.lower()}", content)
+    opened.wait_for_state("Done")
+    with pytest.warns(match="mixed down") if channels > 2 else contextlib.nullcontext():
+        expected = separate(model, io.BytesIO(content))
+    _, found = opened.download("Download vocals, float WAV")
+    info = soundfile.info(io.BytesIO(found))
+    assert (info.samplerate, info.channels) == (rate, min(channels, 2))
+    edge = 0 if rate == RATE else 200  # estimates begin and end abruptly, biases are not zero
+    inner = slice(edge, expected.shape[-1] - edge)
+    assert read(found).shape == expected[1].shape
+    torch.testing.assert_close(read(found)[:, inner], expected[1][:, inner], atol=tolerance, rtol=0)
+    note = opened.page.locator("#mixed").inner_text()
+    assert ("6 channels are mixed down to 2" in note) is (channels > 2)
+
+
+SILENT_IN_SUM = """async player => {
+    const { rows } = player.player;
+    const [song] = rows;
+    const { context } = song.gain;
+    const sum = new AnalyserNode(context, { fftSize: 32768 });
+    song.gain.gain.cancelScheduledValues(0);
+    song.gain.gain.value = -1;
+    for (const row of rows) row.gain.connect(sum);
+    const samples = new Float32Array(sum.fftSize);
+    const end = context.currentTime + 2 * samples.length / context.sampleRate;
+    while (context.currentTime < end) await new Promise(requestAnimationFrame);
+    sum.getFloatTimeDomainData(samples);
+    const levels = rows.map(row => row.level());
+    return [Math.max(...samples.map(Math.abs)), Math.min(...levels)];
+}"""
+
+
+def test_stems_play_while_they_are_computed_and_in_exact_synchrony(visit):
+    """A difference model's stems sum to the song, sample by sample."""
+    page = visit()
+    page.choose("song.wav", wav(noise(30)))
+    page.page.get_by_role("button", name="Play").click()  # before anything is computed
+    wait_for_audible(page.player, "accompaniment", "vocals")
+    page.page.get_by_label("Solo several").check()
+    for name in ("song", "accompaniment", "vocals"):
+        page.page.get_by_role("button", name=f"Solo {name}").click()
+    wait_for_audible(page.player, "song", "accompaniment", "vocals")
+    difference, quietest = page.player.evaluate(SILENT_IN_SUM)
+    assert difference < 1e-5 < 1e-3 < quietest
+
+
+def test_player_solos_mutes_seeks_and_sets_the_volume(opened):
+    page = opened.page
+    opened.choose("song.wav", wav(noise(10)))
+    opened.wait_for_state("Done")
+    page.get_by_role("button", name="Play").click()
+    wait_for_audible(opened.player, "accompaniment", "vocals")
+    page.get_by_role("button", name="Solo vocals").click()
+    wait_for_audible(opened.player, "vocals")
+    page.get_by_role("button", name="Song ⇄ stems").click()
+    wait_for_audible(opened.player, "song")
+    opened.player.press("x")
+    page.get_by_role("button", name="Mute accompaniment").click()
+    wait_for_audible(opened.player, "vocals")
+    page.get_by_label("Volume of vocals").fill("0")
+    wait_for_audible(opened.player)
+    page.get_by_label("Position in the song").fill("9.5")
+    assert 9.4 < position(opened.player) <= 10
+    page.get_by_role("button", name="Play").wait_for()  # at the end
+    assert position(opened.player) == 0
+    page.get_by_label("Loop").check()
+    page.get_by_label("Position in the song").fill("9.8")
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function(
+        "p => p.player.position() > 0 && p.player.position() < 5",
+        arg=opened.player.element_handle(),
+    )
+    opened.player.press("p")
+    assert page.get_by_role("button", name="Play").is_visible()
+
+
+STOP_AT_ONCE = """() => new MutationObserver((_, observer) => {
+    if (!document.querySelector("#state").textContent.includes("left")) return;
+    document.querySelector("#stop").click();
+    observer.disconnect();
+}).observe(document.querySelector("#state"), { childList: true })"""
+
+
+def test_stopped_song_keeps_what_is_computed(opened):
+    opened.page.evaluate(STOP_AT_ONCE)
+    opened.choose("long.wav", wav(noise(90)))
+    opened.wait_for_state("Stopped")
+    _, found = opened.download("Download vocals, float WAV")
+    assert 0 < read(found).shape[-1] < 90 * RATE
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("notes.txt", b"la la la", "notes.txt cannot be read: it is no audio file"),
+        ("empty.wav", b"", "empty.wav is empty: it has 0 bytes"),
+        ("none.wav", wav(np.zeros((0, 2))), "none.wav has no samples"),
+        ("nan.wav", wav(np.full((99, 2), np.nan)), "NaN or infinite samples"),
+    ],
+)
+def test_message_for_files_that_cannot_be_separated(opened, name, content, message):
+    opened.choose(name, content)
+    opened.page.get_by_role("alert").get_by_text(message).wait_for()
+    opened.choose("song.wav", wav(noise(1)))  # and the page goes on
+    opened.wait_for_state("Done")
+    assert opened.page.get_by_role("alert").is_hidden()
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("model.onnx", "The model tiny could not be loaded"),
+        (f"runtime/{runtime.FILES['binary'][0]}", "ONNX Runtime .* could not be loaded"),
+        ("example.flac", "The example could not be loaded"),
+    ],
+)
+def test_message_for_files_of_the_page_that_are_missing_or_damaged(visit, file, message):
+    page = visit()
+    damages = [
+        lambda route: route.fulfill(body=b"damaged"),
+        lambda route: route.fulfill(status=404),
+    ]
+    for damage in damages[file.endswith("flac") :]:
+        page.page.route(f"**/{file}", damage)
+        page.page.get_by_role("button", name="Try the example").click()
+        page.page.locator("#message").filter(has_text=re.compile(message)).wait_for()
+        page.page.unroute(f"**/{file}")
+    page.page.get_by_role("button", name="Try the example").click()
+    page.wait_for_state("Done")
+    page.troubles.clear()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("dark", 390), ("light", 1100)])
+def test_page_follows_the_colour_scheme_and_fits_the_screen(visit, scheme, width):
+    page = visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.choose(f"{'a long name ' * 20}.wav", wav(noise(1)))
+    page.wait_for_state("Done")
+    root = "document.documentElement."
+    assert page.page.evaluate(f"() => {root}scrollWidth") == width
+    ground = page.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+NAME = "e => e.ariaLabel || e.labels?.[0]?.textContent || e.textContent.trim()"
+
+
+def test_keyboard_reaches_every_control_and_each_has_a_name(opened):
+    opened.choose("song.wav", wav(noise(1)))
+    opened.wait_for_state("Done")
+    controls = opened.page.locator("button:visible, input:visible, summary:visible")
+    names = controls.evaluate_all(f"all => all.map({NAME})")
+    assert all(names) and len(names) == len(set(names))
+    reached = set()
+    for _ in range(2 * len(names)):
+        opened.page.keyboard.press("Tab")
+        reached.add(opened.page.evaluate(f"() => ({NAME})(document.activeElement)"))
+    assert set(names) <= reached
+
+
+def test_page_opened_from_disk_says_how_to_serve_it(browser, page_folder):
+    page = browser.new_page()
+    page.goto((page_folder / "index.html").as_uri())
+    assert page.get_by_text("waveunet demo").is_visible()
+    page.close()
