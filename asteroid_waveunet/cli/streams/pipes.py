@@ -11,7 +11,7 @@ from pathlib import Path
 
 from asteroid_waveunet.audio.folders import files_below, is_audio_file
 from asteroid_waveunet.audio.sources import is_pipe, local_file
-from asteroid_waveunet.cli.output import show_as
+from asteroid_waveunet.cli.streams.output import show_as
 from asteroid_waveunet.file_utils import expanded
 
 __all__ = ["PIPE", "check_one_file", "folder_of_output", "regular_files"]
