@@ -87,7 +87,7 @@ systems=(
     "mrcae            mrcae         $common $stereo $mrcae"
     "m7               m7            $common $mono $wave"
     "u7               u7            $common $mono $spectrogram"
-    "u7a              u7a           $common $mono $spectrogram --lr 7.0e-4"
+    "u7a              u7a           $common $mono $spectrogram"
 )
 
 names=$(printf '%s\n' "${systems[@]}" | cut -d ' ' -f 1)
