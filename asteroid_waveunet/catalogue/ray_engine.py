@@ -15,52 +15,13 @@ from asteroid_waveunet.catalogue.job import Job
 from asteroid_waveunet.catalogue.log import FAILED, Outcome
 from asteroid_waveunet.catalogue.songs import CatalogueSong
 from asteroid_waveunet.cloud import storage
-from asteroid_waveunet.cloud.ray_cluster import alive_nodes
+from asteroid_waveunet.cloud.ray_cluster import Resources, alive_nodes
 from asteroid_waveunet.system_errors import explain
 
-__all__ = ["RayEngine", "Resources"]
+__all__ = ["RayEngine"]
 
 AT_ONCE = 3  # songs of a worker: one is read, one computes, one is written
 MOST_FAILED_STARTS = 3
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What the workers ask of the cluster.
-
-    Attributes:
-        workers: their number; None: as many as the nodes have room for now.
-        cpus, gpus: of each worker; gpus may be a fraction. None: one GPU if there are any.
-    """
-
-    workers: int | None = None
-    cpus: float = 1
-    gpus: float | None = None
-
-    def fitted(self, nodes: dict[str, dict[str, float]]) -> Resources:
-        """Return the resources with their defaults for these nodes filled in.
-
-        Raises:
-            ValueError: if a number is out of range, or no node has room for a worker.
-        """
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers is {self.workers}; expected at least 1.")
-        gpus = self.gpus
-        if gpus is not None and gpus < 0:
-            raise ValueError(f"gpus_per_worker is {gpus}; expected a number from 0 on.")
-        if gpus is None:
-            gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes.values()) else 0.0
-        needs = {"CPU": self.cpus, "GPU": gpus}
-        room = sum(
-            min(int(node.get(name, 0) // need) for name, need in needs.items() if need)
-            for node in nodes.values()
-        )
-        if not room and self.workers is None:
-            raise ValueError(
-                f"No node of the cluster has {self.cpus:g} CPUs and {gpus:g} GPUs, which a worker "
-                "asks for; ask for less, or give --workers to wait for nodes that will join."
-            )
-        return Resources(self.workers or room, self.cpus, gpus)
 
 
 class _Actor:
@@ -269,5 +230,5 @@ def _explained(reason: Exception) -> str:
 
 def _cause_of_death(reason: Exception) -> str:
     """Return why a worker died, in one line."""
-    detail = re.search(r"Worker exit detail: (.*?)(?: There are|\n|$)", str(reason))
+    detail = re.search(r"Worker exit detail: (.*?)(?: There are| Some common|\n|$)", str(reason))
     return detail[1] if detail else _explained(reason)

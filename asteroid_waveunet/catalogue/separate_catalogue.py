@@ -19,7 +19,7 @@ from asteroid_waveunet.catalogue.job import Job
 from asteroid_waveunet.catalogue.local_engine import LocalEngine
 from asteroid_waveunet.catalogue.log import DONE, FAILED, Known, Log, Outcome, pyarrow
 from asteroid_waveunet.catalogue.progress import Progress, Summary
-from asteroid_waveunet.catalogue.ray_engine import RayEngine, Resources
+from asteroid_waveunet.catalogue.ray_engine import RayEngine
 from asteroid_waveunet.catalogue.songs import CatalogueSong, find
 from asteroid_waveunet.cloud import ray_cluster, storage
 from asteroid_waveunet.models.base import SourceModel
@@ -110,7 +110,7 @@ def separate_catalogue(
     )
     _check_layout(job, len(keys))
     storage.check_writable(target)
-    resources = Resources(workers, cpus_per_worker, gpus_per_worker)
+    resources = ray_cluster.Resources(workers, cpus_per_worker, gpus_per_worker)
     with _engine(job, conf, jobs, cluster, resources, rows) as engine:
         return _run(job, engine, rows, keys, missing, verify, progress)
 
@@ -170,7 +170,7 @@ def _engine(
     model: dict[str, Any],
     jobs: int,
     cluster: str | None,
-    resources: Resources,
+    resources: ray_cluster.Resources,
     rows: Callable[[], Iterable[CatalogueSong]],
 ) -> Iterator[Engine]:
     """Yield the workers, and stop them at the end."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from asteroid_waveunet.cli import common
 from asteroid_waveunet.cli.streams.pipes import PIPE
 from asteroid_waveunet.cloud.storage import is_url
 
@@ -29,27 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "catalogues", "SONG and OUT may be URLs (s3://, gs://, hf://, https:// ...)."
     ).add_argument
     add("--manifest", metavar="FILE", help="jsonl, csv or parquet file or URL with a path a row")
-    add(
-        "--cluster",
-        metavar="ADDRESS",
-        help="Ray cluster: auto (that of this machine), ray://HOST:10001, or local to start one",
-    )
+    common.add_cluster_options(add)
     add("--workers", type=int, metavar="N", help="(default: as many as the cluster has room for)")
-    add(
-        "--gpus-per-worker",
-        "--gpus_per_worker",
-        type=float,
-        metavar="N",
-        help="may be a fraction (default: 1 if the cluster has GPUs)",
-    )
-    add(
-        "--cpus-per-worker",
-        "--cpus_per_worker",
-        type=float,
-        default=1,
-        metavar="N",
-        help="cores and threads (default: 1)",
-    )
     add("--scratch", metavar="DIR", help="for temporary files (default: the system's folder)")
     add(
         "--verify",

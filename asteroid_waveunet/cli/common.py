@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from asteroid_waveunet.streaming.options import SeparationOptions
 
 __all__ = [
+    "add_cluster_options",
     "add_separation_options",
     "check_writable",
     "output_folder",
@@ -38,6 +39,30 @@ def add_separation_options(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=PRECISIONS, default="fp32", help="(default: %(default)s)")
     add("--shifts", type=int, default=1, metavar="N", help="average N shifted passes (default: 1)")
     add("--mixture-consistency", action="store_true", help="make the stems sum to the song")
+
+
+def add_cluster_options(add: Callable[..., object]) -> None:
+    """Add the options of a Ray cluster with a parser's or a group's `add_argument`."""
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Ray cluster: auto (that of this machine), ray://HOST:10001, or local to start one",
+    )
+    add(
+        "--gpus-per-worker",
+        "--gpus_per_worker",
+        type=float,
+        metavar="N",
+        help="may be a fraction (default: 1 if the cluster has GPUs)",
+    )
+    add(
+        "--cpus-per-worker",
+        "--cpus_per_worker",
+        type=float,
+        default=1,
+        metavar="N",
+        help="cores and threads (default: 1)",
+    )
 
 
 def separation_options(options: argparse.Namespace, model: SourceModel) -> SeparationOptions:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from asteroid_waveunet.cli.choices import ENGINES, LENGTHS, MISSING_STEMS, SUBSETS
 from asteroid_waveunet.cli.common import (
     MODEL_HELP,
+    add_cluster_options,
     add_separation_options,
     check_writable,
     separation_options,
@@ -22,6 +23,7 @@ from asteroid_waveunet.file_utils import expanded
 
 if TYPE_CHECKING:
     from asteroid_waveunet.experiment.data.track import Track
+    from asteroid_waveunet.experiment.evaluation.cluster_pool import Cluster
     from asteroid_waveunet.experiment.evaluation.estimators import Estimator
     from asteroid_waveunet.models.base import SourceModel
 
@@ -72,6 +74,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--no-report", action="store_true", help="write no page")
     add_separation_options(parser)
+    add_cluster_options(add)
 
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +133,7 @@ def run(options: argparse.Namespace) -> int:
         save=options.save_estimates,
         jobs=options.jobs,
         memory=options.memory,
+        cluster=_cluster(options),
     )
     print(found.as_text())
     if not options.no_report:
@@ -139,6 +143,14 @@ def run(options: argparse.Namespace) -> int:
     if found.failures:
         print(found.failure_message, file=sys.stderr)
     return 1 if found.failures else 0
+
+
+def _cluster(options: argparse.Namespace) -> Cluster | None:
+    from asteroid_waveunet.experiment.evaluation.cluster_pool import Cluster
+
+    if options.cluster is None:
+        return None
+    return Cluster(options.cluster, options.cpus_per_worker, options.gpus_per_worker)
 
 
 def _path_ending(path: str, n: int) -> str:
@@ -183,7 +195,8 @@ def _estimator(
     if options.estimates:
         folder = Folder.find(expanded(options.estimates), tracks, options.lengths)
         return folder, folder.sources, str(folder.root.resolve())
-    model = load_model(options.model, options.device).eval()
+    device = "cpu" if options.cluster else options.device  # the tasks choose theirs
+    model = load_model(options.model, device).eval()
     how = separation_options(options, model)
     settings = " ".join(
         f"{name}={getattr(how, name)}" for name in ("precision", "shifts", "mixture_consistency")

@@ -7,11 +7,12 @@ import logging
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from asteroid_waveunet.file_utils import first_line
 
-__all__ = ["ADDRESSES", "alive_nodes", "connected", "import_ray"]
+__all__ = ["ADDRESSES", "Resources", "alive_nodes", "connected", "import_ray"]
 
 ADDRESSES = "auto, local, ray://HOST:10001 or HOST:6379"
 SECONDS = 10.0  # to reach the head
@@ -73,3 +74,42 @@ def connected(address: str) -> Iterator[Any]:
 def alive_nodes(ray: Any) -> dict[str, dict[str, float]]:
     """Return the resources of each node that is alive, by its id."""
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the workers ask of the cluster.
+
+    Attributes:
+        workers: their number; None: as many as the nodes have room for now.
+        cpus, gpus: of each worker; gpus may be a fraction. None: one GPU if there are any.
+    """
+
+    workers: int | None = None
+    cpus: float = 1
+    gpus: float | None = None
+
+    def fitted(self, nodes: dict[str, dict[str, float]]) -> Resources:
+        """Return the resources with their defaults for these nodes filled in.
+
+        Raises:
+            ValueError: if a number is out of range, or no node has room for a worker.
+        """
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers is {self.workers}; expected at least 1.")
+        gpus = self.gpus
+        if gpus is not None and gpus < 0:
+            raise ValueError(f"gpus_per_worker is {gpus}; expected a number from 0 on.")
+        if gpus is None:
+            gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes.values()) else 0.0
+        needs = {"CPU": self.cpus, "GPU": gpus}
+        room = sum(
+            min(int(node.get(name, 0) // need) for name, need in needs.items() if need)
+            for node in nodes.values()
+        )
+        if not room and self.workers is None:
+            raise ValueError(
+                f"No node of the cluster has {self.cpus:g} CPUs and {gpus:g} GPUs, which a worker "
+                "asks for; ask for less, or give --workers to wait for nodes that will join."
+            )
+        return Resources(self.workers or room, self.cpus, gpus)

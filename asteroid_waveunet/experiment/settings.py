@@ -275,6 +275,9 @@ class Evaluation:
         jobs: number of tracks scored in parallel processes; None for the number of cores.
         memory: limit for all of these processes, in GB; a 4-minute track takes about 3. None for
             four fifths of the free memory.
+        cluster: address of a Ray cluster whose tasks score the tracks, `auto` or
+            `ray://HOST:10001`; the data must be in a folder that its nodes share. None for this
+            machine.
         fast: compute the SDR only.
         engine: computes all metrics: `bss_eval`, this package's; or `museval`, equal and slow.
         prediction: `seamless`, one pass over a track; or `segments`, as the reference code and
@@ -287,6 +290,7 @@ class Evaluation:
     subset: str = "test"
     jobs: int | None = None
     memory: float | None = None
+    cluster: str | None = None
     fast: bool = False
     engine: str = "bss_eval"
     prediction: str = "seamless"

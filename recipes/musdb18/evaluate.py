@@ -6,6 +6,7 @@ import torch
 
 from asteroid_waveunet.experiment import stages
 from asteroid_waveunet.experiment.evaluation import evaluate, separator
+from asteroid_waveunet.experiment.evaluation.cluster_pool import Cluster
 from asteroid_waveunet.experiment.report import evaluation_page
 from asteroid_waveunet.models.base import SourceModel
 
@@ -14,9 +15,10 @@ def main(configuration, experiment):
     """Separate and score the tracks."""
     fingerprint = experiment.fingerprint(configuration)
     model = SourceModel.from_pretrained(experiment.best_model)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    tracks = stages.scored_tracks(configuration, experiment)
     settings = configuration.evaluation
+    cluster = None if settings.cluster is None else Cluster(settings.cluster)
+    model.to("cuda" if torch.cuda.is_available() and cluster is None else "cpu")
+    tracks = stages.scored_tracks(configuration, experiment)
     estimator = separator.Separator.configured(
         model, configuration.scored_segments, settings.fit_levels
     )
@@ -33,6 +35,7 @@ def main(configuration, experiment):
         engine=settings.engine,
         jobs=settings.jobs,
         memory=settings.memory,
+        cluster=cluster,
     )
     evaluation_page.write_page(
         found,

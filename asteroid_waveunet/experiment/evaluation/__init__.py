@@ -10,6 +10,7 @@ estimators         mixture, ideal ratio mask, folder of estimates
 separator          a model as an estimator
 score_store        one estimator's scores on disk
 worker_pool        worker processes within limits of cores and memory
+cluster_pool       tracks as tasks on a Ray cluster
 paired_comparison  two sets of scores, compared track by track
 model_cost         weights, multiply-adds, seconds and memory of a model
 """

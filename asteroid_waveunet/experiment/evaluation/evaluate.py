@@ -155,7 +155,7 @@ def evaluate(
         tracks, targets: see `scoring.score_tracks`.
         estimator, out, fast, engine, save: see `ScoreStore`.
         title, fingerprint, name: see `Evaluation`.
-        options: `jobs`, `memory`, `progress` of `scoring.score_tracks`.
+        options: `jobs`, `memory`, `progress`, `cluster` of `scoring.score_tracks`.
     Raises:
         ValueError: for the reasons of `scoring.score_tracks`, or if no track could be scored.
     """

@@ -11,9 +11,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from asteroid_waveunet.experiment.data.track import Extent, Track
+from asteroid_waveunet.experiment.evaluation.cluster_pool import Cluster, run_on_cluster
 from asteroid_waveunet.experiment.evaluation.estimators import Precomputed, TrackAudio
 from asteroid_waveunet.experiment.evaluation.metrics.distortion_filters import TAPS
 from asteroid_waveunet.experiment.evaluation.metrics.track_metrics import Scores
@@ -48,6 +50,7 @@ def score_tracks(
     jobs: int | None = None,
     memory: float | None = None,
     progress: bool = True,
+    cluster: Cluster | None = None,
 ) -> DatasetScores:
     """Score every track with every store's estimator; write a JSON file as each track is done.
 
@@ -61,6 +64,7 @@ def score_tracks(
         fingerprint: identifies the estimators and the data.
         jobs, memory: limits of the worker processes; see `run_in_processes`, `memory_needed`.
         progress: show a progress bar.
+        cluster: separate and score on a Ray cluster, one track a task, instead of on this machine.
     Raises:
         ValueError: if a folder holds scores with other settings.
     """
@@ -78,9 +82,15 @@ def score_tracks(
         return submit(score_estimators, track, _separated(track, missing[track], targets), targets)
 
     need = functools.partial(_memory_for, missing=missing, targets=targets, limit=memory)
+    if cluster is None:
+        outcomes = run_in_processes(todo, start, need, jobs, memory)
+    else:
+        outcomes = run_on_cluster(
+            todo, missing.__getitem__, _separate_and_score, targets, need, cluster
+        )
     failures = {}
     bar = functools.partial(tqdm, desc="scoring", unit="track", disable=not progress)
-    with contextlib.closing(run_in_processes(todo, start, need, jobs, memory)) as work:
+    with contextlib.closing(outcomes) as work:
         for track, outcome in bar(work, total=len(tracks), initial=len(tracks) - len(todo)):
             if isinstance(outcome, BaseException):
                 failures[track.name] = _reason(outcome)
@@ -159,6 +169,16 @@ def _separated(
         arrays = {source: as_array(samples) for source, samples in estimates.items()}
         result[name] = replace(store, estimator=Precomputed(arrays))
     return result
+
+
+def _separate_and_score(
+    track: Track, stores: Mapping[str, ScoreStore], targets: tuple[str, ...], threads: int
+) -> dict[str, Scores]:
+    """Do the work of this process and of a scoring process, with as many threads as there."""
+    torch.set_num_threads(threads)
+    separated = _separated(track, stores, targets)
+    torch.set_num_threads(1)
+    return score_estimators(track, separated, targets)
 
 
 def _reason(failure: BaseException) -> str:

@@ -26,9 +26,11 @@ class Separator:
 
     Attributes:
         separate: `(mixture (channels, time), sample_rate)` -> source -> `(channels, time)`.
+        model: that `separate` uses, if it does.
     """
 
     separate: Callable[[Tensor, int], Mapping[str, Audio]]
+    model: SourceModel | None = None
 
     def __call__(self, track: Track, audio: TrackAudio) -> Mapping[str, Audio]:
         return self.separate(audio.mixture, audio.sample_rate)
@@ -52,7 +54,7 @@ class Separator:
             estimates = separate_at_rate(model, mixture, sample_rate, options)
             return dict(zip(model.sources, estimates, strict=True))
 
-        return cls(separate)
+        return cls(separate, model)
 
     @classmethod
     def segment_wise(cls, model: SourceModel, output_length: int) -> Separator:
@@ -69,7 +71,7 @@ class Separator:
             stems = resample(stems, model.sample_rate, sample_rate, mixture.shape[-1])
             return dict(zip(model.sources, to_channels(stems, len(mixture)), strict=True))
 
-        return cls(separate)
+        return cls(separate, model)
 
     @classmethod
     def configured(
@@ -108,4 +110,4 @@ class Separator:
                 for (name, samples), gain in zip(estimates.items(), gains, strict=True)
             }
 
-        return Separator(separate)
+        return Separator(separate, self.model)
