@@ -4,9 +4,9 @@
         hub.commit("user/model", {"config.json": b"{}"})
         connect(hub, tmp_path, monkeypatch)  # this process; or `client`, another one
 
-Models only. Files whose names end in one of `LFS` are large files with their sha256 as ETag;
-others have git's blob id. Reading needs no token, writing one of `hub.tokens`. `hub.cut_off` and
-`hub.damage` make downloads fail; `hub.uploads_until`, `hub.before_commit` and `hub.card_faults`
+Models, and Spaces under the name spaces/user/name. Files whose names end in one of `LFS` are large
+files with their sha256 as ETag; others have git's blob id. Reading needs no token, writing one of
+`hub.tokens`. `hub.cut_off` and `hub.damage` make downloads fail; `hub.uploads_until`, `hub.before_commit` and `hub.card_faults`
 make uploads fail. `hub.requests` lists all requests, `hub.written` those that change something.
 """
 
@@ -242,7 +242,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def may_write(self, name: str) -> bool:
         writable = {self.user, *(org for org, role in self.hub.orgs.items() if role == "write")}
-        return self.hub.roles[self.token] == "write" and name.split("/")[0] in writable
+        return (
+            self.hub.roles[self.token] == "write"
+            and name.removeprefix("spaces/").split("/")[0] in writable
+        )
 
     def repo(self, name: str, write: bool = False) -> Repo:
         repo = self.hub.repos.get(name)
@@ -266,6 +269,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.user is None:
             raise HTTPError(401, "", "Invalid username or password.")
         name = f"{options.get('organization') or self.user}/{options['name']}"
+        if options.get("type") == "space":
+            if options.get("sdk") != "static":
+                raise HTTPError(400, "", "a Space needs an sdk")
+            name = f"spaces/{name}"
         if not self.may_write(name):
             raise HTTPError(403, "", f"You have no right to create {name}")
         exists = name in self.hub.repos
@@ -441,8 +448,8 @@ def _pointer(path: str, content: bytes) -> dict:
     return {"oid": oid, "sha256": oid, "size": len(content), "pointerSize": 134}
 
 
-NAME, REVISION = r"(?P<name>[^/]+/[^/]+)", r"(?P<revision>[^/]+)"
-MODEL = rf"/api/models/{NAME}"
+NAME, REVISION = r"(?P<name>(?:spaces/)?[^/]+/[^/]+)", r"(?P<revision>[^/]+)"
+MODEL = rf"/api/(?:models/)?{NAME}"
 
 ROUTES: tuple[tuple[str, str, Callable], ...] = (
     ("GET", "/api/whoami-v2", Handler.whoami),

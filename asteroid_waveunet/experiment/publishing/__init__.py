@@ -3,5 +3,7 @@
 package     write the folder of a published model
 licensing   derive its license terms from the training data
 model_card  write its model card
-hub_upload  upload the folder to the Hub
+space       publish a page that separates songs
+hub_upload  upload a folder to the Hub
+repository  a model or a Space on the Hub, and its errors in words
 """

@@ -41,7 +41,15 @@ from asteroid_waveunet.file_utils import replacing_folder
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.weights import serialization
 
-__all__ = ["CONTENTS", "TrainedModel", "pack", "packaged_files", "publish"]
+__all__ = [
+    "CONTENTS",
+    "TrainedModel",
+    "listing",
+    "musdb18_folders",
+    "pack",
+    "packaged_files",
+    "publish",
+]
 
 # Files and folders of a package. Others in the folder or the repository are kept.
 CONTENTS = (
@@ -90,7 +98,7 @@ class TrainedModel:
             ValueError: if the scores belong to another model, or the license does not allow it.
         """
         evaluation = evaluate.read(places.scores, places.fingerprint(configuration))
-        terms = licensing.terms(configuration, _musdb18_folders(configuration))
+        terms = licensing.terms(configuration, musdb18_folders(configuration))
         weights = serialization.read(places.best_model)
         public = _without_local_paths(configuration)
         scored = datetime.datetime.fromtimestamp(
@@ -232,7 +240,7 @@ def _without_local_paths(configuration: Configuration) -> Configuration:
     )
 
 
-def _musdb18_folders(configuration: Configuration) -> list[str]:
+def musdb18_folders(configuration: Configuration) -> list[str]:
     """Return the user's folders that hold songs of MUSDB18, whose license binds the weights.
 
     The songs may be excerpts, and a single validation song identifies the data set.
@@ -292,11 +300,14 @@ def publish(configuration: Configuration, places: ExperimentDir, dry_run: bool =
     destination = None
     if settings.repo_id and not dry_run:
         destination = hub_upload.Destination.check(
-            settings.repo_id, trained.model, settings.private, settings.revision
+            settings.repo_id,
+            hub_upload.replaces_model(trained.model),
+            settings.private,
+            settings.revision,
         )
     folder = pack(trained, places.published)
     files = packaged_files(folder)
-    print(_listing(folder, files) if settings.repo_id or dry_run else folder)
+    print(listing(folder, files) if settings.repo_id or dry_run else folder)
     if destination is not None:
         result = hub_upload.upload(folder, files, CONTENTS, destination)
         print(f"{result}\n\n{_usage_example(destination, type(trained.model).__name__)}")
@@ -318,7 +329,7 @@ def _usage_example(destination: hub_upload.Destination, architecture: str) -> st
     )
 
 
-def _listing(folder: Path, files: Sequence[str]) -> str:
+def listing(folder: Path, files: Sequence[str]) -> str:
     """Return the files and their sizes as text."""
     sizes = {file: (folder / file).stat().st_size for file in files}
     lines = [f"{size:>12,}  {file}" for file, size in sizes.items()]
