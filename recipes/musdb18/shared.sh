@@ -7,6 +7,9 @@ PYTHONWARNINGS+=',ignore:`isinstance(treespec'
 # Threads that wait for work sleep: busy ones slow down every other process on the machine.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY-PASSIVE}
 
+# In locales of other encodings too: libraries written in C++ take every path for UTF-8.
+export PYTHONUTF8=1
+
 fail() { echo "error: $*" >&2; exit 1; }
 
 # --stop-stage=1 -> --stop_stage=1: options may be written with dashes or underscores.

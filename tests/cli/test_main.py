@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -74,6 +75,18 @@ def test_choices_match_the_registries():
     assert choices.METRICS == aggregation.METRICS
     assert choices.WEIGHT_FORMATS == serialization.FORMAT_BY_SUFFIX
     assert {kind.suffix: name for name, kind in export.FORMATS.items()} == choices.EXPORT_FORMATS
+
+
+def test_other_locales_than_utf_8_are_left():
+    """Names have bytes of any encoding there, and C++ libraries take them for UTF-8."""
+    other = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    process = subprocess.run(
+        [sys.executable, "-m", "asteroid_waveunet", "каша".encode()],
+        env={**os.environ, **other},
+        capture_output=True,
+        check=False,
+    )
+    assert process.returncode == 2 and "'каша'".encode() in process.stderr
 
 
 @pytest.mark.parametrize(
