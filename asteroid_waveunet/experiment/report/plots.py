@@ -8,7 +8,9 @@ the browser's fonts.
 from __future__ import annotations
 
 import csv
+import io
 import os
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +55,9 @@ THEMES = {
     "dark": Theme(ink="#dfe3e8", faint="#3b424c", model="#6cb2f5", baseline="#98a1ad"),
 }
 
+DRAWN = THEMES["light"]
+COLOUR = re.compile(r"((?:fill|stroke): )(#[0-9a-f]{6})\b")  # in a style of an SVG
+
 Series = Mapping[str, np.ndarray]
 Draw = Callable[[Theme, float], Figure]
 
@@ -69,19 +74,30 @@ class Picture:
 
 
 def save(draw: Draw, folder: Path, name: str) -> list[Picture]:
-    """Draw a plot in every theme and width as `folder/name-theme-layout.svg`."""
+    """Write a plot in every theme and width as `folder/name-theme-layout.svg`.
+
+    Each width is drawn once; a theme only exchanges the colours.
+    """
     pictures = []
-    for theme_name, theme in THEMES.items():
-        for layout, width in WIDTHS.items():
+    for layout, width in WIDTHS.items():
+        content = io.StringIO()
+        with mpl.rc_context(style(DRAWN)), warnings.catch_warnings():
+            # The browser draws the text; matplotlib's fonts only measure it.
+            warnings.filterwarnings("ignore", "Glyph .* missing from")
+            figure = draw(DRAWN, width)
+            figure.savefig(content, format="svg", metadata={"Date": None})
+        height = round(figure.get_figheight() * PIXELS_PER_INCH)
+        for theme_name, theme in THEMES.items():
             file = f"{name}-{theme_name}-{layout}.svg"
-            with mpl.rc_context(style(theme)), warnings.catch_warnings():
-                # The browser draws the text; matplotlib's fonts only measure it.
-                warnings.filterwarnings("ignore", "Glyph .* missing from")
-                figure = draw(theme, width)
-                figure.savefig(folder / file, metadata={"Date": None})
-            height = round(figure.get_figheight() * PIXELS_PER_INCH)
+            (folder / file).write_text(_coloured(content.getvalue(), theme), encoding="utf-8")
             pictures.append(Picture(file, theme_name, layout, width, height))
     return pictures
+
+
+def _coloured(svg: str, theme: Theme) -> str:
+    """Return a plot drawn in the colours of `DRAWN` in those of another theme."""
+    new = {getattr(DRAWN, name): colour for name, colour in vars(theme).items()}
+    return COLOUR.sub(lambda match: match[1] + new.get(match[2], match[2]), svg)
 
 
 def style(theme: Theme) -> dict[Any, Any]:

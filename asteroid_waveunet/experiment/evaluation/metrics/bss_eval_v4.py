@@ -30,7 +30,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 from asteroid_waveunet.experiment.evaluation.metrics.distortion_filters import (
@@ -123,7 +122,7 @@ def _energies(track: _Track, windows: Sequence[slice]) -> np.ndarray:
     """
     length = windows[0].stop - windows[0].start + TAPS - 1  # of a window's projections
     step = -(-length // -(-length // PIECE))
-    n_fft = next_fast_len(step + TAPS - 1, real=True)
+    n_fft = _fast_length(step + TAPS - 1)
     step = n_fft - TAPS + 1
     lags = correlations(track.block, track.length)
     of_all = torch.fft.rfft(filters_of_all(lags), n_fft)
@@ -141,6 +140,15 @@ def _energies(track: _Track, windows: Sequence[slice]) -> np.ndarray:
         for (t, _, _), of_piece in zip(batch, np.moveaxis(found, -1, 0), strict=True):
             result[..., t] += of_piece
     return result
+
+
+def _fast_length(length: int) -> int:
+    """Return the next product of powers of 2, 3 and 5, as SciPy does, whose import takes longer."""
+    rest = length
+    for prime in (2, 3, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return length if rest == 1 else _fast_length(length + 1)
 
 
 def _piece_energies(x: Tensor, d: Tensor, of_all: Tensor, of_own: Tensor) -> Tensor:
