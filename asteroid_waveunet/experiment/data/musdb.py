@@ -146,6 +146,26 @@ class MusdbTrack:
         mixture = samples[MIXTURE] if self.has_mixture else torch.stack([*groups.values()]).sum(0)
         return mixture, groups, rate
 
+    def mixture(self, sources: Sequence[str]) -> tuple[torch.Tensor, int]:
+        """Read the mixture as `mixture_and_groups` does, and the sample rate.
+
+        The stems are decoded only if they may change its length or channels.
+        """
+        if self.has_mixture and len(set(self._shapes())) == 1:
+            return self.read(MIXTURE)
+        mixture, _, rate = self.mixture_and_groups(sources)
+        return mixture, rate
+
+    def _shapes(self) -> list[tuple]:
+        """Return what headers tell of the shape of the mixture and each stem."""
+        if self.path.name.endswith(STEM_SUFFIX):
+            keys = ("sample_rate", "channels", "duration_ts", "nb_frames")
+            return [tuple(stream.get(key) for key in keys) for stream in probe(self.path)]
+        files = self.files()
+        headers = [audio_io.header(file) for file in files]
+        frames = [audio_io.count_frames(file) for file in files]
+        return [(h.sample_rate, h.channels, n) for h, n in zip(headers, frames, strict=True)]
+
     def uneven(self) -> bool:
         """Return True if files differ in length by more than 0.1 s; those of `.stem.mp4` do not."""
         if self.path.name.endswith(STEM_SUFFIX):

@@ -78,6 +78,10 @@ class Track(Protocol):
         """Read the mixture, the groups of `group_stems` and the sample rate."""
         ...
 
+    def mixture(self, sources: Sequence[str]) -> tuple[torch.Tensor, int]:
+        """Read the mixture that `mixture_and_groups` returns, and the sample rate."""
+        ...
+
 
 def stems_of(source: str, available: Sequence[str]) -> tuple[str, ...]:
     """Return the stems that sum to a model's source.

@@ -162,7 +162,7 @@ def _separated(
     }
     if not separators:
         return dict(stores)
-    mixture, _, rate = track.mixture_and_groups(targets)
+    mixture, rate = track.mixture(targets)
     result = dict(stores)
     for name, store in separators.items():
         estimates = store.estimator(track, TrackAudio(mixture, {}, rate))

@@ -76,6 +76,36 @@ def test_missing_mixture_is_the_sum_of_the_stems(data):
     torch.testing.assert_close(mixture, groups["vocals"] + groups["rest"])
 
 
+def decoded(track, monkeypatch) -> list[str]:
+    """Compare `mixture` with `mixture_and_groups`; return the files that it decodes."""
+    whole, _, rate = track.mixture_and_groups(["vocals"])
+    names = []
+    read_all = musdb.MusdbTrack.read_all
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            musdb.MusdbTrack,
+            "read_all",
+            lambda self, wanted=None: names.extend(wanted or ["all"]) or read_all(self, wanted),
+        )
+        alone = track.mixture(["vocals"])
+    assert alone[1] == rate
+    assert torch.equal(alone[0], whole)
+    return names
+
+
+def test_mixture_is_decoded_alone_unless_the_stems_change_its_shape(data, stem_file, monkeypatch):
+    assert decoded(musdb.tracks(data)[0], monkeypatch) == ["all"], "there is none"
+    (track,) = musdb.tracks(data, "test")
+    assert decoded(track, monkeypatch) == ["mixture"]
+    audio_io.write(track.path / "bass.wav", noise(2, RATE + 300, 0), RATE)
+    assert decoded(track, monkeypatch) == ["all"], "padded"
+    audio_io.write(track.path / "bass.wav", noise(2, RATE, 0), RATE)
+    audio_io.write(track.path / "mixture.wav", noise(1, RATE, 0), RATE)
+    assert decoded(track, monkeypatch) == ["all"], "doubled"
+    (stems,) = musdb.tracks(stem_file.parent.parent)
+    assert decoded(stems, monkeypatch) == ["mixture"]
+
+
 def test_slightly_shorter_stems_are_padded_and_mono_ones_duplicated(data):
     audio_io.write(data / "test" / "T - test" / "bass.wav", noise(1, RATE - 700, 0), RATE)
     samples, _ = musdb.tracks(data, "test")[0].read_all()
