@@ -97,7 +97,7 @@ def save(draw: Draw, folder: Path, name: str) -> list[Picture]:
 def _coloured(svg: str, theme: Theme) -> str:
     """Return a plot drawn in the colours of `DRAWN` in those of another theme."""
     new = {getattr(DRAWN, name): colour for name, colour in vars(theme).items()}
-    return COLOUR.sub(lambda match: match[1] + new.get(match[2], match[2]), svg)
+    return COLOUR.sub(lambda match: f"{match[1]}{new.get(match[2], match[2])}", svg)
 
 
 def style(theme: Theme) -> dict[Any, Any]:

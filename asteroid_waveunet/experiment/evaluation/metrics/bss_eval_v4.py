@@ -82,13 +82,15 @@ def bss_eval(
         references, estimates: `(n_src, channels, time)`, of any real type; computed in float64.
         sample_rate: in Hz.
         window, hop: in seconds. `math.inf` makes one window of the whole track. A shorter last
-            window is left out unless it is the only one.
+            window is left out unless it is the only one. Where they are no whole number of samples,
+            museval's rule holds: a window's first and last positions are rounded down.
         device: computes, such as "cuda". The samples may lie elsewhere; they are copied in blocks.
     Returns:
         `(sdr, isr, sir, sar)`, each `(n_src, n_windows)` float64 in dB.
     Raises:
         ValueError: if the shapes differ, are not three-dimensional, or are empty; if samples are
-            NaN or infinite; if window or hop are shorter than a sample.
+            no real numbers, NaN, infinite, or so large that their energy is; if window or hop are
+            shorter than a sample; if the device cannot be used.
 
     >>> noise = np.random.default_rng(0).normal(size=(2, 1, 4000))
     >>> sdr, isr, sir, sar = bss_eval(noise, noise + 0.1 * noise[::-1], sample_rate=2000)
@@ -96,13 +98,28 @@ def bss_eval(
     array([[20., 20.],
            [20., 20.]])
     """
-    track = _Track(*checked_pair(references, estimates), torch.device(device))
+    track = _Track(*checked_pair(references, estimates), _usable(device))
     windows = Windows.from_seconds(track.length, sample_rate, window, hop)
     scores = np.full((4, track.n_src, len(windows)), np.nan)
     scored = [t for t, part in enumerate(windows) if track.audible(part)]
     if scored:
         scores[..., scored] = _decibels(_energies(track, [windows[t] for t in scored]))
     return BSSEval(*scores)
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    """Return a device that computes in float64.
+
+    Raises:
+        ValueError: if this machine has no such device.
+    """
+    try:
+        probe = torch.zeros(1, dtype=torch.float64, device=device)
+        probe.item()
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(f"device={device!r} cannot compute in float64 here: {reason}") from error
+    return probe.device
 
 
 def _decibels(energies: np.ndarray) -> np.ndarray:
@@ -115,16 +132,18 @@ def _decibels(energies: np.ndarray) -> np.ndarray:
 
 
 def _energies(track: _Track, windows: Sequence[slice]) -> np.ndarray:
-    """Return the energies of windows of one length: `(7, n_src, n_windows)`.
+    """Return the energies of windows: `(7, n_src, n_windows)`.
 
     The projections of a window are made in pieces by overlap-save, so that spectra stay in the
     processor's cache and no length of track or window raises the memory.
     """
-    length = windows[0].stop - windows[0].start + TAPS - 1  # of a window's projections
+    length = max(w.stop - w.start for w in windows) + TAPS - 1  # of a window's projections
     step = -(-length // -(-length // PIECE))
     n_fft = _fast_length(step + TAPS - 1)
     step = n_fft - TAPS + 1
     lags = correlations(track.block, track.length)
+    if not torch.isfinite(lags).all():
+        raise ValueError("references or estimates are so large that their energy is infinite")
     of_all = torch.fft.rfft(filters_of_all(lags), n_fft)
     of_own = torch.fft.rfft(filters_of_each(lags, track.channels), n_fft)
     pieces = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -31,49 +32,53 @@ class Windows:
 
     Attributes:
         length: samples of the track.
-        window, hop: in samples.
+        window, hop: in samples; where they are not whole, positions are rounded down.
 
     >>> list(Windows(length=10, window=4, hop=3))
     [slice(0, 4, None), slice(3, 7, None), slice(6, 10, None)]
     """
 
     length: int
-    window: int
-    hop: int
+    window: float
+    hop: float
 
     @classmethod
     def from_seconds(
-        cls, length: int, sample_rate: int, window: float = 1.0, hop: float = 1.0
+        cls, length: int, sample_rate: float, window: float = 1.0, hop: float = 1.0
     ) -> Windows:
         """Convert seconds to samples; an infinite window or hop is one window: the whole track.
 
         Raises:
-            ValueError: if a window or hop is shorter than a sample or NaN.
+            ValueError: if a window or hop is shorter than a sample or NaN, or the sample rate is
+                no number above 0.
         """
+        if not isinstance(sample_rate, Real) or not 0 < sample_rate < math.inf:
+            raise ValueError(f"sample_rate={sample_rate!r} is not a number of Hz above 0")
         samples = [_samples(name, s, sample_rate) for name, s in (("window", window), ("hop", hop))]
-        whole = [length if count is None else count for count in samples]
-        return cls(length, min(whole[0], length), length if None in samples else whole[1])
+        return cls(length, min(samples[0], length), length if math.inf in samples else samples[1])
 
     def __len__(self) -> int:
-        return 1 + (self.length - self.window) // self.hop
+        return 1 + math.floor((self.length - self.window) / self.hop)
 
     def __getitem__(self, t: int) -> slice:
         if not 0 <= t < len(self):
             raise IndexError(f"window {t} of {len(self)}")
-        return slice(t * self.hop, t * self.hop + self.window)
+        end = min(t * self.hop + self.window, self.length)
+        return slice(math.floor(t * self.hop), math.floor(end))
 
     def __iter__(self) -> Iterator[slice]:
         return (self[t] for t in range(len(self)))
 
 
-def _samples(name: str, seconds: float, sample_rate: int) -> int | None:
-    if seconds == math.inf:
-        return None
-    if not seconds * sample_rate >= 0.5:  # NaN, too
+def _samples(name: str, seconds: float, sample_rate: float) -> float:
+    """Return a number of samples, whole if it is so to rounding: 2.3 s at 1000 Hz are 2300."""
+    if not isinstance(seconds, Real) or not seconds * sample_rate >= 1 - 1e-9:  # NaN, too
         raise ValueError(
-            f"{name}={seconds} s at {sample_rate} Hz; expected at least one sample, or math.inf"
+            f"{name}={seconds!r} s at {sample_rate} Hz; expected at least one sample, or math.inf"
         )
-    return round(seconds * sample_rate)
+    samples = float(seconds * sample_rate)
+    whole = math.isfinite(samples) and math.isclose(samples, round(samples), rel_tol=1e-9)
+    return round(samples) if whole else samples
 
 
 def as_array(samples: Audio) -> np.ndarray:
@@ -89,14 +94,20 @@ def checked_pair(references: Audio, estimates: Audio) -> tuple[np.ndarray, np.nd
     """Return both as arrays.
 
     Raises:
-        ValueError: if the shapes differ, are not `(n_src, channels, time)`, or are empty.
+        ValueError: if the shapes differ, are not `(n_src, channels, time)`, or are empty; if the
+            samples are not real numbers.
     """
     s, e = as_array(references), as_array(estimates)
-    if s.shape != e.shape or s.ndim != 3 or not s.size:
+    if s.shape != e.shape or s.ndim != 3:
         raise ValueError(
             f"references {s.shape} and estimates {e.shape} must have the same shape"
             " (n_src, channels, time)"
         )
+    if not s.size:
+        raise ValueError(f"references and estimates {s.shape} have no samples to score")
+    for name, samples in (("references", s), ("estimates", e)):
+        if samples.dtype.kind not in "biuf":
+            raise ValueError(f"{name} are of type {samples.dtype}; expected real numbers")
     return s, e
 
 

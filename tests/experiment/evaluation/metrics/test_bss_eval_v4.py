@@ -59,7 +59,8 @@ def test_windows_without_a_score_are_musevals():
 def test_windows_may_overlap_leave_gaps_or_be_the_whole_track():
     references = music(seconds=3.7)
     estimates = degraded(references)
-    for window, hop in ((1.0, 0.3), (0.5, 1.1), (0.05, 0.05), (3.7, 1.0), (math.inf, math.inf)):
+    for window, hop in ((1.0, 0.3), (0.5, 1.1), (0.05, 0.05), (3.7, 1.0), (math.inf, math.inf),
+        (0.7333, 0.2501), (2.3, 0.7), (9.0, 1.0)):  # fmt: skip
         assert_equal(references, estimates, f"{window} {hop}", window=window, hop=hop)
 
 
@@ -157,25 +158,62 @@ def test_gpu_has_the_same_metrics():
     np.testing.assert_allclose(on_gpu, bss_eval(references, estimates, RATE), rtol=0, atol=1e-6)
 
 
-def test_invalid_input_is_refused():
+def test_arrays_of_any_real_type_and_layout_have_musevals_metrics():
+    references, estimates = music(), degraded(music())
+    for name, convert in {
+        "int16": lambda x: np.round(3000 * x).astype(np.int16),
+        "uint8": lambda x: np.clip(np.round(9 * x) + 128, 0, 255).astype(np.uint8),
+        "bool": lambda x: x > 0.1,
+        "float16": lambda x: x.astype(np.float16),
+        "big-endian": lambda x: x.astype(">f8"),
+        "reversed": lambda x: x[:, ::-1, ::-1],
+        "read-only": lambda x: np.broadcast_to(x, x.shape),
+    }.items():
+        assert_equal(convert(references), convert(estimates), name)
+
+
+REFUSED = [
+    (lambda x: x[:, :1], {}, r"\(2, 2, 4300\).*\(2, 1, 4300\)"),
+    (lambda x: x[..., :-1], {}, "4300.*4299"),
+    (lambda x: x * np.where(np.arange(4300) == 7, np.nan, 1.0), {}, "NaN or infinite"),
+    (lambda x: x + 0j, {}, "estimates are of type complex128"),
+    (lambda x: x.astype(object), {}, "estimates are of type object"),
+    (np.copy, {"window": 0.0}, "window=0.0 s at 1000 Hz"),
+    (np.copy, {"window": math.nan}, "window=nan"),
+    (np.copy, {"window": "1"}, "window='1'"),
+    (np.copy, {"hop": 0.0}, "hop=0.0"),
+    (np.copy, {"hop": -1.0}, "hop=-1.0"),
+    (np.copy, {"hop": 0.0004}, "at least one sample"),
+    (np.copy, {"sample_rate": 0}, "sample_rate=0"),
+    (np.copy, {"sample_rate": None}, "sample_rate=None"),
+    (np.copy, {"device": "wrong"}, "device='wrong'"),
+    (np.copy, {"device": "meta"}, "device='meta'"),
+]
+
+
+@pytest.mark.parametrize(("change", "options", "message"), REFUSED)
+def test_invalid_input_is_refused_in_one_line(change, options, message):
     references = music()
-    with pytest.raises(ValueError, match=r"\(2, 2, 4300\).*\(2, 1, 4300\)"):
-        bss_eval(references, references[:, :1], RATE)
+    with pytest.raises(ValueError, match=message) as refused:
+        bss_eval(references, change(references), **{"sample_rate": RATE, **options})
+    assert "\n" not in str(refused.value)
+
+
+def test_tracks_too_loud_or_without_samples_or_sources_are_refused():
+    references = music()
+    with pytest.raises(ValueError, match="energy is infinite"):
+        bss_eval(1e160 * references, 1e160 * degraded(references), RATE)
     with pytest.raises(ValueError, match="n_src, channels, time"):
         bss_eval(references[0], references[0], RATE)
-    for windows in ({"window": 0.0}, {"hop": -1.0}, {"window": math.nan}):
-        with pytest.raises(ValueError, match=f"{next(iter(windows))}=.* s at {RATE} Hz"):
-            bss_eval(references, references, RATE, **windows)
-    broken = references.copy()
-    broken[1, 0, 7] = np.nan
-    with pytest.raises(ValueError, match="NaN or infinite"):
-        bss_eval(references, broken, RATE)
+    for empty in (references[:0], references[:, :0], references[..., :0]):
+        with pytest.raises(ValueError, match=r"0.*no samples"):
+            bss_eval(empty, empty, RATE)
 
 
 def test_windows_are_musevals():
     framing = museval_engine.museval().metrics.Framing
     for length in (1, 7, 10, 11, 25):
-        for window, hop in ((4, 3), (10, 10), (3, 5), (1, 1), (30, 2)):
+        for window, hop in ((4, 3), (10, 10), (3, 5), (1, 1), (30, 2), (3.7, 1.3), (2.5, 2.5)):
             ours = list(Windows.from_seconds(length, 1, window, hop))
             assert ours == list(framing(window, hop, length)), (length, window, hop)
 
