@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ __all__ = [
     "checksum",
     "expanded",
     "first_line",
+    "nfc",
     "remove_leftovers",
     "replacing",
     "replacing_folder",
@@ -55,6 +57,15 @@ def valid_unicode(text: str) -> str:
     True
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def nfc(name: str) -> str:
+    """Return a name in Unicode's composed form: macOS writes "é" as "e" and an accent.
+
+    >>> len("e" + chr(0x301)), len(nfc("e" + chr(0x301)))
+    (2, 1)
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def checksum(

@@ -64,9 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return INTERRUPTED
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that tells a file whose name begins with a dash from an unknown option."""
+
+    def error(self, message: str) -> NoReturn:
+        files = [word for word in message.split() if word.startswith("-") and os.path.lexists(word)]
+        hint = f". {files[0]} is a file: write ./{files[0]}" if files else ""
+        super().error(f"{message}{hint}")
+
+
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser; only the chosen command's module is imported and adds its options."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="waveunet", description="Separate songs into their sources with the Wave-U-Net."
     )
     parser.add_argument(

@@ -19,6 +19,7 @@ from asteroid_waveunet.cli.common import (
     add_separation_options,
     output_folder,
 )
+from asteroid_waveunet.cli.streams.output import one_line
 from asteroid_waveunet.cli.streams.pipes import (
     PIPE,
     check_one_file,
@@ -245,7 +246,8 @@ def _separate(
                     **chosen.selection,
                 )
             paths = target.paths
-            bar.write(shown or str(paths[0] if len(paths) == 1 else paths[0].parent))
+            place = paths[0] if len(paths) == 1 else paths[0].parent
+            bar.write(shown or one_line(str(place)))
 
         return batch.run(songs, separate_song, jobs)
 
@@ -276,7 +278,8 @@ def _report(failures: Mapping[str, str], n_songs: int) -> None:
     if failures:
         print(f"{len(failures)} of {n_songs} songs failed:", file=sys.stderr)
     for path, reason in failures.items():
-        print(f"  {reason if path in reason else f'{path}: {reason}'}", file=sys.stderr)
+        line = reason if path in reason else f"{path}: {reason}"
+        print(f"  {one_line(line)}", file=sys.stderr)
 
 
 def _check_inputs_stay(target: Target, inputs: Collection[Path]) -> None:

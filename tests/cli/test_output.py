@@ -10,10 +10,10 @@ import sys
 import pytest
 
 from asteroid_waveunet.cli.main import main
-from asteroid_waveunet.cli.streams.output import safe_output
+from asteroid_waveunet.cli.streams.output import one_line, safe_output
 
 PROGRAM = """
-from asteroid_waveunet.cli.streams.output import safe_output
+from asteroid_waveunet.cli.streams.output import one_line, safe_output
 import sys
 with safe_output():
     print("a line")
@@ -55,6 +55,22 @@ def test_letters_that_the_encoding_lacks_are_escaped(monkeypatch):
     with safe_output():
         print("é", os.fsdecode(b"\xe9"))
     assert content.getvalue() == b"\\xe9 \\udce9\n"
+
+
+def test_control_characters_of_names_are_escaped(monkeypatch):
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, "utf-8"))
+    with safe_output():
+        print("a\x1b[31m\u202eb\r", one_line("two\nlines\x07"))
+    assert content.getvalue() == b"a\\x1b[31m\\u202eb\r two\\x0alines\\x07\n"
+
+
+def test_file_that_begins_with_a_dash_is_no_unknown_option(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-song.wav").touch()
+    with pytest.raises(SystemExit):
+        main(["separate", "-song.wav", "other.wav"])
+    assert "write ./-song.wav" in capsys.readouterr().err
 
 
 def test_streams_are_restored(monkeypatch):

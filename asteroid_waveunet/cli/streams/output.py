@@ -14,7 +14,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-__all__ = ["safe_output", "show_as"]
+__all__ = ["one_line", "safe_output", "show_as"]
+
+# Characters of names that would change a terminal: controls, and marks of the writing direction.
+CONTROLS = {*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+ESCAPES = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in CONTROLS}
+ESCAPES_IN_LINES = {code: escape for code, escape in ESCAPES.items() if chr(code) not in "\t\n\r"}
 
 
 @contextlib.contextmanager
@@ -34,6 +39,15 @@ def safe_output() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+def one_line(name: str) -> str:
+    r"""Return a name as it can be printed in one line.
+
+    >>> one_line("a" + chr(10) + "b") == "a" + chr(92) + "x0ab"
+    True
+    """
+    return name.translate(ESCAPES)
+
+
 def show_as(path: str, name: str) -> None:
     """Print a name in place of a temporary path, from now on."""
     for stream in (sys.stdout, sys.stderr):
@@ -51,7 +65,9 @@ def _occupy_closed_descriptors() -> None:
 
 
 class SafeStream(io.TextIOBase):
-    """A text stream that drops what it cannot write, and escapes what its encoding lacks.
+    """A text stream that drops what it cannot write, and escapes what a terminal should not get.
+
+    That is what its encoding lacks, and control characters but those of lines.
 
     Args:
         stream: the stream; None if it was closed when Python started.
@@ -73,6 +89,7 @@ class SafeStream(io.TextIOBase):
         """Write text, or drop it."""
         for path, name in self.names.items():
             text = text.replace(path, name)
+        text = text.translate(ESCAPES_IN_LINES)
         plain = text.encode(self.encoding, "backslashreplace").decode(self.encoding)
         self._try("write", plain)
         return len(text)

@@ -31,6 +31,7 @@ from asteroid_waveunet.experiment.data.track import (
     sum_groups,
 )
 from asteroid_waveunet.experiment.settings import LENGTHS, MISSING_STEMS, check_choice
+from asteroid_waveunet.file_utils import nfc
 
 __all__ = ["MusdbTrack", "notes", "tracks"]
 
@@ -267,7 +268,7 @@ def _stems_in(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if not is_audio_file(path):
             continue
-        stem = split_name(path.name)[0]
+        stem = nfc(split_name(path.name)[0])
         stem = MIXTURE if stem.lower() == MIXTURE else stem
         if found.setdefault(stem, path) != path:
             raise ValueError(f"{found[stem]} and {path} are of the same stem; keep one")

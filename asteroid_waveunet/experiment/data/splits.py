@@ -7,6 +7,8 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 
+from asteroid_waveunet.file_utils import nfc
+
 __all__ = ["OFFICIAL_VALIDATION", "song_of", "split"]
 
 # The paper validates on 25 of the 100 songs, drawn once; the list is not published. This draws as
@@ -109,7 +111,8 @@ def _fraction(names: Sequence[str], fraction: float, seed: int) -> set[str]:
 def _matching(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     chosen: set[str] = set()
     for pattern in patterns:
-        hits = {name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)}
+        wanted = nfc(pattern)
+        hits = {n for n in names if nfc(n) == wanted or fnmatch.fnmatchcase(nfc(n), wanted)}
         if not hits:
             raise ValueError(
                 f"valid: {pattern!r} matches none of the {len(names)} tracks, {names[:3]} ..."

@@ -26,6 +26,7 @@ from asteroid_waveunet.experiment.data.track import (
     group_stems,
 )
 from asteroid_waveunet.experiment.evaluation.metrics.windows import Audio
+from asteroid_waveunet.file_utils import nfc
 
 __all__ = [
     "Estimator",
@@ -239,18 +240,26 @@ def _audio_files(root: Path, track: Track) -> dict[str, Path]:
     """Return the audio files of a track's estimates: name -> file."""
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {root}.")
-    for song in (root / track.subset / track.name, root / track.name):
+    for song in (_entry(root / track.subset, track.name), _entry(root, track.name)):
         for folder in (song, song / MIXTURE):
             files = sorted(folder.glob("[!.]*")) if folder.is_dir() else []
             found: dict[str, Path] = {}
             for file in files:
                 if is_audio_name(file.name):
-                    other = found.setdefault(split_name(file.name)[0], file)
+                    other = found.setdefault(nfc(split_name(file.name)[0]), file)
                     if other != file:
                         raise ValueError(f"{other} and {file} are of the same source; keep one")
             if found:
                 return found
     return {}
+
+
+def _entry(folder: Path, name: str) -> Path:
+    """Return the path of a name in a folder; if it is missing, one of the same letters."""
+    path = folder / name
+    if name.isascii() or path.exists() or not folder.is_dir():
+        return path
+    return next((other for other in folder.iterdir() if nfc(other.name) == nfc(name)), path)
 
 
 def _read(path: Path, audio: TrackAudio, lengths: str) -> Tensor:

@@ -20,6 +20,7 @@ from asteroid_waveunet.experiment.data.musdb import SUBSETS
 from asteroid_waveunet.experiment.evaluation.aggregation import windows
 from asteroid_waveunet.experiment.evaluation.formatting import count, markdown, number
 from asteroid_waveunet.experiment.evaluation.metrics.track_metrics import protocol_name
+from asteroid_waveunet.file_utils import nfc
 
 __all__ = ["Comparison", "compare", "load", "table", "unmatched"]
 
@@ -76,6 +77,8 @@ def load(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
     files = subsets[0] if subsets else sorted(root.glob("[!.]*.json"))
     read = {file.name.removesuffix(".json"): _read(file) for file in files}
     scores = {name: found for name, found in read.items() if found is not None}
+    if len({*map(nfc, scores)}) == len(scores):  # so that other systems' names match
+        scores = {nfc(name): found for name, found in scores.items()}
     if not scores:
         raise FileNotFoundError(
             f"There are no scores in {root}; expected a JSON file per track, in museval's format, "

@@ -153,6 +153,13 @@ def test_stems_of_the_other_subset_count_as_missing_too(data):
     assert musdb.tracks(data, "train")[0].stems == ("bass", "other", "vocals")
 
 
+def test_stems_of_one_name_in_two_unicode_forms_are_one(tmp_path):
+    for song, name in (("a", "voix \u00e9"), ("b", "voix e\u0301")):
+        write_song(tmp_path / "train" / song, stems=(name, "bass"))
+    assert {track.stems for track in musdb.tracks(tmp_path)} == {("bass", "voix \u00e9")}
+    assert splits.split(["e\u0301", "b"], ["\u00e9"]) == (["b"], ["e\u0301"])
+
+
 def test_silence_is_not_taken_for_what_is_unknown(data):
     for path in (data / "train" / "B - two").iterdir():
         path.unlink()

@@ -209,6 +209,20 @@ def test_folder_refuses_missing_and_mismatched_files(tmp_path):
         folder(SONG, parts())
 
 
+def test_folder_follows_the_mixtures_length_by_choice(tmp_path):
+    for length in (3000, 5000):
+        write(tmp_path, "vocals", length)
+        (given,) = Folder.find(tmp_path, SONGS, lengths="cut")(SONG, parts()).values()
+        assert given.shape == (2, 4300), length
+
+
+def test_folder_finds_names_in_another_unicode_form(tmp_path):
+    song = replace(SONG, name="voix \u00e9")
+    audio_io.write(tmp_path / "voix e\u0301" / "chant e\u0301.wav", torch.zeros(2, 4300), RATE)
+    assert Folder.find(tmp_path, [song]).sources == ("chant \u00e9",)
+    assert len(Folder.find(tmp_path, [song])(song, parts())) == 1
+
+
 def test_folder_lists_its_files_and_refuses_two_of_a_source(tmp_path):
     write(tmp_path, "vocals", 4300)
     write(tmp_path, "bass", 4300)
