@@ -96,8 +96,8 @@ def _draw(found: Mapping[tuple[str, int], Curve]) -> Figure:
         colour = list(COLOURS.values())[seeds.index(seed)]
         line = "-" if name == PRECISIONS[0] else "--"
         axes.plot(steps, losses, color=colour, linestyle=line, label=f"{name}, seed {seed}")
-    axes.set(xlabel="optimizer step", ylabel="validation loss", yscale="log")
-    axes.grid(which="both")
+    axes.set(xlabel="optimizer step", ylabel="validation loss")
+    axes.grid()
     axes.legend()
     return figure
 

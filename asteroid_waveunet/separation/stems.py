@@ -19,6 +19,7 @@ from asteroid_waveunet.audio.io import Reader
 from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
 from asteroid_waveunet.audio.stem_names import in_musdb_order
 from asteroid_waveunet.audio.tags import Tags, read_tags
+from asteroid_waveunet.separation.background import in_background
 
 __all__ = [
     "CLIPS",
@@ -216,11 +217,7 @@ class StemFiles:
                 )
                 for name, path in files.items()
             ]
-
-            def write(stems: Tensor) -> None:
-                for write_one, stem in zip(writes, stems, strict=True):
-                    write_one(stem)
-
+            write = stack.enter_context(in_background(writes))
             holds_all = set(subtypes.values()) == {FLOAT}
             fitting = FITTING["none" if holds_all else clip]
             yield stack.enter_context(fitting(write, names, song, self.paths[0].parent))
@@ -243,8 +240,11 @@ class StemFile:
         with (
             mp4.open_stem_writer(
                 self.path, names, song.sample_rate, song.channels, _tags_of(song)
-            ) as write,
-            FITTING[clip](write, names, song, self.path.parent) as fitted,
+            ) as write_all,
+            in_background([write_all]) as write_first,
+            FITTING[clip](
+                lambda stems: write_first(stems[None]), names, song, self.path.parent
+            ) as fitted,
         ):
             yield fitted
 
