@@ -1,10 +1,10 @@
-# make test, check, format, recipe, bench, dist, release
+# make test, check, format, recipe, bench, docs, dist, release
 VENV ?= .venv
 PYTHON_IN_VENV = $(VENV)/bin/python
 # Some tests wait for processes that they start; one worker more than cores keeps the cores busy.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
-.PHONY: test check format recipe bench dist release env
+.PHONY: test check format recipe bench docs dist release env
 env:
 	@bash tools/make_env.sh $(VENV) experiment,test
 
@@ -29,6 +29,10 @@ bench: env
 	$(PYTHON_IN_VENV) bench/separate.py $(ARGS)
 	$(PYTHON_IN_VENV) bench/evaluate.py $(ARGS)
 	$(PYTHON_IN_VENV) bench/train.py $(ARGS)
+
+docs:
+	@bash tools/make_env.sh $(VENV) docs
+	NO_MKDOCS_2_WARNING=1 $(PYTHON_IN_VENV) -m mkdocs build $(ARGS)
 
 dist: env
 	$(PYTHON_IN_VENV) -m pip wheel --no-deps --wheel-dir dist .

@@ -60,6 +60,11 @@ make_a_model = [
     "pillow>=9.1",  # its spectrograms, as pixels of few colours
     "psutil>=5.9",  # how much memory there is to score with
 ]
+docs = [  # the site
+    "mkdocs>=1.6,<2",  # builds it; 1.6 has generated files, 2 has other plugins
+    "mkdocs-material>=9.5,<10",  # its looks, search and dark mode
+    "mkdocstrings[python]>=0.26,<2",  # the reference, from the docstrings
+]
 test = [
     "pytest>=8",
     "pytest-timeout>=2.3",
@@ -99,7 +104,8 @@ setup(
         "export": export,
         "cluster": cluster,
         "experiment": make_a_model,
-        "test": [*export, *cluster, *stores, *test],
+        "docs": docs,
+        "test": [*export, *cluster, *stores, *docs, *test],
     },
     entry_points={"console_scripts": ["waveunet=asteroid_waveunet.__main__:main"]},
 )

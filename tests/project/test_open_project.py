@@ -24,6 +24,8 @@ def test_workflow_runs_ci_on_the_oldest_and_newest_python_of_setup():
     assert [*oldest, listed[-1]] == jobs["tests"]["strategy"]["matrix"]["python"]
     assert listed == [f"3.{minor}" for minor in range(10, 10 + len(listed))]
     assert [step["run"] for step in jobs["tests"]["steps"] if "run" in step] == ["bash .ci/run"]
+    assert {"run": "make docs"} in jobs["site"]["steps"]
+    assert listed[-1] in jobs["site"]["container"]
 
 
 def test_constraints_hold_on_every_supported_python():
