@@ -20,7 +20,7 @@ from functools import partial
 import measure
 import torch
 from others import OTHERS
-from processes import memory
+from processes import command, memory, policy
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -295,7 +295,11 @@ def padding(args: argparse.Namespace) -> str:
     )
 
 
-PARTS = {part.__name__: part for part in (speed, padding, rounding, share, memory, others, album)}
+PARTS = {
+    part.__name__: part
+    for part in (speed, padding, rounding, share, memory, command, policy, others, album)
+}
+ON_CPU = ("memory", "command", "policy")
 
 
 def arguments() -> argparse.Namespace:
@@ -304,11 +308,14 @@ def arguments() -> argparse.Namespace:
     add("--seconds", type=float, default=60, help="length of the clip")
     add("--minutes", type=float, nargs="+", default=[1, 10, 60], help="lengths of files")
     add("--album", type=float, default=45, help="minutes of an album")
+    add("--song-seconds", type=float, default=240, help="length of the song of `command`")
+    add("--against", metavar="DIR", help="another checkout, which `command` compares with")
+    add("--levels", type=int, default=12, help="levels of M4 in `policy`; the paper's are 12")
     add("--device", default="cpu", choices=["cpu", "cuda"])
     add("--model", help="trained model for WaveUNet.from_pretrained")
     args = parser.parse_args()
-    unsuited = "album" if args.device == "cpu" else "memory"
-    args.only = args.only or [name for name in PARTS if name != unsuited]
+    unsuited = ("album",) if args.device == "cpu" else ON_CPU
+    args.only = args.only or [name for name in PARTS if name not in unsuited]
     return args
 
 

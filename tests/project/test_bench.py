@@ -21,6 +21,7 @@ MODULES = (
     "loading",
     "measure",
     "others",
+    "phases",
     "precision",
     "processes",
     "separate",
@@ -132,6 +133,17 @@ def test_separation_measures_every_part(separation):
         f"torch {metadata.version('torch')}",
     ):
         assert expected in separation
+
+
+def test_command_is_measured_from_start_to_exit(bench, monkeypatch):
+    processes = importlib.import_module("processes")
+    monkeypatch.setattr(processes, "COMMAND_PRESETS", ("M4",))
+    monkeypatch.setattr(processes, "FORMATS", ("flac",))
+    text = bench("separate", **{"song-seconds": 0.5, "levels": 3}, only="command policy")
+    (row,) = [line for line in text.splitlines() if line.startswith("| M4 | flac |")]
+    *parts, total = map(float, row.split("|")[3:12])
+    assert sum(parts) == pytest.approx(total, abs=0.1) and parts[4] > 0
+    assert "| separating 10 s |" in text
 
 
 def test_section_replaces_the_earlier_one(separation):
