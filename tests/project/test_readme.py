@@ -64,10 +64,12 @@ def checkout(tmp_path, monkeypatch):
     trained.experiment(tmp_path / "recipes" / "musdb18")
     model = presets.make("M6", levels=2, initial_filters=3)
     serialization.save(model.serialize(), tmp_path / "recipes/musdb18/exp/demo/published")
-    write_song(tmp_path / "my_songs" / "test" / "song")
+    write_song(
+        tmp_path / "my_songs" / "test" / "song", channels=1
+    )  # museval: an eighth of the time
     for source in model.sources:
         audio_io.write(
-            tmp_path / "stems" / "song" / f"{source}.wav", torch.randn(2, 8000) / 9, 8000
+            tmp_path / "stems" / "song" / f"{source}.wav", torch.randn(1, 8000) / 9, 8000
         )
     for system, seed in {"first": 1, "second": 2}.items():
         torch.manual_seed(seed)
