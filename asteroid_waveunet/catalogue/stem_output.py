@@ -7,9 +7,9 @@ song has several; until its record is there, it is not done.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from asteroid_waveunet.catalogue.job import Job
 from asteroid_waveunet.catalogue.songs import CatalogueSong
 from asteroid_waveunet.cloud import storage
+from asteroid_waveunet.file_locks import lock_file, locked
 from asteroid_waveunet.separation.layout import Place
 from asteroid_waveunet.separation.stem_record import FileState, StemRecord
 from asteroid_waveunet.separation.stem_store import removing_empty_folders
@@ -79,10 +80,27 @@ class StemOutput:
             return all(path.exists() for path in self.target.paths)
         return all(storage.size(self._url(path)) is not None for path in self.target.paths)
 
-    def forget(self, record: StemRecord) -> None:
-        """Remove the stems from the record: a killed worker must not leave new ones under it."""
-        if record.stems:
-            self._write(record.without(self.target.paths))
+    @contextlib.contextmanager
+    def writing(self, record: StemRecord) -> Iterator[None]:
+        """Forget the stems in the record and replace them in the block.
+
+        On disk, their place is locked, files that another program has written are kept, and
+        folders that a failure leaves empty are removed.
+
+        Raises:
+            FileExistsError: if files that another program has written would be replaced.
+        """
+        place, paths = self._place, self.target.paths
+        with contextlib.ExitStack() as stack:
+            if self._on_disk:
+                # The files of a killed worker are not recorded; its lock is there.
+                if not self.job.overwrite and not lock_file(place.path).exists():
+                    record.check_replaceable(paths)
+                stack.enter_context(removing_empty_folders(self.target, self._root))
+                stack.enter_context(locked(place.path))
+            if record.stems:  # a killed worker must not leave new stems under it
+                self._write(record.without(paths))
+            yield
 
     def check_song_stays(self) -> None:
         """
@@ -97,10 +115,6 @@ class StemOutput:
                 f"{self.song.source} is a song to separate, and a stem would replace it; choose "
                 "another output folder with -o."
             )
-
-    def removing_empty_folders(self) -> AbstractContextManager[None]:
-        """Remove the folders of stems that a failure in the block leaves empty."""
-        return removing_empty_folders(self.target, self._root)
 
     def publish(self, record: StemRecord, song: FileState) -> dict[str, tuple[int, str]]:
         """Upload the stems, then the record; return each stem's URL, size and sha256."""

@@ -91,11 +91,11 @@ class Worker:
             path, state = _fetch(song, folder, state)
             if output.is_done(record, state):  # the same content under another date
                 return Outcome(song, DONE, stems=output.described(record), worker=self._machine)
-            output.forget(record)
             check()
-            with output.removing_empty_folders(), self._computing_alone():
-                audio_seconds = self._compute(path, output, check)
-            stems = output.publish(record, state)
+            with output.writing(record):
+                with self._computing_alone():
+                    audio_seconds = self._compute(path, output, check)
+                stems = output.publish(record, state)
         seconds = time.monotonic() - begun
         return Outcome(song, DONE, True, seconds, audio_seconds, "", stems, self._machine)
 

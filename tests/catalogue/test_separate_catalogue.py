@@ -188,6 +188,16 @@ def test_catalogue_on_disk_and_plain_command_share_records(songs, model, separat
     assert "4 of 4 songs already in" in capsys.readouterr().out
 
 
+def test_files_of_other_programs_stay_on_disk(songs, separated):
+    theirs = songs.parent / "out/single/vocals.wav"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes((songs / "single.wav").read_bytes())
+    found, _ = separated(songs, output=songs.parent / "out")
+    assert (found.separated, [*found.reasons]) == (3, [str(songs / "single.wav")])
+    assert theirs.read_bytes() == (songs / "single.wav").read_bytes()
+    assert separated(songs, output=songs.parent / "out", overwrite=True)[0].separated == 4
+
+
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
 def test_manifest_names_songs(s3, store, separated, form, tmp_path):
     rows = {"path": [f"{store}/songs/single.wav", "songs/two.wav"], "name": [None, "another/name"]}
