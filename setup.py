@@ -33,7 +33,7 @@ export = [  # a step of a model for other programs
     "onnxruntime>=1.18,<2",  # runs the file that was written; 1.17 refuses its version of ONNX
 ]
 cluster = [  # catalogues: many songs, object storage, many machines
-    "ray>=2.40,<3",  # the workers; 2.40 supports Python 3.12 and torch's numpy 2
+    "ray[default]>=2.40,<3",  # the workers, their dashboard and ray://; 2.40: Python 3.13, numpy 2
     "fsspec>=2024.2",  # s3://, gs://, ...; 2024.2 names the schemes that it knows
     "pyarrow>=14",  # catalogue.parquet and manifests; Ray's own data formats
     "aiohttp>=3.9",  # songs from https://

@@ -118,7 +118,6 @@ def test_what_changed_is_separated_again(s3, store, songs, separated):
     assert separated(f"{store}/songs", **call)[1] == ["album/01", "out/single", "out/two"]
     assert separated(f"{store}/songs", **call)[1] == []
     assert len(separated(f"{store}/songs", residual=True, **call)[1]) == 4
-    assert len(separated(f"{store}/songs", residual=True, overwrite=True, **call)[1]) == 4
 
 
 def test_song_without_its_record_is_not_done(s3, store, separated, monkeypatch):

@@ -16,6 +16,7 @@ from helpers.recipe import run_python
 from helpers.songs import write_song
 
 MODULES = (
+    "cluster",
     "evaluate",
     "filters",
     "loading",
@@ -77,6 +78,13 @@ def test_scoring_is_measured(bench):
     assert len(differences) == 4 and all(float(each) < 1e-6 for each in differences)
     assert "| museval | 1 |" in text  # of `tracks`
     assert "| museval | 2 | 1 |" in text  # of `memory`
+
+
+def test_manifests_are_measured(bench):
+    text = bench("cluster", only="manifest", rows=40)
+    rows = [line.split("|")[1:] for line in text.splitlines() if "| all songs |" in line]
+    assert [row[0].strip() for row in rows] == ["jsonl", "parquet"]
+    assert all(0 <= float(row[2]) <= float(row[3]) for row in rows)
 
 
 def test_precisions_are_compared_on_the_same_training(bench, monkeypatch, tmp_path):
