@@ -6,8 +6,9 @@
 
 Models, and Spaces under the name spaces/user/name. Files whose names end in one of `LFS` are large
 files with their sha256 as ETag; others have git's blob id. Reading needs no token, writing one of
-`hub.tokens`. `hub.cut_off` and `hub.damage` make downloads fail; `hub.uploads_until`, `hub.before_commit` and `hub.card_faults`
-make uploads fail. `hub.requests` lists all requests, `hub.written` those that change something.
+`hub.tokens`. `hub.cut_off` and `hub.damage` make downloads fail; `hub.uploads_until`,
+`hub.before_commit` and `hub.card_faults` make uploads fail. `hub.requests` lists all requests,
+`hub.written` those that change something.
 """
 
 from __future__ import annotations
