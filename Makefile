@@ -29,6 +29,7 @@ bench: env
 	$(PYTHON_IN_VENV) bench/separate.py $(ARGS)
 	$(PYTHON_IN_VENV) bench/evaluate.py $(ARGS)
 	$(PYTHON_IN_VENV) bench/train.py $(ARGS)
+	$(PYTHON_IN_VENV) bench/web.py $(ARGS)
 
 docs:
 	@bash tools/make_env.sh $(VENV) docs

@@ -13,6 +13,7 @@ from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.experiment.web import folder, runtime, server
 from asteroid_waveunet.weights import serialization
 from helpers.models import tiny, write_placeholder
+from helpers.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -99,5 +100,6 @@ def test_runtimes_of_another_version_are_refused(saved, tmp_path, capsys):
 
 
 def test_pinned_runtime_is_the_one_that_tests_use():
-    lock = json.loads((folder.TEMPLATES.parents[3] / "tools/web/package-lock.json").read_text())
+    lock = json.loads((ROOT / "tools/web/package-lock.json").read_text())
     assert lock["packages"]["node_modules/onnxruntime-web"]["version"] == runtime.VERSION
+    assert f"onnxruntime-web@{runtime.VERSION}" in (ROOT / "docs/web.md").read_text("utf-8")

@@ -10,6 +10,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import webbrowser
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,10 @@ from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.experiment import config
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation.metrics import track_metrics
+from asteroid_waveunet.experiment.web import folder as web_folder
 from asteroid_waveunet.weights import serialization
 from helpers import recipe, trained
+from helpers.models import write_placeholder
 from helpers.paths import GOLDEN, ROOT
 from helpers.scores import score_in_this_process
 from helpers.songs import write_song
@@ -147,7 +151,19 @@ def quick_scoring(monkeypatch):
     score_in_this_process(monkeypatch)
 
 
-@pytest.mark.usefixtures("quick_scoring")
+@pytest.fixture
+def quick_pages(monkeypatch):
+    """Export no network for pages; end `waveunet demo` at once, by Ctrl-C."""
+
+    def interrupt(server):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(web_folder, "export_step", write_placeholder)
+    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", interrupt)
+    monkeypatch.setattr(webbrowser, "open", lambda address: None)
+
+
+@pytest.mark.usefixtures("quick_scoring", "quick_pages")
 @pytest.mark.filterwarnings("ignore:.*asteroid_waveunet.infer.*:RuntimeWarning")  # already imported
 def test_waveunet_commands_run(checkout, monkeypatch):
     """One after another, as a reader types them; each writes files."""
@@ -163,7 +179,7 @@ def test_waveunet_commands_run(checkout, monkeypatch):
             monkeypatch.setattr(sys, "argv", words[1:])
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         made = {path for path in checkout.rglob("*") if path.is_file()} - before
-        assert made or re.search("compare|--dry-run|--version", line), line
+        assert made or re.search("compare|demo|--dry-run|--version", line), line
 
 
 OTHERS = [line for line in COMMANDS if line not in OF_THE_PACKAGE]
