@@ -69,14 +69,18 @@ def test_contributing_names_files_and_targets_that_exist():
     folders = "asteroid_waveunet|tests|recipes|docs|tools|bench"
     for path in re.findall(rf"`((?:{folders})/[\w/.]*)`", text):
         assert "NAME" in path or (ROOT / path).exists(), path
-    for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
-        for line in block.splitlines():
-            if line.startswith("make "):
-                subprocess.run(
-                    [*line.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True
-                )
-            elif test := re.search(r"pytest (\S+)::(\w+)", line):
-                assert f"def {test[2]}(" in read(test[1])
+    commands = [
+        line
+        for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+        if not line.startswith("#")
+    ]
+    for line in commands:
+        if test := re.fullmatch(r"\.venv/bin/python -m pytest (\S+?)(?:::(\w+))?", line):
+            assert f"def {test[2] or 'test_'}" in read(test[1])
+        else:
+            assert line.startswith("make "), line
+            subprocess.run([*line.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("base", ["SourceModel", "LOSSES", "DATA"])

@@ -19,6 +19,7 @@ import onnxruntime
 import pytest
 import torch
 
+import site_hooks
 from asteroid_waveunet import presets
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.cli.main import main
@@ -36,7 +37,9 @@ from helpers.songs import write_song
 START = ROOT / "README.md"
 PYTHON = ROOT / "docs" / "python.md"
 PROGRAMS = ROOT / "docs" / "other_programs.md"
-PAGES = [START, ROOT / "recipes" / "musdb18" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# All pages of the site; test_open_project checks CONTRIBUTING.md.
+INCLUDED = [ROOT / path for path in site_hooks.INCLUDED.values() if path != "CONTRIBUTING.md"]
+PAGES = [*INCLUDED, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
