@@ -168,6 +168,12 @@ def open_reader(source: Source) -> Iterator[Reader]:
                 "again."
             )
         _check_complete(path, start)
+        if start[:4] in chunks.WHOLE_FILES and chunks.is_joined(path):
+            warnings.warn(
+                f"{path}: another file follows its samples and is left out, as by ffmpeg. Join wav "
+                "and aiff files with sox or ffmpeg, not as bytes.",
+                stacklevel=3,
+            )
         reader = _plain_reader(path, stack) if start.startswith(PLAIN) else None
         if reader is None:
             try:

@@ -43,12 +43,13 @@ MASTERING = {
 
 
 def in_musdb_order(names: Sequence[str]) -> list[str]:
-    """Return MUSDB18's stems in its order, then the others.
+    """Return MUSDB18's stems in its order, then the others; "Drum" is "drums".
 
     >>> in_musdb_order(["bass", "drums", "guitar", "other", "vocals"])
     ['drums', 'bass', 'other', 'vocals', 'guitar']
     """
-    known = [name for name in MUSDB_ORDER if name in names]
+    by_stem = {_plain(name): name for name in reversed(names)}
+    known = [by_stem[stem] for stem in MUSDB_ORDER if stem in by_stem]
     return known + [name for name in names if name not in known]
 
 
@@ -109,11 +110,17 @@ def read_names(path: Path) -> tuple[str, ...] | None:
     except av.error.FFmpegError as reason:
         raise ValueError(f"{path} cannot be read as a stem file: {reason.strerror}.") from reason
     for names in (_names_in_box(path), titles):
-        plain = tuple(ALIASES.get(name.strip().lower(), name.strip().lower()) for name in names)
+        plain = tuple(map(_plain, names))
         is_named = not any(PLACEHOLDER.fullmatch(name) for name in plain)
         if len(plain) == len(set(plain)) == len(titles) and is_named:
             return plain
     return None
+
+
+def _plain(name: str) -> str:
+    """Return a name as MUSDB18 writes it."""
+    plain = name.strip().lower()
+    return ALIASES.get(plain, plain)
 
 
 def stems_of(path: Path) -> tuple[str, ...]:

@@ -94,8 +94,9 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as reason:
+        why = "it is a file" if folder.is_file() else reason.strerror
         raise OSError(
-            f"Cannot write to {folder} ({reason.strerror}); choose another folder with -o."
+            f"Cannot write to {folder} ({why}); choose another folder with -o."
         ) from reason
 
 

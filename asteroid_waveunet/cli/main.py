@@ -70,6 +70,8 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         files = [word for word in message.split() if word.startswith("-") and os.path.lexists(word)]
         hint = f". {files[0]} is a file: write ./{files[0]}" if files else ""
+        if message.endswith("expected one argument"):
+            hint = ". A name that begins with a dash is written as ./-NAME"
         super().error(f"{message}{hint}")
 
 

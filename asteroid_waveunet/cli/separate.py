@@ -127,7 +127,8 @@ def _add_input_options(parser: argparse.ArgumentParser) -> None:
 
 def _names(text: str) -> list[str]:
     """Return names separated by commas, each once."""
-    return list(dict.fromkeys(name.strip() for name in text.split(",")))
+    names = dict.fromkeys(name.strip() for name in text.split(","))
+    return [name for name in names if name] or [text]
 
 
 def run(options: argparse.Namespace) -> int:

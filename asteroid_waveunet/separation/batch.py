@@ -109,11 +109,14 @@ def songs_of(item: str, output: Path) -> dict[Path, Path]:
         songs = {path: Path(path.name)}
     else:
         songs, others = {}, []
-        for match in map(Path, sorted(glob.glob(str(path), recursive=True))):
+        fixed = _fixed_part(path)
+        # The shortest path first, so that links do not give a song a longer name.
+        matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=_depth_and_name)
+        for match in matches:
             if match.is_dir():
                 songs.update(_in_folder(match, output))
-            elif is_audio_file(match) and not _is_within(match, output):
-                songs[match] = match.relative_to(_fixed_part(path))
+            elif is_audio_file(match, below=fixed) and not _is_within(match, output):
+                songs[match] = match.relative_to(fixed)
             elif not _is_within(match, output):
                 others.append(match)
         if songs:
@@ -123,6 +126,10 @@ def songs_of(item: str, output: Path) -> dict[Path, Path]:
                 f"{item} does not exist, and matches no audio file ({KINDS}) as a pattern."
             )
     return songs
+
+
+def _depth_and_name(path: Path) -> tuple[int, Path]:
+    return len(path.parts), path
 
 
 def _fixed_part(pattern: Path) -> Path:

@@ -159,6 +159,17 @@ def test_wav_with_a_stated_size_of_zero_is_read_to_its_end(folder):
         assert file.subtype == "PCM_16"
 
 
+def test_file_after_a_wav_is_said_to_be_left_out(folder):
+    path = folder / "joined.wav"
+    content = (folder / "song.wav").read_bytes()
+    path.write_bytes(content + content)
+    with pytest.warns(UserWarning, match=r"joined\.wav: another file follows .* is left out"):
+        assert audio_io.read(path)[0].shape[-1] == SECONDS * RATE
+    at = content.index(b"data") + 4
+    path.write_bytes(content[:at] + struct.pack("<I", len(content) - at - 3) + content[at + 4 :])
+    assert read_length(path) == SECONDS * RATE, "it lacks a part of a sample, no whole one"
+
+
 def test_empty_wav_with_tags_is_empty(folder):
     path = folder / "empty.wav"
     soundfile.write(path, np.zeros((0, 2)), RATE)

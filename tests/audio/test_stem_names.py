@@ -10,6 +10,7 @@ import torch
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio import mp4, stem_names
+from asteroid_waveunet.audio.stem_names import in_musdb_order
 from helpers.songs import write_stem_file
 
 NAMES = ("mixture", "drums", "bass", "other", "vocals")
@@ -60,3 +61,7 @@ def test_unreadable_file_is_refused(tmp_path):
     (tmp_path / "no.stem.mp4").write_bytes(b"no audio")
     with pytest.raises(ValueError, match=r"no\.stem\.mp4 cannot be read"):
         stem_names.read_names(tmp_path / "no.stem.mp4")
+
+
+def test_musdb_order_does_not_depend_on_the_spelling():
+    assert in_musdb_order(("Vocals", "Bass", "Drum")) == ["Drum", "Bass", "Vocals"]

@@ -71,6 +71,9 @@ def test_file_that_begins_with_a_dash_is_no_unknown_option(tmp_path, monkeypatch
     with pytest.raises(SystemExit):
         main(["separate", "-song.wav", "other.wav"])
     assert "write ./-song.wav" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["separate", "song.wav", "-o", "-stems"])
+    assert "written as ./-NAME" in capsys.readouterr().err
 
 
 def test_streams_are_restored(monkeypatch):

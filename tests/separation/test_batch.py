@@ -55,6 +55,14 @@ def test_find_resolves_files_folders_and_patterns(music):
     assert names(["album/*"]) == {"album/b.one.FLAC": "b.one", "album/side 2/c.mp3": "c"}
 
 
+def test_pattern_takes_the_shortest_name_and_no_system_folder(music):
+    (music / "album" / "again").symlink_to("..")
+    (music / "album" / "@eaDir").mkdir()
+    (music / "album" / "@eaDir" / "d.mp3").touch()
+    found = {str(song.name) for song in batch.find(["album/**/*.mp3"], music / "out")}
+    assert found == {"side 2/c"}
+
+
 def test_find_says_what_it_leaves_out(music):
     (music / "album" / "song.opus").touch()
     (music / "album" / "@eaDir").mkdir()

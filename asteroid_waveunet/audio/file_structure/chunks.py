@@ -18,6 +18,7 @@ __all__ = [
     "au_is_truncated",
     "caf_is_truncated",
     "has_unsized_samples",
+    "is_joined",
     "riff_is_truncated",
     "voc_is_truncated",
     "w64_is_truncated",
@@ -26,6 +27,7 @@ __all__ = [
 UNKNOWN_WAV_SIZE = 0x7FFF0000  # also of au
 UNKNOWN_LONG_SIZE = 2**62  # of 64-bit sizes
 UNKNOWN_AIFF_SIZE = 0x7EFF0000
+WHOLE_FILES = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM")
 IN_DS64 = 0xFFFFFFFF  # 32-bit RF64 size that refers to the 64-bit one
 
 W64_CHUNK = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # ends the name of a chunk, 4 letters
@@ -48,12 +50,33 @@ def has_unsized_samples(path: Path) -> bool:
 
 
 def riff_is_truncated(file: BinaryIO, end: int) -> bool:
-    """Check a wav, RF64 or BW64; or an avi, whose streams are in a list `movi`."""
+    """Check a wav, RF64 or BW64; or an avi, whose streams are in a list `movi`.
+
+    A last sample that is stated in part needs not be there.
+    """
+    frame, order = 1, _byte_order(file)
     for name, start, size in _riff_chunks(file, end):
+        if name == b"fmt " and size >= 16 and len(content := file.read(16)) == 16:
+            frame = max(1, *struct.unpack(f"{order}H", content[12:14]))
         if name == b"data" or (name == b"LIST" and file.read(4) == b"movi"):
             known = size < UNKNOWN_WAV_SIZE or IN_DS64 < size < UNKNOWN_LONG_SIZE
-            return known and end - start < size
+            return known and (end - start) // frame < size // frame
     return False
+
+
+def _byte_order(file: BinaryIO) -> str:
+    """Return the byte order of a wav, for `struct`."""
+    file.seek(0)
+    return ">" if file.read(4) == b"RIFX" else "<"
+
+
+def is_joined(path: Path) -> bool:
+    """Return True for a wav, RF64 or aiff that another such file follows; no program reads it."""
+    with path.open("rb") as file:
+        end = os.fstat(file.fileno()).st_size
+        start = file.read(4)
+        chunks = _chunks(file, end, ">") if start == b"FORM" else _riff_chunks(file, end)
+        return any(name in WHOLE_FILES for name, _, _ in chunks)
 
 
 def _riff_chunks(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -62,7 +85,7 @@ def _riff_chunks(file: BinaryIO, end: int) -> Iterator[tuple[bytes, int, int]]:
     RIFX is big-endian. RF64 and BW64 (EBU Tech 3306) begin with a `ds64` chunk: the 64-bit sizes
     of the file and of `data`.
     """
-    order = ">" if file.read(4) == b"RIFX" else "<"
+    order = _byte_order(file)
     long_size = IN_DS64
     for name, start, size in _chunks(file, end, order):
         if name == b"ds64" and start + 16 <= end:
