@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -11,6 +12,8 @@ from importlib import metadata
 import pytest
 import torch
 
+from helpers.browser import skip_or_fail
+from helpers.models import tiny
 from helpers.paths import ROOT
 from helpers.recipe import run_python
 from helpers.songs import write_song
@@ -27,6 +30,7 @@ MODULES = (
     "processes",
     "separate",
     "train",
+    "web",
 )
 
 
@@ -171,3 +175,23 @@ def test_missing_separators_are_left_out(bench, monkeypatch):
     text = separate.others(argparse.Namespace(seconds=0.2, repeats=0, device="cpu"))
     assert "| Absent | not installed: `pip install its-wheel` |" in text
     assert "| M5-HighSR, float32 |" in text
+
+
+def test_page_is_measured(bench, monkeypatch):
+    if shutil.which("chromium") is None or not (ROOT / "tools/web/node_modules").is_dir():
+        skip_or_fail("needs chromium, and onnxruntime-web: bash tools/check_js.sh")
+    web = importlib.import_module("web")
+    monkeypatch.setattr(web, "MODELS", {"free": lambda: tiny(in_channels=2, sample_rate=22050)})
+    monkeypatch.setattr(web, "THREADS", (1,))
+    text = bench("web", seconds=1, minutes=0.02)
+    for way in (
+        "page | 1 | 22050",
+        "page | 1 | 44100",
+        "ONNX Runtime | 1",
+        "PyTorch, `Stream` | 1",
+    ):
+        assert f"| free | {way}" in text
+    for song in ("wav", "mp3"):
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| 0.02 min, {song} |")]
+        page, other, peak, other_peak = map(float, row.split("|")[2:6])
+        assert 10 < page <= peak and 10 < other <= other_peak

@@ -11,7 +11,7 @@ const rules = {
   "no-var": "error",
   "prefer-const": "error",
 };
-const player = { Player: "readonly", RAMP: "readonly" };
+const player = { Player: "readonly", RAMP: "readonly", messageOf: "readonly" };
 const worklet = { AudioWorkletProcessor: "readonly", registerProcessor: "readonly", sampleRate: "readonly" };
 
 export default [

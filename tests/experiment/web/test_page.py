@@ -274,6 +274,7 @@ def test_stopped_song_keeps_what_is_computed(opened):
         ("none.wav", wav(np.zeros((0, 2))), "none.wav has no samples"),
         ("nan.wav", wav(np.full((99, 2), np.nan)), "NaN or infinite samples"),
     ],
+    ids=["text", "empty", "no samples", "not finite"],
 )
 def test_message_for_files_that_cannot_be_separated(opened, name, content, message):
     opened.choose(name, content)

@@ -34,11 +34,6 @@ function note(text) {
   notes.hidden = false;
 }
 
-/** @param {unknown} error */
-function reasonOf(error) {
-  return error instanceof Error ? error.message : String(error);
-}
-
 /** @param {string[]} names */
 function listed(names) {
   return names.length < 2 ? names.join() : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
@@ -142,7 +137,7 @@ class Page {
       if (!response.ok) throw new Error(`HTTP status ${response.status}`);
       await this.separate(new File([await response.blob()], this.model.example));
     } catch (error) {
-      complain(`The example could not be loaded (${reasonOf(error)}).`);
+      complain(`The example could not be loaded (${messageOf(error)}).`);
     }
   }
 
@@ -163,7 +158,7 @@ class Page {
       this.show(file.name, song);
       await this.run(song, wav);
     } catch (error) {
-      if (number === this.chosen) this.fail(reasonOf(error));
+      if (number === this.chosen) this.fail(messageOf(error));
     }
   }
 
@@ -197,7 +192,7 @@ class Page {
       void this.download(source, isFloat),
     );
     write("#title", this.title);
-    const mixed = `its ${song.channels} channels are mixed down to 2, as many as the model has.`;
+    const mixed = `its ${song.channels} channels are mixed down to 2.`;
     write("#mixed", song.channels > SURROUND ? `${name}: ${mixed}` : "");
     work.hidden = false;
     stopButton.hidden = false;
@@ -274,7 +269,7 @@ class Page {
       const name = `${title}_${this.model.sources[source]}.wav`;
       save(await view.stems.wav(source, isFloat), name);
     } catch (error) {
-      complain(`The stem could not be written (${reasonOf(error)}).`);
+      complain(`The stem could not be written (${messageOf(error)}).`);
     }
   }
 
@@ -291,7 +286,7 @@ async function open() {
     new Page(await response.json());
   } catch (error) {
     find("#unserved", HTMLElement).hidden = true;
-    complain(`The page's model.json could not be loaded (${reasonOf(error)}).`);
+    complain(`The page's model.json could not be loaded (${messageOf(error)}).`);
   }
 }
 
