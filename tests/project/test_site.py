@@ -17,7 +17,7 @@ from helpers.paths import ROOT
 
 DOCS = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 SHOWN = [*(ROOT / "docs").glob("*.md"), *(ROOT / path for path in site_hooks.INCLUDED.values())]
-RUN_BY_TESTS, DATA = {"bash", "python", "cpp"}, {"text", "bibtex"}
+RUN_BY_TESTS, DATA = {"bash", "python", "cpp"}, {"text", "bibtex", "yaml"}
 
 
 def pages(entry) -> list[str]:
