@@ -1,4 +1,4 @@
-"""Benchmark scoring: tracks per minute, the engines against museval, memory.
+"""Benchmark scoring: tracks per minute, the engines against museval, memory, stage 3.
 
 From the repository's root:
 
@@ -9,6 +9,7 @@ From the repository's root:
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -173,9 +174,44 @@ def tracks(args: argparse.Namespace) -> str:
 
 def run(code: str, *arguments: object) -> list[float]:
     """Run code in a new process; return the numbers that it prints, one a line."""
-    command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
-    child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return [float(line) for line in child.stdout.split()]
+    return [float(line) for line in output("-c", code, *arguments).split()]
+
+
+def output(*arguments: object) -> str:
+    """Run Python in a new process and return what it prints."""
+    command = [sys.executable, "-W", "ignore", *map(str, arguments)]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def stage3(args: argparse.Namespace) -> str:
+    """Stage 3 step by step."""
+    script, parts = Path(__file__).with_name("stage3.py"), []
+    with tempfile.TemporaryDirectory() as folder:
+        kind, songs = measure.songs(args.music, folder, sys.maxsize)
+        data = songs[0].path.parent.parent
+        seconds = sum(song.extent().frames / song.extent().sample_rate for song in songs)
+        for n in args.targets:
+            steps = {
+                engine: json.loads(output(script, data, engine, n))
+                for engine in ("museval", "bss_eval")
+            }
+            parts.append(f"{n} sources:\n\n{steps_table(**steps)}")
+    return (
+        f"`waveunet evaluate` on {len(songs)} {kind}, {seconds:.0f} s in all, by the packaged "
+        "model (of four sources: by one of its size with random weights), in one process with one "
+        "thread, where scoring would run in several. Seconds of the processor, ffmpeg's included, "
+        "and the share of each step.\n\n" + "\n\n".join(parts)
+    )
+
+
+def steps_table(museval: dict[str, float], bss_eval: dict[str, float]) -> str:
+    whole = {step: (museval[step], bss_eval[step]) for step in bss_eval}
+    whole["all"] = sum(museval.values()), sum(bss_eval.values())
+    rows = [
+        [step, f"{before:.2f}", f"{now:.2f}", f"{now / whole['all'][1]:.0%}"]
+        for step, (before, now) in sorted(whole.items(), key=lambda item: item[1][1])[::-1]
+    ]
+    return measure.table(["step", "`--engine museval`, s", "default, s", "share"], rows)
 
 
 SCORE = """
@@ -225,7 +261,13 @@ def write_noise(folder: Path, seconds: int) -> None:
         audio_io.write(folder / "test" / "noise" / f"{name}.wav", stem, CD)
 
 
-PARTS = {"scoring": rate, "metrics": metrics, "tracks": tracks, "scoring_memory": memory}
+PARTS = {
+    "scoring": rate,
+    "metrics": metrics,
+    "tracks": tracks,
+    "scoring_memory": memory,
+    "stage3": stage3,
+}
 
 
 def arguments() -> argparse.Namespace:

@@ -29,6 +29,7 @@ MODULES = (
     "precision",
     "processes",
     "separate",
+    "stage3",
     "train",
     "web",
 )
@@ -73,7 +74,8 @@ def separation(bench):
 
 
 def test_scoring_is_measured(bench):
-    text = bench("evaluate", lengths=1, targets=2, **{"track-lengths": 1})
+    parts = "scoring metrics tracks scoring_memory"
+    text = bench("evaluate", lengths=1, targets=2, only=parts, **{"track-lengths": 1})
     assert "## Tracks per minute" in text and "| bss_eval, 2 processes |" in text
     (row,) = [
         line for line in text.splitlines() if line.startswith("| bss_eval |") and "yes" in line
@@ -89,6 +91,24 @@ def test_manifests_are_measured(bench):
     rows = [line.split("|")[1:] for line in text.splitlines() if "| all songs |" in line]
     assert [row[0].strip() for row in rows] == ["jsonl", "parquet"]
     assert all(0 <= float(row[2]) <= float(row[3]) for row in rows)
+
+
+def test_steps_of_stage_3_are_measured(bench, monkeypatch, tmp_path):
+    from asteroid_waveunet.experiment.report import plots, spectrogram_images
+
+    monkeypatch.setattr(plots, "WIDTHS", {"wide": 960})
+    monkeypatch.setattr(spectrogram_images, "IMAGE_SIZE", (100, 20, 40))
+    stage3, evaluate = map(importlib.import_module, ("stage3", "evaluate"))
+    write_song(tmp_path / "test" / "song", stems=("accompaniment", "vocals"))
+    before = stage3.processor_seconds()
+    steps = stage3.evaluate(str(tmp_path), "bss_eval", "2")
+    assert sum(steps.values()) == pytest.approx(stage3.processor_seconds() - before, abs=0.1)
+    within = ("decode", "separate", "all metrics", "oracle", "baselines", "plots", "images")
+    for step in within:
+        (seconds,) = [steps[name] for name in steps if step in name]
+        assert seconds > 0, step
+    table = evaluate.steps_table(steps, steps)
+    assert "100% |" in table and all(name in table for name in steps)
 
 
 def test_precisions_are_compared_on_the_same_training(bench, monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +65,19 @@ def read_streams(
             f"{path} has {len(streams)} audio streams without names; a MUSDB18 file has"
             f" {len(order)}: {', '.join(order)}"
         )
-    rates, samples = {}, {}
-    for name in names:
-        info = streams[order.index(name)]
-        stream = f"0:a:{order.index(name)}"
-        command = ["ffmpeg", "-v", "error", "-nostdin", "-i", url(path), "-map", stream]
+
+    def decode(name: str) -> tuple[torch.Tensor, int]:
+        number = order.index(name)
+        info, rate = streams[number], int(streams[number]["sample_rate"])
+        command = ["ffmpeg", "-v", "error", "-nostdin", "-i", url(path), "-map", f"0:a:{number}"]
         content = _run([*command, "-f", "s16le", "pipe:1"], path)
-        rates[name] = int(info["sample_rate"])
         raw = np.frombuffer(content, "<i2").reshape(-1, info["channels"])
-        _check_length(raw, float(info.get("duration", 0.0)) * rates[name], name, path)
-        samples[name] = torch.from_numpy(raw.T.astype(np.float32) / 32768)
-    return samples, rates
+        _check_length(raw, float(info.get("duration", 0.0)) * rate, name, path)
+        return torch.from_numpy(raw.T.astype(np.float32) / 32768), rate
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        decoded = dict(zip(names, pool.map(decode, names), strict=True))
+    return {name: x for name, (x, _) in decoded.items()}, {n: r for n, (_, r) in decoded.items()}
 
 
 def probe(path: Path) -> list[dict[str, Any]]:
