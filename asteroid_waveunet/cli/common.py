@@ -37,7 +37,7 @@ def add_separation_options(parser: argparse.ArgumentParser) -> None:
         help="cpu, cuda, cuda:1, mps ... (default: cuda, mps or cpu)",
     )
     add("--precision", choices=PRECISIONS, default="fp32", help="(default: %(default)s)")
-    add("--shifts", type=int, default=1, metavar="N", help="average N shifted passes (default: 1)")
+    add("--shifts", type=int, default=1, metavar="N", help="average N passes, shifted (default: 1)")
     add("--mixture-consistency", action="store_true", help="make the stems sum to the song")
 
 

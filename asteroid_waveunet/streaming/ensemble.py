@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -34,7 +36,9 @@ class Shifted:
     """Average predictions over time-shifted inputs (the shift trick).
 
     The network commutes with shifts by its step only; averaging over shifts within a step
-    evens out what depends on a sample's position in the step.
+    evens out what depends on a sample's position in the step. So that the average also evens out
+    what depends on the sides of stereo and on the sign, every other pass sees the mixture
+    mirrored: with left and right swapped, and negated.
 
     Args:
         shifts: number of shifts, spread evenly over one step.
@@ -70,7 +74,7 @@ class Shifted:
         n = batch.shape[-1]
         extended = self._inputs.extend(batch.mT).mT
         delayed = [extended[..., self._longest - shift :][..., :n] for shift in self._shifts]
-        return self._mean(self._stream.push(torch.cat(delayed)))
+        return self._mean(self._stream.push(torch.cat(mirrored(delayed))))
 
     def finish(self) -> Tensor:
         """See `BlockStream.finish`."""
@@ -79,6 +83,7 @@ class Shifted:
 
     def _mean(self, estimates: Tensor) -> Tensor:
         n, n_src = estimates.shape[-1], estimates.shape[1]
+        estimates = torch.cat(mirrored(estimates.chunk(len(self._shifts))))
         extended = self._outputs.extend(estimates.flatten(1, 2).mT).mT
         passes = extended.unflatten(0, (len(self._shifts), -1))
         aligned = [
@@ -88,6 +93,16 @@ class Shifted:
         skip = min(self._early, n)
         self._early -= skip
         return mean[..., skip:]
+
+
+def mirrored(passes: Sequence[Tensor]) -> list[Tensor]:
+    """Mirror every other pass, `(..., channels, time)`; doing it twice gives them back."""
+    return [x if index % 2 == 0 else _mirror(x) for index, x in enumerate(passes)]
+
+
+def _mirror(x: Tensor) -> Tensor:
+    """Negate, and swap the channels of stereo; the order of more channels has a meaning."""
+    return -x.flip(-2) if x.shape[-2] == 2 else -x
 
 
 class Consistent:
