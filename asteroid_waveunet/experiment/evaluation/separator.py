@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from asteroid_waveunet.audio.checks import to_channels
 from asteroid_waveunet.audio.resampling import resample
 from asteroid_waveunet.experiment.data.track import Track
 from asteroid_waveunet.experiment.evaluation.estimators import TrackAudio
-from asteroid_waveunet.experiment.evaluation.metrics.windows import Audio
+from asteroid_waveunet.experiment.evaluation.metrics.windows import Audio, as_array
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.separation.separate import separate_at_rate
 from asteroid_waveunet.streaming.options import DEFAULT_OPTIONS, SeparationOptions
@@ -20,9 +20,14 @@ from asteroid_waveunet.streaming.options import DEFAULT_OPTIONS, SeparationOptio
 __all__ = ["Separator"]
 
 
+RECENT = 256e6  # bytes of estimates that are kept: those of short songs, for the page's excerpts
+
+
 @dataclass(frozen=True)
 class Separator:
     """Estimates computed from the mixture by a function, in the calling process.
+
+    The latest estimates are kept, up to `RECENT`; the page asks for some again.
 
     Attributes:
         separate: `(mixture (channels, time), sample_rate)` -> source -> `(channels, time)`.
@@ -31,9 +36,18 @@ class Separator:
 
     separate: Callable[[Tensor, int], Mapping[str, Audio]]
     model: SourceModel | None = None
+    _recent: dict[Track, Mapping[str, Audio]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __call__(self, track: Track, audio: TrackAudio) -> Mapping[str, Audio]:
-        return self.separate(audio.mixture, audio.sample_rate)
+        estimates = self._recent.pop(track, None)
+        if estimates is None:
+            estimates = self.separate(audio.mixture, audio.sample_rate)
+        self._recent[track] = estimates
+        while sum(map(_size, self._recent.values())) > RECENT:
+            del self._recent[next(iter(self._recent))]
+        return estimates
 
     @classmethod
     def from_model(
@@ -111,3 +125,8 @@ class Separator:
             }
 
         return Separator(separate, self.model)
+
+
+def _size(estimates: Mapping[str, Audio]) -> int:
+    """Return the bytes of some estimates."""
+    return sum(as_array(samples).nbytes for samples in estimates.values())

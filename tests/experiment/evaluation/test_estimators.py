@@ -8,6 +8,7 @@ import torch
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.audio.resampling import resample
+from asteroid_waveunet.experiment.evaluation import separator
 from asteroid_waveunet.experiment.evaluation.estimators import (
     Folder,
     IdealRatioMask,
@@ -86,6 +87,27 @@ def test_oracle_beats_the_mixture_and_handles_silence():
     silence = torch.zeros(2, RATE)
     given = IdealRatioMask()(SONG, TrackAudio(silence, dict.fromkeys(TWO, silence), RATE))
     assert all((samples == 0).all() for samples in given.values())
+
+
+def test_separator_keeps_its_latest_estimates(monkeypatch):
+    separated = []
+
+    def separate(mixture, rate):
+        separated.append(mixture)
+        return {source: mixture.clone() for source in TWO}
+
+    size = 2 * parts().mixture.nbytes
+    monkeypatch.setattr(separator, "RECENT", 2 * size)
+    estimator, (a, b, c) = Separator(separate), SONGS
+    first = estimator(a, parts())
+    assert estimator(a, parts()) is first
+    for song in (b, a, c, a):  # c drops b, the one asked for the longest ago
+        estimator(song, parts())
+    assert len(separated) == 3
+    estimator(b, parts())
+    assert len(separated) == 4
+    monkeypatch.setattr(separator, "RECENT", size - 1)
+    assert estimator(c, parts()).keys() == set(TWO) and not estimator._recent
 
 
 @pytest.mark.parametrize("channels", [1, 2])
