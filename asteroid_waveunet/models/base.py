@@ -53,14 +53,12 @@ class SourceModel(BaseModel):
 
     Shapes, of `model(mixture)`; float tensors at full scale 1.0:
 
-    ===============================  ==========================================
-    mixture                          estimates
-    ===============================  ==========================================
-    `(batch, channels, time)`        `(batch, n_src, channels, time)`
-    `(channels, time)`               `(n_src, channels, time)`
-    `(batch, 1, time)`, one channel  `(batch, n_src, time)`
-    `(1, time)` and `(time,)`        `(n_src, time)`
-    ===============================  ==========================================
+    | mixture                         | estimates                        |
+    | ------------------------------- | -------------------------------- |
+    | `(batch, channels, time)`       | `(batch, n_src, channels, time)` |
+    | `(channels, time)`              | `(n_src, channels, time)`        |
+    | `(batch, 1, time)`, one channel | `(batch, n_src, time)`           |
+    | `(1, time)` and `(time,)`       | `(n_src, time)`                  |
     """
 
     geometry: LengthRule
