@@ -64,6 +64,7 @@ docs = [  # the site
     "mkdocs>=1.6,<2",  # builds it; 1.6 has generated files, 2 has other plugins
     "mkdocs-material>=9.5,<10",  # its looks, search and dark mode
     "mkdocstrings[python]>=0.26,<2",  # the reference, from the docstrings
+    "ruff>=0.8",  # formats its signatures
 ]
 test = [
     "pytest>=8",
