@@ -159,15 +159,25 @@ def manifest(args: argparse.Namespace) -> str:
                 result = subprocess.run(line, capture_output=True, text=True, check=True)
                 if state == "log":
                     continue
-                first, whole, peak = json.loads(result.stdout.splitlines()[-1])
-                rows.append([form, state, f"{first:.1f}", f"{whole:.1f}", f"{peak:.2f}"])
-    restart = max(float(row[2]) for row in rows)
+                *seconds, peak = json.loads(result.stdout.splitlines()[-1])
+                rows.append([form, state, *(f"{s:.1f}" for s in seconds), f"{peak:.2f}"])
+    restart = max(float(row[2]) for row in rows if row[1] == "half done") / args.rows
+    whole, half = (
+        statistics.mean(
+            float(row[4 if row[1] == "all songs" else 2]) for row in rows if row[1] == s
+        )
+        for s in ("all songs", "half done")
+    )
+    rate = args.rows / 2 / max(whole - half, 1e-9)
     return (
         f"A manifest of {args.rows} rows and a log of half as many done songs, on the local disk; "
-        "the workers are replaced by ones that take no time. `all songs`: the driver's own time "
-        f"for the other half, which bounds its rate. 10 million rows, extrapolated linearly: first "
-        f"song of a restart after {restart * 1e7 / args.rows:.0f} s.\n\n"
-        + measure.table(["manifest", "run", "first song, s", "end, s", "peak, GB"], rows)
+        "the workers are replaced by ones that take no time. `all songs` goes on with the other "
+        f"half: the driver takes part in at most {rate:.0f} songs per second, which "
+        "bounds the rate of all workers. Extrapolated linearly to 10 million rows: "
+        f"{restart * 1e7:.0f} s from a restart to the first song.\n\n"
+        + measure.table(
+            ["manifest", "run", "first song, s", "of CPU", "end, s", "of CPU", "peak, GB"], rows
+        )
     )
 
 
@@ -222,11 +232,12 @@ def drive(folder: Path, form: str, state: str) -> None:
     def rows() -> Iterator[CatalogueSong]:
         return manifests.read(str(folder / f"songs.{form}"))
 
-    begun, first = time.perf_counter(), []
+    begun, used, first = time.perf_counter(), time.process_time(), []
 
     class Timed(Instant):
         def start(self, song: CatalogueSong, alone: bool = False) -> bool:
-            first.append(time.perf_counter() - begun) if not first else None
+            if not first:
+                first.extend([time.perf_counter() - begun, time.process_time() - used])
             return super().start(song, alone)
 
     engine = Timed(stops=state in ("new", "half done"))
@@ -239,8 +250,8 @@ def drive(folder: Path, form: str, state: str) -> None:
         with contextlib.suppress(KeyboardInterrupt):
             keys = manifests.keys_of(rows)
             separate_catalogue._run(job, engine, rows, keys, [], verify=False, shown=False)
-    whole = time.perf_counter() - begun
-    print(json.dumps([first[0], whole, measure.process_memory()]))
+    end = [time.perf_counter() - begun, time.process_time() - used]
+    print(json.dumps([*first, *end, measure.process_memory()]))
 
 
 PARTS = {"overhead": overhead, "scaling": scaling, "manifest": manifest}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import splitext
 from pathlib import PurePath
 
 __all__ = [
@@ -70,6 +71,6 @@ def split_name(name: str) -> tuple[str, str]:
     """
     suffix = name[-len(STEM_SUFFIX) :]
     if suffix.lower() != STEM_SUFFIX:
-        suffix = PurePath(name).suffix
+        suffix = splitext(name)[1].removesuffix(".")
     stem = name[: len(name) - len(suffix)]
     return (stem, suffix) if stem.strip(".") else (name, "")  # ".." would be another folder

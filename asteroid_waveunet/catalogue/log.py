@@ -100,12 +100,16 @@ class Known:
     keys: np.ndarray
     versions: np.ndarray
 
-    def holds(self, song: CatalogueSong) -> bool:
-        """Return True if a song of this name and version is done."""
-        key = np.uint64(name_key(song.name))
-        at = int(np.searchsorted(self.keys, key))
-        found = at < len(self.keys) and self.keys[at] == key
-        return bool(found and self.versions[at] == np.uint64(name_key(song.version)))
+    def holds(self, songs: Sequence[CatalogueSong]) -> np.ndarray:
+        """Return for each song if one of this name and version is done, as booleans."""
+        if not len(self.keys):
+            return np.zeros(len(songs), bool)
+        keys, versions = (
+            np.fromiter(map(name_key, texts), np.uint64, len(songs))
+            for texts in ([song.name for song in songs], [song.version for song in songs])
+        )
+        at = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
+        return (self.keys[at] == keys) & (self.versions[at] == versions)
 
 
 class Log:

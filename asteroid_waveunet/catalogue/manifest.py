@@ -117,7 +117,7 @@ def _json_rows(file: IO[bytes], url: str) -> Iterator[tuple[int, Mapping[str, An
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line.decode())
         except json.JSONDecodeError as reason:
             raise ValueError(f"{url}, row {number} is no JSON: {reason.msg}.") from reason
         if not isinstance(row, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from asteroid_waveunet.weights import serialization
 
 __all__ = ["separate_catalogue"]
 
+ROWS_AT_ONCE = 10_000
 TRUSTED_FROM = 5000  # songs in the log; of fewer each is looked up
 NONE_KNOWN = Known(np.empty(0, np.uint64), np.empty(0, np.uint64))
 
@@ -227,16 +229,16 @@ def _run(
 
     def take(outcome: Outcome) -> None:
         summary.add(outcome)
-        if outcome.separated or outcome.status != DONE or not logged.holds(outcome.song):
+        if outcome.separated or outcome.status != DONE or not logged.holds([outcome.song])[0]:
             log.add(outcome)
         progress.update()
 
     def todo() -> Iterator[CatalogueSong]:
-        for song in rows():
-            if known.holds(song):
-                summary.known += 1
-            else:
-                yield song
+        everything = rows()
+        while songs := list(itertools.islice(everything, ROWS_AT_ONCE)):
+            done = known.holds(songs)
+            summary.known += int(done.sum())
+            yield from itertools.compress(songs, ~done)
 
     try:
         for outcome in missing:
