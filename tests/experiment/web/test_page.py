@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import json
 import re
 import threading
 
@@ -190,6 +191,30 @@ def test_songs_of_other_channels_rates_and_formats(
     assert ("6 channels are mixed down to 2" in note) is (channels > 2)
 
 
+STATED_RATE = """async base64 => {
+    const { sampleRate } = await import("/open.js");
+    return sampleRate(Uint8Array.from(atob(base64), letter => letter.charCodeAt(0)));
+}"""
+
+
+@pytest.mark.parametrize(
+    ("format", "subtype", "rate", "expected"),
+    [
+        ("FLAC", "PCM_16", 11025, 11025),
+        ("OGG", "VORBIS", 22050, 22050),
+        ("OGG", "OPUS", 16000, 48000),
+        ("MP3", "MPEG_LAYER_III", 32000, 32000),
+        ("MP3", "MPEG_LAYER_III", 22050, 22050),
+        ("AIFF", "PCM_16", 22050, None),
+    ],
+)
+def test_sample_rate_is_read_from_the_header(opened, format, subtype, rate, expected):
+    content = base64.b64encode(wav(noise(1, rate=rate), rate, subtype, format)).decode()
+    assert opened.page.evaluate(STATED_RATE, content) == expected
+    short = base64.b64encode(base64.b64decode(content)[:3]).decode()
+    assert opened.page.evaluate(STATED_RATE, short) is None
+
+
 SILENT_IN_SUM = """async player => {
     const { rows } = player.player;
     const [song] = rows;
@@ -305,6 +330,28 @@ def test_message_for_files_of_the_page_that_are_missing_or_damaged(visit, file, 
         page.page.unroute(f"**/{file}")
     page.page.get_by_role("button", name="Try the example").click()
     page.wait_for_state("Done")
+    page.troubles.clear()
+
+
+def test_runtime_comes_from_its_cdn_by_default(visit, page_folder):
+    """The CDN is simulated: another origin, which allows to be read."""
+    page = visit()
+    facts = json.loads((page_folder / "model.json").read_text())
+    facts["runtime"] = runtime.description(is_local=False)
+    page.page.route("**/model.json", lambda route: route.fulfill(json=facts))
+    served = page_folder / runtime.LOCAL
+    allowed = {"Access-Control-Allow-Origin": "*"}
+    page.page.route(
+        f"{runtime.CDN}*",
+        lambda route: route.fulfill(
+            path=served / route.request.url.split("/")[-1], headers=allowed
+        ),
+    )
+    page.page.reload()
+    page.page.get_by_role("button", name="Try the example").click()
+    page.wait_for_state("Done")
+    expected = {f"asked for {runtime.CDN}{name}" for name, _ in runtime.FILES.values()}
+    assert set(page.troubles) == expected
     page.troubles.clear()
 
 
