@@ -154,6 +154,7 @@ class Training:
     Attributes:
         init: trained weights to start from, as for `WaveUNet.from_pretrained`, such as `free`; by
             default weights are random. Layers that do not fit keep random weights.
+        teacher: trained weights whose estimates replace the true sources; see `training.teacher`.
         segment_length: target samples per segment, rounded up to a length the model can output.
         batch_size: segments per step and device.
         accumulate: batches per optimizer step (gradient accumulation).
@@ -193,6 +194,7 @@ class Training:
     """
 
     init: str | None = None
+    teacher: str | None = None
     segment_length: int = 16384
     batch_size: int = 16
     accumulate: int = 1

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from asteroid_waveunet.nn.symmetry import mirror
 from asteroid_waveunet.streaming.interface import BatchStream, StreamableModel
 from asteroid_waveunet.streaming.options import check_shifts
 from asteroid_waveunet.streaming.stateful_wave_unet import Memory
@@ -74,7 +75,7 @@ class Shifted:
         n = batch.shape[-1]
         extended = self._inputs.extend(batch.mT).mT
         delayed = [extended[..., self._longest - shift :][..., :n] for shift in self._shifts]
-        return self._mean(self._stream.push(torch.cat(mirrored(delayed))))
+        return self._mean(self._stream.push(torch.cat(_mirrored(delayed))))
 
     def finish(self) -> Tensor:
         """See `BlockStream.finish`."""
@@ -83,7 +84,7 @@ class Shifted:
 
     def _mean(self, estimates: Tensor) -> Tensor:
         n, n_src = estimates.shape[-1], estimates.shape[1]
-        estimates = torch.cat(mirrored(estimates.chunk(len(self._shifts))))
+        estimates = torch.cat(_mirrored(estimates.chunk(len(self._shifts))))
         extended = self._outputs.extend(estimates.flatten(1, 2).mT).mT
         passes = extended.unflatten(0, (len(self._shifts), -1))
         aligned = [
@@ -95,14 +96,9 @@ class Shifted:
         return mean[..., skip:]
 
 
-def mirrored(passes: Sequence[Tensor]) -> list[Tensor]:
-    """Mirror every other pass, `(..., channels, time)`; doing it twice gives them back."""
-    return [x if index % 2 == 0 else _mirror(x) for index, x in enumerate(passes)]
-
-
-def _mirror(x: Tensor) -> Tensor:
-    """Negate, and swap the channels of stereo; the order of more channels has a meaning."""
-    return -x.flip(-2) if x.shape[-2] == 2 else -x
+def _mirrored(passes: Sequence[Tensor]) -> list[Tensor]:
+    """Mirror every other pass; doing it twice gives them back."""
+    return [x if index % 2 == 0 else mirror(x) for index, x in enumerate(passes)]
 
 
 class Consistent:

@@ -49,8 +49,10 @@ def load_checked(conf, overrides):
     paths["voices"] = [str(Path(voices).resolve()) for voices in data.voices]
     if data.valid_data:
         paths["valid_data"] = folder_of(data.valid_data)
-    if training.init and Path(training.init).exists():
-        paths["init"] = str(Path(training.init).resolve())
+    for name in ("init", "teacher"):
+        weights = getattr(training, name)
+        if weights and Path(weights).exists():
+            paths[name] = str(Path(weights).resolve())
     if data.soundfont:
         paths["soundfont"] = str(Path(data.soundfont).resolve())
     configuration = load(conf, {**overrides, **paths})

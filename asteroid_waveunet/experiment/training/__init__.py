@@ -3,6 +3,7 @@
 fit             train a model and keep the best one
 precision       choose float32 or bfloat16 for this machine and model
 system          the LightningModule with its loss, optimizer and data loaders
+teacher         train towards the estimates of trained weights
 objectives      losses and learning-rate schedules by name
 distributed     collectives for several processes
 signals         stop on SIGTERM, Ctrl-C or SLURM's time limit

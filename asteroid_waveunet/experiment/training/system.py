@@ -22,6 +22,7 @@ from asteroid_waveunet.experiment.training.callbacks.collapse import CollapseGua
 from asteroid_waveunet.experiment.training.callbacks.validation_sdr import ValidationSDR
 from asteroid_waveunet.experiment.training.objectives import LOSSES, make_schedule
 from asteroid_waveunet.experiment.training.signals import ignore_in_worker
+from asteroid_waveunet.experiment.training.teacher import Teacher
 from asteroid_waveunet.file_utils import valid_unicode
 from asteroid_waveunet.models.base import SourceModel
 
@@ -35,6 +36,7 @@ class WaveUNetSystem(System):
         network: maps mixtures to estimates; the model's `forward_context`, possibly compiled.
         validation: computes `val_sdr/SOURCE` in dB, or None.
         guard: notices a collapse of training, or None.
+        teacher: replaces the true sources in training, or None.
         ignore_validation: this process has no validation tracks; it validates one segment only to
             stay synchronised, and its results are ignored.
     """
@@ -42,10 +44,13 @@ class WaveUNetSystem(System):
     network: Callable[[Tensor], Tensor]
     validation: ValidationSDR | None = None
     guard: CollapseGuard | None = None
+    teacher: Teacher | None = None
     ignore_validation = False
 
     def common_step(self, batch: Any, batch_nb: int, train: bool = True) -> Tensor:
         mixture, targets = batch
+        if train and self.teacher is not None:
+            targets = self.teacher(mixture)
         estimates = self.network(mixture)
         if self.validation is not None and not train and not self.ignore_validation:
             self.validation.update(targets, estimates)
@@ -118,6 +123,7 @@ def make_system(
         config=_loggable(config),
     )
     system.guard = guard
+    system.teacher = None if settings.teacher is None else Teacher(settings.teacher, model)
     system.network = _compile(model) if settings.compile else model.forward_context
     system.ignore_validation = not indices  # more processes than tracks
     if isinstance(valid_set, Segments):
