@@ -39,7 +39,7 @@ ASSETS = tuple(sorted(path.name for path in TEMPLATES.glob("*") if ".d." not in 
 CONTENTS = (*ASSETS, *SHARED_ASSETS, MODEL, NETWORK, EXAMPLE, runtime.LOCAL)
 
 HOP = 2**16
-"""Default minimum of samples per call. M4 takes 1.1 times as long with a quarter of this hop."""
+"""Default minimum of samples per call. M4 takes 1.2 times as long with a quarter of this hop."""
 
 EXAMPLE_SECONDS = 8.0
 EXAMPLE_SEED = 3
@@ -88,7 +88,7 @@ def check_place(folder: str | os.PathLike) -> None:
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is a file; expected a folder for the page.")
-    others = sorted({each.name for each in path.glob("*")} - {*CONTENTS, "README.md"})
+    others = sorted({each.name for each in path.glob("*")} - {*CONTENTS})
     if others:
         raise ValueError(
             f"{path} holds files that do not belong to a page ({', '.join(others[:5])}) and would "
