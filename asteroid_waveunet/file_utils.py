@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ __all__ = [
     "remove_leftovers",
     "replacing",
     "replacing_folder",
+    "temporary_beside",
+    "utf_8_path",
     "valid_unicode",
 ]
 
@@ -96,6 +99,17 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     processes left there.
     """
     path = Path(path)
+    with temporary_beside(path) as partial:
+        yield partial
+        os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield the path of a temporary file beside another, which is deleted at the end.
+
+    As for `replacing`, the first call for a folder deletes what killed processes left there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers_once(path.parent.absolute())
     token = secrets.token_hex(8)
@@ -106,9 +120,20 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     with naming(path, f".{token}."), _marked_alive(path.parent, token):
         try:
             yield partial
-            os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def utf_8_path(path: Path) -> Iterator[Path]:
+    """Yield a path to a file for libraries that take UTF-8 only: a link, if its name is none."""
+    if valid_unicode(str(path)) == str(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="waveunet.") as folder:
+        link = Path(folder, "file")
+        link.symlink_to(path.absolute())
+        yield link
 
 
 @contextlib.contextmanager

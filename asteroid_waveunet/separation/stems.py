@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from asteroid_waveunet.audio.io import Reader
 from asteroid_waveunet.audio.mp4 import STEM_SUFFIX
 from asteroid_waveunet.audio.stem_names import in_musdb_order
 from asteroid_waveunet.audio.tags import Tags, read_tags
+from asteroid_waveunet.file_utils import temporary_beside
 from asteroid_waveunet.separation.background import in_background
 
 __all__ = [
@@ -273,8 +273,7 @@ def _clamped(write: Write, names: Sequence[str], song: Reader, folder: Path) -> 
 def _rescaled(write: Write, names: Sequence[str], song: Reader, folder: Path) -> Iterator[Write]:
     """Write all samples to a temporary file of floats until their peak is known."""
     channels, peak = len(names) * song.channels, 1.0
-    with tempfile.TemporaryDirectory(prefix=".rescale.", dir=folder) as scratch:
-        path = Path(scratch) / "stems.wav"
+    with temporary_beside(folder / "stems.wav") as path:
         with audio_io.open_writer(
             path, song.sample_rate, channels, FLOAT, song.frames
         ) as write_block:

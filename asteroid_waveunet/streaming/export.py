@@ -46,7 +46,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asteroid_waveunet.file_utils import replacing
+from asteroid_waveunet.file_utils import replacing, utf_8_path
 from asteroid_waveunet.nn.geometry import Geometry
 from asteroid_waveunet.streaming.exported_step import (
     ChannelsFirst,
@@ -99,8 +99,8 @@ def export_step(
     """
     chosen = _format(format)
     hop = _checked_hop(model, hop, batch_size)
-    with replacing(path) as partial:
-        return _write_verified(model, chosen, partial, Path(path), hop, batch_size)
+    with replacing(path) as partial, utf_8_path(partial) as name:
+        return _write_verified(model, chosen, name, Path(path), hop, batch_size)
 
 
 @torch.no_grad()

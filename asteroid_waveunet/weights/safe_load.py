@@ -18,6 +18,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from asteroid_waveunet.file_utils import utf_8_path
 from asteroid_waveunet.weights import other_projects
 from asteroid_waveunet.weights.hub import CONFIG
 
@@ -39,7 +40,8 @@ def read_torch_file(path: Path) -> Any:
     # Asteroid's own files hold this type too.
     torch.serialization.add_safe_globals([torch.torch_version.TorchVersion])
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with utf_8_path(path) as name:
+            return torch.load(name, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as reason:
         found = re.search(r"GLOBAL (\S+)", str(reason))
         problem = f"it refers to {found[1]}" if found else "it is corrupt or holds other objects"
@@ -88,9 +90,10 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     """
     config_file = path.with_name(CONFIG)
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = (file.metadata() or {}).get("config")
-        state = safetensors.torch.load_file(path)
+        with utf_8_path(path) as name:
+            with safetensors.safe_open(name, framework="pt") as file:
+                metadata = (file.metadata() or {}).get("config")
+            state = safetensors.torch.load_file(name)
     except safetensors.SafetensorError as reason:
         raise ValueError(f"{path} is corrupt ({reason}). Download or save it again.") from reason
     configs = []

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.file_utils import TEMPORARY
 from asteroid_waveunet.separation.stems import (
     CLIPS,
     FITTING,
@@ -168,6 +169,9 @@ def test_stem_file_holds_mixture_and_stems(tmp_path):
         signals = torch.cat((stems.sum(0, keepdim=True), stems))
         for block in signals.split(700, dim=-1):
             write(block)
+        hidden = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+        assert all(TEMPORARY.match(name) for name in hidden), "the next run deletes what is left"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted((path.name, "song.stem.mp4"))
     with av.open(str(target.path)) as container:
         streams = container.streams.audio
         assert [stream.metadata["name"] for stream in streams] == list(names)

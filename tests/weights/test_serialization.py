@@ -41,6 +41,13 @@ def save(folder: Path) -> WaveUNet:
     return model
 
 
+def test_model_in_a_folder_whose_name_is_no_utf_8(tmp_path):
+    model = save(tmp_path / os.fsdecode(b"mod\xe8le"))
+    for name in ("", *FILES):
+        loaded = WaveUNet.from_pretrained(tmp_path / os.fsdecode(b"mod\xe8le") / name)
+        assert_same_model(loaded, model, torch.randn(2, 100))
+
+
 def test_saved_model_loads_from_its_folder_and_from_each_file(tmp_path):
     for alone in (False, True):
         for name in ("", *FILES):
