@@ -30,6 +30,9 @@ from asteroid_waveunet.system_errors import unreadable
 __all__ = ["BLOCK", "Reader", "count_frames", "header", "open_reader", "read"]
 
 UNKNOWN_LENGTH = 2**62  # samples; libsndfile reports the largest 64-bit integer
+# Formats that only libsndfile reads: pvf, xi, paf, avr, mat5, nist, wve, sds. (It takes anything
+# else for an mp3, and its decoder complains on stderr.)
+RARE = (b"PVF1", b"Exten", b" paf", b"fap ", b"2BIT", b"MATLAB", b"NIST_1A", b"ALawS", b"\xf0\x7e")
 RIFF = ("WAV", "WAVEX", "RF64")
 PLAIN = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"dns.", b"caff", b"riff", b"OggS")
 
@@ -178,8 +181,8 @@ def open_reader(source: Source) -> Iterator[Reader]:
         if reader is None:
             try:
                 reader = stack.enter_context(_container_reader(path))
-            except NotAudio:  # or one of libsndfile's rare formats
-                reader = None if start.startswith(PLAIN) else _plain_reader(path, stack)
+            except NotAudio:
+                reader = _plain_reader(path, stack) if start.startswith(RARE) else None
                 if reader is None:
                     raise
         yield reader

@@ -159,6 +159,23 @@ def test_wav_with_a_stated_size_of_zero_is_read_to_its_end(folder):
         assert file.subtype == "PCM_16"
 
 
+@pytest.mark.parametrize("form", ["PVF", "PAF", "AVR", "MAT5", "NIST", "XI", "WVE", "SDS"])
+def test_formats_that_only_libsndfile_reads(tmp_path, form):
+    path, channels = tmp_path / "a", 1
+    subtype = {"XI": "DPCM_16", "WVE": "ALAW"}.get(form, "PCM_16")
+    rate = 8000 if form == "WVE" else RATE
+    soundfile.write(path, np.zeros((900, channels)), rate, subtype, format=form)
+    assert read_length(path) >= 900
+
+
+def test_what_is_no_audio_makes_no_noise(tmp_path, capfd):
+    for content in (b"PK\3\4", b"PK\3\4" + bytes(2000), b"#EXTM3U\na.wav\n", bytes(5000)):
+        (tmp_path / "a.mp3").write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.mp3 cannot be read as audio"):
+            audio_io.read(tmp_path / "a.mp3")
+    assert capfd.readouterr().err == ""
+
+
 def test_file_after_a_wav_is_said_to_be_left_out(folder):
     path = folder / "joined.wav"
     content = (folder / "song.wav").read_bytes()
