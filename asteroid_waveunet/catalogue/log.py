@@ -32,7 +32,9 @@ CATALOGUE = "catalogue.parquet"
 FOLDER = ".waveunet/log"
 DONE, FAILED, QUARANTINED = "done", "failed", "quarantined"
 ROWS, SECONDS = 5000, 60.0  # a part is written after so many songs, or so long
-PARTS = 64  # more are merged
+PARTS = 64  # more are merged,
+AT_ONCE = 16  # so many into one
+MERGED = "-merged.parquet"
 READERS = 16
 
 
@@ -148,8 +150,8 @@ class Log:
         """Return the songs that are done by this recipe."""
         keys, versions = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
         done = [np.empty(0, bool)]
-        for table in self._tables(self._parts(), ["key", "version", "status"]):
-            if self._recipe_of(table) != self._recipe:
+        for recipe, table in self._tables(self._parts(), ["key", "version", "status"]):
+            if recipe != self._recipe:
                 keys, versions, done = keys[:1], versions[:1], done[:1]
                 continue
             keys.append(table["key"].to_numpy())
@@ -174,7 +176,7 @@ class Log:
         pa = pyarrow()
         schema = pa.schema([column for column in _schema() if column.name != "key"])
         with _writing(url, schema) as writer:
-            for table in self._tables(self._parts()[::-1]):
+            for _, table in self._tables(self._parts()[::-1], newest_first=True):
                 table = table.take(np.arange(table.num_rows)[::-1])
                 column = table["key"].to_numpy()
                 at = np.searchsorted(keys, column).clip(max=max(len(keys) - 1, 0))
@@ -186,24 +188,21 @@ class Log:
         return url
 
     def _merge(self) -> None:
-        """Merge the parts since the last run with another recipe if they are many."""
+        """Merge small parts since the last run with another recipe if they are many."""
         parts = self._parts()
         if len(parts) <= PARTS:
             return
-        others = [
-            number
-            for number, table in enumerate(self._tables(parts, ["key"]))
-            if self._recipe_of(table) != self._recipe
-        ]
-        own = parts[others[-1] + 1 if others else 0 :]
-        if len(own) <= PARTS:
-            return
-        merged = own[-1].replace(".parquet", "-merged.parquet")
-        with _writing(merged, self._schema) as writer:
-            for table in self._tables(own):
-                writer.write_table(table.cast(self._schema))
         with ThreadPoolExecutor(READERS) as pool:
-            list(pool.map(storage.remove, own))
+            recipes = list(pool.map(lambda part: _recipe_of(_opened(part)), parts))
+        others = [number for number, recipe in enumerate(recipes) if recipe != self._recipe]
+        own = [part for part in parts[others[-1] + 1 if others else 0 :] if MERGED not in part]
+        for begin in range(0, len(own), AT_ONCE):
+            merged = own[begin : begin + AT_ONCE]
+            with _writing(merged[-1].replace(".parquet", MERGED), self._schema) as writer:
+                for _, table in self._tables(merged):
+                    writer.write_table(table.cast(self._schema))
+            with ThreadPoolExecutor(READERS) as pool:
+                list(pool.map(storage.remove, merged))
 
     def _write_part(self, rows: Sequence[dict[str, Any]]) -> None:
         table = pyarrow().Table.from_pylist(list(rows), self._schema)
@@ -224,20 +223,30 @@ class Log:
         files = [name.rsplit("/", 1)[1] for name in names if name.endswith(".parquet")]
         return [storage.join(self._folder, name) for name in sorted(files)]
 
-    def _tables(self, parts: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[Any]:
-        """Yield the tables of parts; some are read ahead."""
-        pq = pyarrow("parquet")
-
-        def read(part: str) -> Any:
-            return pq.read_table(io.BytesIO(storage.read_bytes(part)), columns=columns)
-
+    def _tables(
+        self,
+        parts: Sequence[str],
+        columns: Sequence[str] | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield the recipe and the rows of parts, some thousands at a time."""
         with ThreadPoolExecutor(READERS) as pool:
             for begin in range(0, len(parts), READERS):
-                yield from pool.map(read, parts[begin : begin + READERS])
+                for file in pool.map(_opened, parts[begin : begin + READERS]):
+                    groups = range(file.num_row_groups)[:: -1 if newest_first else 1]
+                    for group in groups:
+                        yield _recipe_of(file), file.read_row_group(group, columns)
+                    if not groups:
+                        yield _recipe_of(file), file.read(columns)
 
-    @staticmethod
-    def _recipe_of(table: Any) -> str:
-        return (table.schema.metadata or {}).get(b"recipe", b"").decode()
+
+def _opened(part: str) -> Any:
+    """Return a part in memory, undecoded."""
+    return pyarrow("parquet").ParquetFile(io.BytesIO(storage.read_bytes(part)))
+
+
+def _recipe_of(file: Any) -> str:
+    return (file.schema_arrow.metadata or {}).get(b"recipe", b"").decode()
 
 
 @contextlib.contextmanager
