@@ -66,7 +66,8 @@ def overhead(args: argparse.Namespace) -> str:
         f"Seconds per song of {len(songs)} stereo songs of {args.seconds:g} s at {CD} Hz with the "
         f"weights `{MODEL}`, one thread, from files to files, without the start of the processes: "
         f"median (range) of {args.repeats} turns. Ratio of each turn: "
-        f"{measure.spread(ratios)}. Aim: at most 1.05.\n\n"
+        f"{measure.spread(ratios)}. Aim: at most 1.05. Ray runs its workers at nice 15: where other "
+        "processes want the cores, they get less than plain ones.\n\n"
         + measure.table(["way", "s per song"], rows)
     )
 
@@ -110,7 +111,7 @@ class prepared:
         model = WaveUNet.from_pretrained(MODEL)
         job = Job(str(self.folder / "ray"), "w", model.sources, StemOptions(), overwrite=True)
         job = Job(**{**vars(job), "threads": 1})
-        ray.init(num_cpus=3, log_to_driver=False, include_dashboard=False)
+        ray.init("local", num_cpus=3, log_to_driver=False, include_dashboard=False)
         self.engines: dict[int, Engine] = {}
         for n in (1, 2):
             engine = RayEngine(ray, job, model.serialize(), Resources(n, 1, 0))
