@@ -66,8 +66,8 @@ def overhead(args: argparse.Namespace) -> str:
         f"Seconds per song of {len(songs)} stereo songs of {args.seconds:g} s at {CD} Hz with the "
         f"weights `{MODEL}`, one thread, from files to files, without the start of the processes: "
         f"median (range) of {args.repeats} turns. Ratio of each turn: "
-        f"{measure.spread(ratios)}. Aim: at most 1.05. Ray runs its workers at nice 15: where other "
-        "processes want the cores, they get less than plain ones.\n\n"
+        f"{measure.spread(ratios)}. Aim: at most 1.05. Ray runs its workers at nice 15: where "
+        "other processes want the cores, they get less than plain ones.\n\n"
         + measure.table(["way", "s per song"], rows)
     )
 
