@@ -110,7 +110,7 @@ class Container:
             yield np.broadcast_to(samples, (len(samples), self.channels))
 
     def _frames(self) -> Iterator[Any]:
-        """Yield the frames of the file, and of what is joined to it in a way of its own."""
+        """Yield the frames of the file, then of each part that is joined to it."""
         yield from self._decoded(self._file)
         for part in self._further:
             with _open_part(self.path, part) as file:
