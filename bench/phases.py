@@ -26,13 +26,27 @@ Seconds = dict[str, dict[int, float]]
 def main() -> None:
     """Run the command of `sys.argv`; the last line of the output is the result."""
     started, *words = sys.argv[1:]
-    from asteroid_waveunet.cli.main import main as waveunet
-    from asteroid_waveunet.separation import separate  # noqa: F401 - with all it imports
+    sys.argv[1:] = words
+    from asteroid_waveunet import __main__ as program
+    from asteroid_waveunet.cli import main as cli
 
-    imported = time.time()
+    waveunet = cli.main
     seconds: Seconds = {}
-    with patched(seconds):
-        status = waveunet(words)
+    imported = 0.0
+
+    def measured() -> int:
+        nonlocal imported
+        from asteroid_waveunet.separation import separate  # noqa: F401 - with all it imports
+
+        imported = time.time()
+        with patched(seconds):
+            return waveunet()
+
+    cli.main = measured
+    try:
+        status = program.main()
+    finally:
+        cli.main = waveunet
     network = next(iter(seconds["network"]))
     parts = {name: by_thread.get(network, 0.0) for name, by_thread in seconds.items()}
     parts["start"] = imported - float(started)

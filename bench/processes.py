@@ -130,7 +130,7 @@ def run_command(
     start = time.time()
     child = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program, str(start), *map(str, words)],
-        stdout=subprocess.PIPE, text=True, check=True, env=environment,
+        stdout=subprocess.PIPE, text=True, check=True, env=environment, cwd=checkout,
     )  # fmt: skip
     total = time.time() - start
     found = json.loads(child.stdout.splitlines()[-1])
