@@ -15,7 +15,7 @@ from asteroid_waveunet.experiment.evaluation.formatting import decibels, markdow
 from asteroid_waveunet.experiment.evaluation.model_cost import Costs
 from asteroid_waveunet.experiment.evaluation.paired_comparison import compare
 from asteroid_waveunet.experiment.experiment_dir import ExperimentDir
-from asteroid_waveunet.experiment.report import plots
+from asteroid_waveunet.experiment.report import training_curves
 
 __all__ = ["Entry", "check", "epoch_length", "read", "table"]
 
@@ -81,7 +81,7 @@ def read(name: str, configuration: Configuration, places: ExperimentDir) -> Entr
 
 def _epochs(curves: Path) -> int:
     """Return the number of trained epochs in Lightning's metrics.csv; 0 without the file."""
-    epochs = plots.read_curves(curves).get("epoch", {}) if curves.is_file() else {}
+    epochs = training_curves.read_curves(curves).get("epoch", {}) if curves.is_file() else {}
     return max((int(epoch) + 1 for epoch in epochs.values()), default=0)
 
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from asteroid_waveunet.experiment.evaluation.aggregation import summarise, windows
 from asteroid_waveunet.experiment.evaluation.formatting import decibels
-from asteroid_waveunet.experiment.report import plots, spectrogram_images
+from asteroid_waveunet.experiment.report import plots, spectrogram_images, training_curves
 from asteroid_waveunet.experiment.report.excerpts import Excerpt, excerpt
 from asteroid_waveunet.experiment.report.page_files import (
     ASSETS,
@@ -221,16 +221,16 @@ def _curves(path: str | os.PathLike | None, folder: Path) -> dict[str, Any] | No
     """Draw the training curves; return their files and the lowest validation loss."""
     if path is None:
         return None
-    curves = plots.read_curves(path)
-    if not plots.panels(curves):
+    curves = training_curves.read_curves(path)
+    if not training_curves.panels(curves):
         return None
     losses = {s: v for s, v in curves.get("val_loss", {}).items() if np.isfinite(v)}
     best = min(losses, key=lambda step: losses[step]) if losses else None
     return {
         "pictures": plots.save(
-            functools.partial(plots.training, curves), folder / "charts", "training"
+            functools.partial(training_curves.draw, curves), folder / "charts", "training"
         ),
-        "panels": plots.panels(curves),
+        "panels": training_curves.panels(curves),
         "best": best,
         "loss": f"{losses[best]:.4g}" if best is not None else None,
         "epoch": int(curves.get("epoch", {}).get(best, -1)) if best is not None else None,

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 from PIL import Image
 
-from asteroid_waveunet.experiment.report import plots, spectrogram_images
+from asteroid_waveunet.experiment.report import plots, spectrogram_images, training_curves
 
 RATE = 8000
 THEME = plots.THEMES["light"]
@@ -97,7 +97,7 @@ def test_names_are_not_parsed_as_formulas_and_files_are_reproducible(tmp_path):
 
 def test_last_row_of_a_repeated_step_takes_precedence(tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch,loss,step\n0,3.0,9\n,,10\n0,2.0,9\n1,1.0,19\n")
-    assert plots.read_curves(tmp_path / "metrics.csv") == {
+    assert training_curves.read_curves(tmp_path / "metrics.csv") == {
         "epoch": {9: 0.0, 19: 1.0},
         "loss": {9: 2.0, 19: 1.0},
     }
