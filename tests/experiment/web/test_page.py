@@ -91,10 +91,10 @@ def visit(browser, page_folder):
     """Return a function that opens the page, with or without isolation; fail on its troubles."""
     visits = []
 
-    def open_page(isolated: bool = True, **settings) -> Visit:
+    def open_page(isolated: bool = True) -> Visit:
         running = server.make_server(page_folder, isolated=isolated)
         threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-        context = browser.new_context(**settings)
+        context = browser.new_context()
         visits.append((Visit(context.new_page(), server.url(running)), context, running))
         return visits[-1][0]
 
@@ -139,9 +139,9 @@ DROP = """([name, base64]) => {
 
 
 @pytest.mark.parametrize("isolated", [True, False])
-def test_stems_of_a_dropped_song_equal_those_of_separate(visit, model, isolated):
-    page = visit(isolated)
-    content = wav(noise(30))
+def test_stems_of_a_dropped_song_equal_those_of_separate(opened, visit, model, isolated):
+    page = opened if isolated else visit(isolated=False)
+    content = wav(noise(10))
     encoded = base64.b64encode(content).decode()
     page.page.evaluate(DROP, ["my song.wav", encoded])
     page.wait_for_state("Done")
@@ -215,11 +215,19 @@ def test_sample_rate_is_read_from_the_header(opened, format, subtype, rate, expe
     assert opened.page.evaluate(STATED_RATE, short) is None
 
 
+CLICK_AT_ONCE = """([text, selector]) => new MutationObserver((_, observer) => {
+    if (!document.querySelector("#state").textContent.includes(text)) return;
+    document.querySelector(selector).click();
+    observer.disconnect();
+}).observe(document.querySelector("#state"), { childList: true })"""
+
+
+# A sum over two of the blocks that the player sends, and what was heard before it.
 SILENT_IN_SUM = """async player => {
     const { rows } = player.player;
     const [song] = rows;
     const { context } = song.gain;
-    const sum = new AnalyserNode(context, { fftSize: 32768 });
+    const sum = new AnalyserNode(context, { fftSize: 8192 });
     song.gain.gain.cancelScheduledValues(0);
     song.gain.gain.value = -1;
     for (const row of rows) row.gain.connect(sum);
@@ -232,17 +240,17 @@ SILENT_IN_SUM = """async player => {
 }"""
 
 
-def test_stems_play_while_they_are_computed_and_in_exact_synchrony(visit):
+def test_stems_play_while_they_are_computed_and_in_exact_synchrony(opened):
     """A difference model's stems sum to the song, sample by sample."""
-    page = visit()
-    page.choose("song.wav", wav(noise(30)))
-    page.page.get_by_role("button", name="Play").click()  # before anything is computed
-    wait_for_audible(page.player, "accompaniment", "vocals")
-    page.page.get_by_label("Solo several").check()
+    page = opened.page
+    page.evaluate(CLICK_AT_ONCE, ["Loading the model", "[data-do=play]"])  # nothing is computed yet
+    opened.choose("song.wav", wav(noise(30)))
+    wait_for_audible(opened.player, "accompaniment", "vocals")
+    page.get_by_label("Solo several").check()
     for name in ("song", "accompaniment", "vocals"):
-        page.page.get_by_role("button", name=f"Solo {name}").click()
-    wait_for_audible(page.player, "song", "accompaniment", "vocals")
-    difference, quietest = page.player.evaluate(SILENT_IN_SUM)
+        page.get_by_role("button", name=f"Solo {name}").click()
+    wait_for_audible(opened.player, "song", "accompaniment", "vocals")
+    difference, quietest = opened.player.evaluate(SILENT_IN_SUM)
     assert difference < 1e-5 < 1e-3 < quietest
 
 
@@ -276,15 +284,8 @@ def test_player_solos_mutes_seeks_and_sets_the_volume(opened):
     assert page.get_by_role("button", name="Play").is_visible()
 
 
-STOP_AT_ONCE = """() => new MutationObserver((_, observer) => {
-    if (!document.querySelector("#state").textContent.includes("left")) return;
-    document.querySelector("#stop").click();
-    observer.disconnect();
-}).observe(document.querySelector("#state"), { childList: true })"""
-
-
 def test_stopped_song_keeps_what_is_computed(opened):
-    opened.page.evaluate(STOP_AT_ONCE)
+    opened.page.evaluate(CLICK_AT_ONCE, ["left", "#stop"])
     opened.choose("long.wav", wav(noise(90)))
     opened.wait_for_state("Stopped")
     _, found = opened.download("Download vocals, float WAV")
@@ -309,26 +310,30 @@ def test_message_for_files_that_cannot_be_separated(opened, name, content, messa
     assert opened.page.get_by_role("alert").is_hidden()
 
 
-@pytest.mark.parametrize(
-    ("file", "message"),
-    [
-        ("model.onnx", "The model tiny could not be loaded"),
-        (f"runtime/{runtime.FILES['binary'][0]}", "ONNX Runtime .* could not be loaded"),
-        ("example.flac", "The example could not be loaded"),
-    ],
-)
-def test_message_for_files_of_the_page_that_are_missing_or_damaged(visit, file, message):
+# In the order in which they are needed, as what is loaded is not loaded again.
+NEEDED = {
+    "example.flac": "The example could not be loaded",
+    f"runtime/{runtime.FILES['binary'][0]}": "ONNX Runtime .* could not be loaded",
+    "model.onnx": "The model tiny could not be loaded",
+}
+
+
+def test_message_for_files_of_the_page_that_are_missing_or_damaged(visit):
     page = visit()
+    example = page.page.get_by_role("button", name="Try the example")
+    shown = page.page.locator("#message")
     damages = [
         lambda route: route.fulfill(body=b"damaged"),
         lambda route: route.fulfill(status=404),
     ]
-    for damage in damages[file.endswith("flac") :]:
-        page.page.route(f"**/{file}", damage)
-        page.page.get_by_role("button", name="Try the example").click()
-        page.page.locator("#message").filter(has_text=re.compile(message)).wait_for()
-        page.page.unroute(f"**/{file}")
-    page.page.get_by_role("button", name="Try the example").click()
+    for file, message in NEEDED.items():
+        for damage in damages[file == "example.flac" :]:
+            page.page.route(f"**/{file}", damage)
+            shown.evaluate("message => { message.textContent = ''; }")
+            example.click()
+            shown.filter(has_text=re.compile(message)).wait_for()
+            page.page.unroute(f"**/{file}")
+    example.click()
     page.wait_for_state("Done")
     page.troubles.clear()
 
@@ -356,13 +361,15 @@ def test_runtime_comes_from_its_cdn_by_default(visit, page_folder):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("dark", 390), ("light", 1100)])
-def test_page_follows_the_colour_scheme_and_fits_the_screen(visit, scheme, width):
-    page = visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    page.choose(f"{'a long name ' * 20}.wav", wav(noise(1)))
-    page.wait_for_state("Done")
+def test_page_follows_the_colour_scheme_and_fits_the_screen(opened, scheme, width):
+    page = opened.page
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    opened.choose(f"{'a long name ' * 20}.wav", wav(noise(1)))
+    opened.wait_for_state("Done")
     root = "document.documentElement."
-    assert page.page.evaluate(f"() => {root}scrollWidth") == width
-    ground = page.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert page.evaluate(f"() => {root}scrollWidth") == width
+    ground = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
 
 
