@@ -85,14 +85,16 @@ def test_joined_calls_equal_the_delayed_track(index, format, tmp_path):
     assert b".py" not in (tmp_path / "step").read_bytes() or format != "onnx", "no source paths"
 
 
-def test_file_metadata_describes_the_step(tmp_path):
-    model = tiny(sources=("drums", "bass & co"), in_channels=2, sample_rate=8000)
+def test_file_is_repeatable_and_its_metadata_describes_the_step(tmp_path):
+    model = tiny(levels=1, sources=("drums", "bass & co"), in_channels=2, sample_rate=8000)
     for format in ("onnx", "torchscript"):
         path = tmp_path / "folder" / format
         exported = export_step(model, path, format, hop=8)
         assert 0 <= exported.delay - model.geometry.lookahead < model.geometry.step
         if format == "onnx":
             found = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+            export_step(model, tmp_path / "again", format, hop=8)
+            assert path.read_bytes() == (tmp_path / "again").read_bytes(), "publishing compares"
         else:
             extra = dict.fromkeys(exported.metadata, "")
             torch.jit.load(path, _extra_files=extra)

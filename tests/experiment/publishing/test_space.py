@@ -24,8 +24,9 @@ def hub(tmp_path, monkeypatch):
         yield hub
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def quick_export(monkeypatch):
+    """Bytes of real exports are repeatable: see tests/streaming/test_export.py."""
     monkeypatch.setattr(folder, "export_step", write_placeholder)
 
 
@@ -60,13 +61,11 @@ def test_page_of_a_model_becomes_a_static_isolated_space(hub, model, capsys):
     assert "no changes" in capsys.readouterr().out and len(hub.written) == written
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_dry_run_lists_the_page_and_sends_nothing(hub, model, capsys):
     assert main(["publish", model, "--space", "user/stems", "--dry-run"]) == 0
     assert "model.onnx" in capsys.readouterr().out and hub.requests == []
 
 
-@pytest.mark.usefixtures("quick_export")
 def test_page_of_an_experiment_states_its_terms(hub, tmp_path, capsys):
     exp = experiment(tmp_path)[1].exp_dir
     assert main(["publish", str(exp), "--space", "band/stems"]) == 0, capsys.readouterr().err
