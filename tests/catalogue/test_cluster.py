@@ -87,6 +87,43 @@ def broken_songs(folder) -> set[str]:
     return {f"{kind}{n}" for kind in kinds for n in range(2)}
 
 
+def test_songs_on_s3_survive_a_killed_worker(nodes, s3, bucket, songs, model, failing):
+    for n in range(2):
+        s3.put(str(songs), f"{bucket}/songs/{n}", recursive=True)
+    one = songs.parent / "one"
+    assert main(["separate", str(songs), "-m", str(model), "-o", str(one)]) == 0
+    engine = failing(kill_a_worker)
+    call = dict(output=f"{bucket}/out", model=str(model), cluster=nodes.address, progress=False)
+    found = separate_catalogue([f"{bucket}/songs"], **call)
+    assert engine.happened
+    assert (finished(found), found.failed, found.quarantined) == (8, 0, 0)
+    stems = [name for name in s3.find(f"{bucket}/out") if name.endswith(".wav")]
+    assert len(stems) == 2 * 8
+    for name in stems:
+        local = "/".join(name.split("/")[3:])
+        assert s3.cat_file(name) == (one / local).read_bytes()
+
+
+def test_scores_equal_those_of_one_machine(nodes, model, tmp_path, monkeypatch, capsys):
+    for seconds, name in ((1.5, "one"), (2.5, "two")):
+        write_song(tmp_path / "songs" / "test" / name, seconds=seconds)
+    (tmp_path / "songs/test/broken").mkdir()
+    write_song(tmp_path / "songs/test/broken", seconds=1.0)
+    (tmp_path / "songs/test/broken/bass.wav").write_text("no audio")
+    score_in_this_process(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    words = ["evaluate", "-m", str(model), "-d", "songs", "--no-report"]
+    assert main([*words, "-o", "here"]) == 1
+    assert main([*words, "-o", "there", "--cluster", nodes.address]) == 1
+    scores = sorted(f.relative_to("here") for f in Path("here").rglob("*.json"))
+    assert len([file for file in scores if file.name == "two.json"]) == 3, "with the baselines"
+    for file in scores:
+        assert ("there" / file).read_bytes() == ("here" / file).read_bytes()
+    reasons = [line for line in capsys.readouterr().err.splitlines() if "bass.wav" in line]
+    assert len(reasons) == 2
+    assert len({*reasons}) == 1
+
+
 def test_hundred_songs_survive_a_removed_node(nodes, model, tmp_path, failing):
     good = [f"song{n}" for n in range(90)]
     for n, name in enumerate(good):
@@ -115,40 +152,3 @@ def test_hundred_songs_survive_a_removed_node(nodes, model, tmp_path, failing):
     assert len(stems) == 2 * 90
     for name, file in stems.items():
         assert file.read_bytes() == (one / name).read_bytes()
-
-
-def test_scores_equal_those_of_one_machine(nodes, model, tmp_path, monkeypatch, capsys):
-    for seconds, name in ((1.5, "one"), (2.5, "two")):
-        write_song(tmp_path / "songs" / "test" / name, seconds=seconds)
-    (tmp_path / "songs/test/broken").mkdir()
-    write_song(tmp_path / "songs/test/broken", seconds=1.0)
-    (tmp_path / "songs/test/broken/bass.wav").write_text("no audio")
-    score_in_this_process(monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    words = ["evaluate", "-m", str(model), "-d", "songs", "--no-report"]
-    assert main([*words, "-o", "here"]) == 1
-    assert main([*words, "-o", "there", "--cluster", nodes.address]) == 1
-    scores = sorted(f.relative_to("here") for f in Path("here").rglob("*.json"))
-    assert len([file for file in scores if file.name == "two.json"]) == 3, "with the baselines"
-    for file in scores:
-        assert ("there" / file).read_bytes() == ("here" / file).read_bytes()
-    reasons = [line for line in capsys.readouterr().err.splitlines() if "bass.wav" in line]
-    assert len(reasons) == 2
-    assert len({*reasons}) == 1
-
-
-def test_songs_on_s3_survive_a_killed_worker(nodes, s3, bucket, songs, model, failing):
-    for n in range(2):
-        s3.put(str(songs), f"{bucket}/songs/{n}", recursive=True)
-    one = songs.parent / "one"
-    assert main(["separate", str(songs), "-m", str(model), "-o", str(one)]) == 0
-    engine = failing(kill_a_worker)
-    call = dict(output=f"{bucket}/out", model=str(model), cluster=nodes.address, progress=False)
-    found = separate_catalogue([f"{bucket}/songs"], **call)
-    assert engine.happened
-    assert (finished(found), found.failed, found.quarantined) == (8, 0, 0)
-    stems = [name for name in s3.find(f"{bucket}/out") if name.endswith(".wav")]
-    assert len(stems) == 2 * 8
-    for name in stems:
-        local = "/".join(name.split("/")[3:])
-        assert s3.cat_file(name) == (one / local).read_bytes()
