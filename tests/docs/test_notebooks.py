@@ -1,12 +1,16 @@
-"""The notebooks run from top to bottom, at small sizes, one after the other in one kernel."""
+"""The notebooks run from top to bottom, at small sizes, one after the other in one shell."""
 
 from __future__ import annotations
 
 import re
+import sys
 
+import matplotlib
 import nbformat
 import pytest
-from nbclient import NotebookClient
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+from traitlets.config import Config
 
 from asteroid_waveunet import WaveUNet
 from helpers.paths import ROOT
@@ -35,33 +39,52 @@ def with_sizes(name: str) -> nbformat.NotebookNode:
     return notebook
 
 
+class Shell(InteractiveShell):
+    def enable_gui(self, gui=None):
+        """Plots are displayed in the notebook, without windows."""
+
+
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory):
+def shell(tmp_path_factory):
+    """Jupyter's shell without its process: this one has imported the packages already."""
+    backend = matplotlib.get_backend()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
+        patch.setattr(sys, "path", [*sys.path])
+        patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+        shell = Shell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+        shell.run_line_magic("matplotlib", "inline")
+        yield shell
+        Shell.clear_instance()
+    matplotlib.use(backend)
+
+
+@pytest.fixture(scope="module")
+def executed(shell, tmp_path_factory):
     """Run the notebooks in a new folder; return it and what they show, see `kinds`."""
     folder = tmp_path_factory.mktemp("notebooks")
-    client = NotebookClient(
-        nbformat.v4.new_notebook(), resources={"metadata": {"path": str(folder)}}, timeout=280
-    )
     outputs = {}
-    with client.setup_kernel():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
         for name in SIZES:
-            client.nb = with_sizes(name)
-            client.reset_execution_trackers()
-            for index, cell in enumerate(client.nb.cells):
-                client.execute_cell(cell, index)
+            shell.reset(new_session=False)
             outputs[name] = [
-                kind for cell in client.nb.cells for kind in kinds(cell.get("outputs", []))
+                kind
+                for cell in with_sizes(name).cells
+                if cell.cell_type == "code"
+                for kind in kinds(shell, cell.source)
             ]
     return folder, outputs
 
 
-def kinds(outputs: list) -> list[str]:
-    """Printed text as it is; of what is displayed: audio, image/png or another type."""
-    found = []
-    for output in outputs:
-        data = output.get("data", {})
-        audio = "<audio" in data.get("text/html", "")
-        found += [output["text"]] if "text" in output else ["audio"] if audio else sorted(data)
+def kinds(shell: Shell, source: str) -> list[str]:
+    """Run a cell. Printed text as it is; of what is displayed: audio, image/png or another type."""
+    with shell.display_trap, capture_output() as shown:
+        shell.run_cell(source).raise_error()
+    found = [shown.stdout] if shown.stdout else []
+    for output in shown.outputs:
+        audio = "<audio" in output.data.get("text/html", "")
+        found += ["audio"] if audio else sorted(output.data)
     return found
 
 
