@@ -29,10 +29,9 @@ def run(*words) -> int:
 
 
 @pytest.fixture
-def store(s3, bucket, songs, model):
-    """The songs in a bucket, and their stems as made from the folder."""
+def store(s3, bucket, songs):
+    """A bucket with the songs."""
     s3.put(str(songs), f"{bucket}/songs", recursive=True)
-    assert run("separate", songs, "-m", model, "-o", songs.parent / "plain") == 0
     return bucket
 
 
@@ -79,7 +78,8 @@ def table(s3, output: str) -> dict[str, dict]:
     return {row["name"]: row for row in rows}
 
 
-def test_stems_on_s3_equal_those_on_disk(s3, store, songs, separated):
+def test_stems_on_s3_equal_those_on_disk(s3, store, songs, model, separated):
+    assert run("separate", songs, "-m", model, "-o", songs.parent / "plain") == 0
     found, _ = separated(f"{store}/songs", output=f"{store}/out")
     assert (found.songs, found.separated, found.failed) == (4, 4, 0)
     assert found.audio_hours == pytest.approx(4 * 0.2 / 3600)
