@@ -397,8 +397,16 @@ def browser():
         yield launched
 
 
+@pytest.fixture(scope="module")
+def visitor(browser):
+    """The browser's page that most tests share."""
+    page = browser.new_page()
+    yield page
+    page.close()
+
+
 @pytest.fixture
-def opened(browser):
+def opened(browser, visitor):
     """Return a function that opens a page; fail on errors and on requests beyond the disk."""
     troubles, contexts = [], []
 
@@ -406,20 +414,36 @@ def opened(browser):
         if not request.url.startswith(("file:", "data:", "blob:")):
             troubles.append(f"asked for {request.url}")
 
-    def open_page(path: Path, **settings):
-        contexts.append(browser.new_context(**settings))
-        page = contexts[-1].new_page()
-        page.on("console", lambda m: m.type in ("error", "warning") and troubles.append(m.text))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("requestfailed", lambda request: troubles.append(f"no {request.url}"))
-        page.on("request", local)
+    watched = {
+        "console": lambda m: m.type in ("error", "warning") and troubles.append(m.text),
+        "pageerror": lambda error: troubles.append(str(error)),
+        "requestfailed": lambda request: troubles.append(f"no {request.url}"),
+        "request": local,
+    }
+
+    def watch(page):
+        for event, hear in watched.items():
+            page.on(event, hear)
+
+    def open_page(path: Path, width: int = 1280, scheme: str = "light", **settings):
+        page = visitor
+        if settings:
+            contexts.append(browser.new_context(**settings))
+            page = contexts[-1].new_page()
+            watch(page)
+        page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(color_scheme=scheme)
         page.goto(path.as_uri())
         return page
 
     open_page.troubles = troubles
+    watch(visitor)
     yield open_page
     for context in contexts:
         context.close()
+    visitor.goto("about:blank")
+    for event, hear in watched.items():
+        visitor.remove_listener(event, hear)
     assert troubles == []
 
 
@@ -527,7 +551,7 @@ PICTURES = """() => Promise.all([...document.images].map(async image => {
 def test_charts_follow_colour_scheme_and_width_and_fit_the_screen(
     opened, whole, scheme, width, layout
 ):
-    page = opened(whole, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = opened(whole, width, scheme)
     for details in page.locator("details").all():
         details.evaluate("details => details.open = true")
     pictures = page.evaluate(PICTURES)
@@ -542,7 +566,7 @@ def test_charts_follow_colour_scheme_and_width_and_fit_the_screen(
 
 
 def test_long_names_fit_a_phone_screen(opened, odd):
-    page = opened(odd, viewport={"width": 390, "height": 800})
+    page = opened(odd, width=390)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
