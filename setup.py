@@ -75,8 +75,9 @@ test = [
     "wandb>=0.19,<1",  # a logger that users may name; run with 0.19.0 and 0.31.0
     "playwright>=1.44,<2",  # drives an installed Chromium through the report
     "build>=1",  # make release
+    "nbclient>=0.10",  # runs the notebooks
     "nbformat>=5.10",  # reads them
-    "ipykernel>=6.29,<8",  # with the shell that they run in
+    "ipykernel>=6.29,<8",  # the kernel that they run in
     "ruff>=0.8",
     "mypy>=1.13",
     "types-PyYAML",

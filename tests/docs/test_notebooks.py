@@ -1,16 +1,12 @@
-"""The notebooks run from top to bottom, at small sizes, one after the other in one shell."""
+"""The notebooks run from top to bottom, at small sizes, one after the other in one kernel."""
 
 from __future__ import annotations
 
 import re
-import sys
 
-import matplotlib
 import nbformat
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
-from traitlets.config import Config
+from nbclient import NotebookClient
 
 from asteroid_waveunet import WaveUNet
 from helpers.paths import ROOT
@@ -39,52 +35,33 @@ def with_sizes(name: str) -> nbformat.NotebookNode:
     return notebook
 
 
-class Shell(InteractiveShell):
-    def enable_gui(self, gui=None):
-        """Plots are displayed in the notebook, without windows."""
-
-
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory):
-    """Jupyter's shell without its process: this one has imported the packages already."""
-    backend = matplotlib.get_backend()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
-        patch.setattr(sys, "path", [*sys.path])
-        patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-        shell = Shell.instance(config=Config({"HistoryManager": {"enabled": False}}))
-        shell.run_line_magic("matplotlib", "inline")
-        yield shell
-        Shell.clear_instance()
-    matplotlib.use(backend)
-
-
-@pytest.fixture(scope="module")
-def executed(shell, tmp_path_factory):
+def executed(tmp_path_factory):
     """Run the notebooks in a new folder; return it and what they show, see `kinds`."""
     folder = tmp_path_factory.mktemp("notebooks")
+    client = NotebookClient(
+        nbformat.v4.new_notebook(), resources={"metadata": {"path": str(folder)}}, timeout=280
+    )
     outputs = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with client.setup_kernel():
         for name in SIZES:
-            shell.reset(new_session=False)
+            client.nb = with_sizes(name)
+            client.reset_execution_trackers()
+            for index, cell in enumerate(client.nb.cells):
+                client.execute_cell(cell, index)
             outputs[name] = [
-                kind
-                for cell in with_sizes(name).cells
-                if cell.cell_type == "code"
-                for kind in kinds(shell, cell.source)
+                kind for cell in client.nb.cells for kind in kinds(cell.get("outputs", []))
             ]
     return folder, outputs
 
 
-def kinds(shell: Shell, source: str) -> list[str]:
-    """Run a cell. Printed text as it is; of what is displayed: audio, image/png or another type."""
-    with shell.display_trap, capture_output() as shown:
-        shell.run_cell(source).raise_error()
-    found = [shown.stdout] if shown.stdout else []
-    for output in shown.outputs:
-        audio = "<audio" in output.data.get("text/html", "")
-        found += ["audio"] if audio else sorted(output.data)
+def kinds(outputs: list) -> list[str]:
+    """Printed text as it is; of what is displayed: audio, image/png or another type."""
+    found = []
+    for output in outputs:
+        data = output.get("data", {})
+        audio = "<audio" in data.get("text/html", "")
+        found += [output["text"]] if "text" in output else ["audio"] if audio else sorted(data)
     return found
 
 
