@@ -425,14 +425,12 @@ def opened(browser, visitor):
         for event, hear in watched.items():
             page.on(event, hear)
 
-    def open_page(path: Path, width: int = 1280, scheme: str = "light", **settings):
+    def open_page(path: Path, **settings):
         page = visitor
         if settings:
             contexts.append(browser.new_context(**settings))
             page = contexts[-1].new_page()
             watch(page)
-        page.set_viewport_size({"width": width, "height": 800})
-        page.emulate_media(color_scheme=scheme)
         page.goto(path.as_uri())
         return page
 
@@ -441,9 +439,9 @@ def opened(browser, visitor):
     yield open_page
     for context in contexts:
         context.close()
-    visitor.goto("about:blank")
     for event, hear in watched.items():
         visitor.remove_listener(event, hear)
+    visitor.goto("about:blank")
     assert troubles == []
 
 
@@ -551,7 +549,7 @@ PICTURES = """() => Promise.all([...document.images].map(async image => {
 def test_charts_follow_colour_scheme_and_width_and_fit_the_screen(
     opened, whole, scheme, width, layout
 ):
-    page = opened(whole, width, scheme)
+    page = opened(whole, viewport={"width": width, "height": 800}, color_scheme=scheme)
     for details in page.locator("details").all():
         details.evaluate("details => details.open = true")
     pictures = page.evaluate(PICTURES)
@@ -566,7 +564,7 @@ def test_charts_follow_colour_scheme_and_width_and_fit_the_screen(
 
 
 def test_long_names_fit_a_phone_screen(opened, odd):
-    page = opened(odd, width=390)
+    page = opened(odd, viewport={"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
