@@ -141,7 +141,7 @@ DROP = """([name, base64]) => {
 @pytest.mark.parametrize("isolated", [True, False])
 def test_stems_of_a_dropped_song_equal_those_of_separate(opened, visit, model, isolated):
     page = opened if isolated else visit(isolated=False)
-    content = wav(noise(10))
+    content = wav(noise(30))
     encoded = base64.b64encode(content).decode()
     page.page.evaluate(DROP, ["my song.wav", encoded])
     page.wait_for_state("Done")
