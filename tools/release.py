@@ -30,7 +30,7 @@ RATE, FRAMES = 44100, 33075
 
 
 class NotReady(Exception):
-    """What keeps the tree from being released, and what to do."""
+    """A reason against the release of this tree, and what to do."""
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What a run does to every song: all that a worker needs to know."""
+"""The settings of a run, the same for every song: all that a worker needs to know."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ READERS = 16
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a song.
+    """The result of one song.
 
     Attributes:
         status: `DONE`, `FAILED` or `QUARANTINED`.

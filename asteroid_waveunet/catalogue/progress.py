@@ -19,7 +19,7 @@ MOST_REASONS = 100
 
 @dataclass
 class Summary:
-    """What became of a catalogue.
+    """The results of a run over a catalogue, counted.
 
     Attributes:
         songs: their number.

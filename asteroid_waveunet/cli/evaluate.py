@@ -57,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=ENGINES,
         default=ENGINES[0],
-        help="museval itself gives the same scores, slowly (default: %(default)s)",
+        help="museval itself gives the same scores up to rounding, slowly (default: %(default)s)",
     )
     add("--jobs", type=int, metavar="N", help="songs at once (default: number of cores)")
     add(

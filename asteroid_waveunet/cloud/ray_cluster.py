@@ -78,7 +78,7 @@ def alive_nodes(ray: Any) -> dict[str, dict[str, float]]:
 
 @dataclass(frozen=True)
 class Resources:
-    """What the workers ask of the cluster.
+    """Resources of the cluster that the workers ask for.
 
     Attributes:
         workers: their number; None: as many as the nodes have room for now.

@@ -1,4 +1,4 @@
-"""What cannot work is said in one line before the first song."""
+"""Input that cannot work is named in one line before the first song."""
 
 from __future__ import annotations
 

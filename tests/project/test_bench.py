@@ -160,7 +160,7 @@ def test_training_is_measured(bench, monkeypatch):
     assert float(direct) == pytest.approx(float(by_fft), abs=2e-6), "losses of the same network"
 
 
-def test_separation_measures_every_part(separation):
+def test_separation_measures_every_part(bench, separation):
     for expected in (
         "| M5-HighSR | 44100 | `Stream`, bfloat16 |",
         "| float32 | learned |",
@@ -173,6 +173,8 @@ def test_separation_measures_every_part(separation):
         f"torch {metadata.version('torch')}",
     ):
         assert expected in separation
+    whole = presets.make("M4", levels=12)  # the table has small ones, see `small`
+    assert f"{importlib.import_module('separate').nominal(whole) / 1e3:.0f} k" == "150 k"
 
 
 def test_command_is_measured_from_start_to_exit(bench, monkeypatch):

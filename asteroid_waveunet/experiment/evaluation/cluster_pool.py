@@ -27,7 +27,7 @@ RETRIES = 3  # of a track whose worker or machine dies
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where and with what tracks are scored.
+    """The cluster that scores tracks, and the resources of a track.
 
     Attributes:
         address: see `ray_cluster.connected`.

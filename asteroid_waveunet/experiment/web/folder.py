@@ -48,7 +48,7 @@ MIN_EXAMPLE_RATE = 8000
 
 @dataclass(frozen=True)
 class Description:
-    """What the page says about a model.
+    """Facts about a model, as the page states them.
 
     Attributes:
         name: of the model.
