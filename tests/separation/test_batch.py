@@ -144,6 +144,7 @@ def test_interrupted_run_stops_all_songs():
         try:
             while True:
                 check()
+                time.sleep(0.01)  # threads that never wait may keep the main thread from running
         except batch.Stopped:
             stopped.append(song)
             raise
