@@ -64,7 +64,7 @@ class Outcome:
         return {
             "key": name_key(self.song.name),
             "name": self.song.name,
-            "song": self.song.source,
+            "song": self.song.address,
             "version": self.song.version,
             "status": self.status,
             "seconds": self.seconds,

@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from asteroid_waveunet.catalogue.songs import CatalogueSong
-from asteroid_waveunet.cloud import storage
+from asteroid_waveunet.cloud import storage, web
 from asteroid_waveunet.file_utils import first_line
 from asteroid_waveunet.separation.stems import without_suffix
 
@@ -56,19 +56,21 @@ def read(url: str) -> Iterator[CatalogueSong]:
         ValueError: if it is of another format, or a row has no path; names the line.
     """
     form = PurePosixPath(storage.basename(url).lower().removesuffix(".gz")).suffix
+    shown = web.public(url)
     if form not in READERS:
-        raise ValueError(f"{url} ends in none of {', '.join(READERS)}, the formats of manifests.")
+        raise ValueError(f"{shown} ends in none of {', '.join(READERS)}, the formats of manifests.")
+    folder = (shown.split("?")[0] if web.is_web(url) else url).rpartition("/")[0] or "."
     column = None
-    with storage.open_file(url) as file, _naming(url):
-        for number, row in READERS[form](file, url):
+    with storage.open_file(url) as file, _naming(shown):
+        for number, row in READERS[form](file, shown):
             if column is None:
                 column = next((name for name in PATH_COLUMNS if name in row), None)
             if column is None:
                 raise ValueError(
-                    f"{url} has no column {' or '.join(PATH_COLUMNS)}; it has "
+                    f"{shown} has no column {' or '.join(PATH_COLUMNS)}; it has "
                     f"{', '.join(map(str, row)) or 'none'}."
                 )
-            yield _song(row, column, f"{url}, row {number}", url)
+            yield _song(row, column, f"{shown}, row {number}", folder)
 
 
 @contextlib.contextmanager
@@ -84,7 +86,7 @@ def _naming(url: str) -> Iterator[None]:
         raise ValueError(f"{url} cannot be decoded: {first_line(reason)}") from reason
 
 
-def _song(row: Mapping[str, Any], column: str, place: str, manifest: str) -> CatalogueSong:
+def _song(row: Mapping[str, Any], column: str, place: str, folder: str) -> CatalogueSong:
     path = row.get(column)
     if not isinstance(path, str) or not path.strip():
         raise ValueError(f"{place}: {column} is {path!r}; expected a path or URL.")
@@ -94,7 +96,7 @@ def _song(row: Mapping[str, Any], column: str, place: str, manifest: str) -> Cat
     if name.startswith(("/", "..")) or name in (".", ""):
         raise ValueError(f"{place}: the name {name!r} leaves the output folder; give a `name`.")
     if relative:
-        path = storage.join(manifest.rpartition("/")[0] or ".", path)
+        path = storage.join(folder, path)
     version = row.get("version")
     return CatalogueSong(path, name, "" if version is None else str(version))
 
@@ -105,8 +107,10 @@ def _default_name(path: str) -> str:
     >>> _default_name("s3://bucket/album/01.flac"), _default_name("/music/a.wav")
     ('album/01', 'music/a')
     """
-    if storage.is_url(path):
-        path = path.split("://", 1)[1].split("?")[0].partition("/")[2]
+    if web.is_web(path):
+        path = web.path_of(path)
+    elif storage.is_url(path):
+        path = path.split("://", 1)[1].partition("/")[2]
     folder, _, file = path.strip("/").rpartition("/")
     name = without_suffix(file)
     return f"{folder}/{name}" if folder else name
@@ -175,7 +179,7 @@ def keys_of(songs: Callable[[], Iterator[CatalogueSong]]) -> np.ndarray:
     if len(twice):
         key = int(twice[0])
         alike = [song for song in songs() if name_key(song.name) == key]
-        sources = " and ".join(song.source for song in alike[:3])
+        sources = " and ".join(song.address for song in alike[:3])
         raise ValueError(
             f"{sources} would write the same stems ({alike[0].name}); give each a `name`, or "
             "remove one."

@@ -55,7 +55,7 @@ class Summary:
         self.quarantined += outcome.status == QUARANTINED
         self.failed += outcome.status != QUARANTINED
         if len(self.reasons) < MOST_REASONS:
-            self.reasons[outcome.song.source] = outcome.error
+            self.reasons[outcome.song.address] = outcome.error
 
     def as_text(self) -> str:
         """Return the counts and rates in two lines."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from asteroid_waveunet.audio.formats import KINDS, is_audio_name, is_hidden_name
-from asteroid_waveunet.cloud import storage
+from asteroid_waveunet.cloud import storage, web
 from asteroid_waveunet.separation import batch
 from asteroid_waveunet.system_errors import explain
 
@@ -28,6 +28,11 @@ class CatalogueSong:
     source: str
     name: str
     version: str = ""
+
+    @property
+    def address(self) -> str:
+        """The source as it is written down, without passwords and signatures of URLs."""
+        return web.public(self.source)
 
 
 def find(
@@ -72,19 +77,20 @@ def find(
 
 def _remote_songs(url: str, output: str) -> dict[str, tuple[Path, str]]:
     """Return the songs of a URL: their names with suffixes, and their versions."""
+    if web.is_web(url):
+        web.check_is_file(url)
+        return {url: (Path(storage.basename(url)), "")}
     fs, path = storage.filesystem(url)
-    is_web = url.lower().startswith(("http://", "https://"))
     with storage.explaining(url, "listed"):
-        if not is_web and glob.has_magic(path):
+        if glob.has_magic(path):
             found, root = fs.glob(path, detail=True), _fixed_part(path)
             folders = [name for name, info in found.items() if info["type"] == "directory"]
             for folder in folders:
                 found |= fs.find(folder, detail=True)
-        elif not is_web and fs.isdir(path):
+        elif fs.isdir(path):
             found, root = fs.find(path, detail=True), path.rstrip("/")
         else:
-            info = {} if is_web else fs.info(path)
-            version = storage.version(info) if info else ""
+            version = storage.version(fs.info(path))
             return {url: (Path(storage.basename(url)), str(version))}
     skipped = f"{output.rstrip('/')}/"
     songs = {}

@@ -112,7 +112,7 @@ class StemOutput:
         urls = [self._url(path.resolve() if self._on_disk else path) for path in self.target.paths]
         if place in urls:
             raise ValueError(
-                f"{self.song.source} is a song to separate, and a stem would replace it; choose "
+                f"{self.song.address} is a song to separate, and a stem would replace it; choose "
                 "another output folder with -o."
             )
 

@@ -20,6 +20,7 @@ from asteroid_waveunet.catalogue.scratch import worker_folder
 from asteroid_waveunet.catalogue.songs import CatalogueSong
 from asteroid_waveunet.catalogue.stem_output import StemOutput
 from asteroid_waveunet.cloud import storage
+from asteroid_waveunet.file_locks import shorten
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.models.by_name import find_device
 from asteroid_waveunet.separation.separate import separate_file
@@ -29,7 +30,7 @@ from asteroid_waveunet.system_errors import explain
 __all__ = ["READ_AHEAD", "Worker"]
 
 READ_AHEAD = 2  # songs in work besides those that compute: one is read, one is written
-LONGEST_NAME = 100  # characters of a song's name on the local disk
+LONGEST_NAME = 100  # bytes of a song's name on the local disk
 
 
 class Worker:
@@ -70,7 +71,7 @@ class Worker:
         try:
             return self._separate(song, folder, begun, check or (lambda: None))
         except Exception as error:  # even a bug must not stop the other songs
-            reason = explain(error).replace(str(_local_copy(song, folder)), song.source)
+            reason = explain(error).replace(str(_local_copy(song, folder)), song.address)
             seconds = time.monotonic() - begun
             return Outcome(song, FAILED, seconds=seconds, error=reason, worker=self._machine)
         finally:
@@ -134,7 +135,8 @@ def _known_state(song: CatalogueSong, record: StemRecord) -> FileState | None:
     if local is not None:
         return FileState.of(local, known)
     now = _remote_stat(song.source)
-    return known if (known.path, known.stat) == (song.source, now) else None
+    is_same = now[1] and (known.path, known.stat) == (song.address, now)
+    return known if is_same else None
 
 
 def _remote_stat(url: str) -> list[Any]:
@@ -144,7 +146,7 @@ def _remote_stat(url: str) -> list[Any]:
 
 
 def _local_copy(song: CatalogueSong, folder: Path) -> Path:
-    return folder / "in" / storage.basename(song.source)[-LONGEST_NAME:]
+    return folder / "in" / (shorten(storage.basename(song.source), LONGEST_NAME) or "song")
 
 
 def _fetch(song: CatalogueSong, folder: Path, known: FileState | None) -> tuple[Path, FileState]:
@@ -165,4 +167,4 @@ def _fetch(song: CatalogueSong, folder: Path, known: FileState | None) -> tuple[
     storage.download(song.source, path)
     copied = FileState.of(path)
     assert copied is not None  # just written
-    return path, FileState(song.source, stat, copied.sha256)
+    return path, FileState(song.address, stat, copied.sha256)

@@ -6,11 +6,13 @@ import contextlib
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
+from asteroid_waveunet.cloud import web
 from asteroid_waveunet.file_utils import expanded, first_line, replacing
 
 __all__ = [
@@ -92,6 +94,9 @@ def filesystem(url: str) -> tuple[Any, str]:
     if re.fullmatch(r"[^:]+://(/.*)?", url):
         raise ValueError(f"{url} names no bucket or host.")
     try:
+        if web.is_web(url):
+            sent, options = web.access(url)
+            return fsspec.core.url_to_fs(sent, use_listings_cache=False, **options)
         return fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as reason:
         package = PACKAGES.get(scheme, "")
@@ -112,19 +117,24 @@ def explaining(url: str, action: str) -> Iterator[None]:
     """
     try:
         yield
-    except FileNotFoundError as reason:
-        cause = f" or cannot be reached: {first_line(reason.__cause__)}" if reason.__cause__ else ""
-        raise FileNotFoundError(f"{url} does not exist{cause or '.'}") from reason
-    except NotImplementedError as reason:
-        raise OSError(f"{url} cannot be {action}: its scheme does not support it.") from reason
     except (KeyboardInterrupt, SystemExit, ImportError):
         raise
+    except NotImplementedError as reason:
+        raise OSError(f"{url} cannot be {action}: its scheme does not support it.") from reason
     except Exception as reason:
-        raise _explained(url, action, reason) from reason
+        raise _explained(web.public(url), action, reason) from reason
 
 
 def _explained(url: str, action: str, reason: Exception) -> OSError:
-    text = first_line(reason)
+    cause = reason.__cause__ if isinstance(reason, FileNotFoundError) else reason
+    status, text = web.describe_error(cause) if cause else (0, "")
+    if status in (401, 403):
+        hint = "its link may have expired, or it needs a login"
+        return PermissionError(f"{url} cannot be {action}: {text}; {hint}.")
+    if isinstance(reason, FileNotFoundError) and (status in (404, 410) or not text):
+        why = f" or cannot be reached: {first_line(cause)}" if cause and not status else "."
+        return FileNotFoundError(f"{url} does not exist{why}")
+    text = text or first_line(reason)
     package = PACKAGES.get(url.split("://")[0], "")
     hint = CREDENTIALS.get(package, "check its permissions")
     if type(reason).__name__ in WITHOUT_CREDENTIALS or "credentials" in text.lower():
@@ -149,8 +159,8 @@ def basename(url: str) -> str:
     >>> basename("https://host/a/b%20c.wav?token=1"), basename("s3://bucket/what?.wav")
     ('b c.wav', 'what?.wav')
     """
-    if url.lower().startswith(("http://", "https://")):
-        url = unquote(urlsplit(url).path)
+    if web.is_web(url):
+        url = web.path_of(url)
     return url.rstrip("/").rsplit("/", 1)[-1]
 
 
@@ -203,10 +213,16 @@ def open_file(url: str) -> Iterator[IO[bytes]]:
     """
     import fsspec
 
-    fs, remote = filesystem(url)
     with contextlib.ExitStack() as stack:
+        place = url
+        if web.is_web(url):  # which may send files only whole
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="waveunet."))
+            place = str(Path(folder, "file"))
+            download(url, Path(place))
+        fs, remote = filesystem(place)
         with explaining(url, "read"):
-            opened = fsspec.core.OpenFile(fs, remote, "rb", "gzip" if url.endswith(".gz") else None)
+            compression = "gzip" if basename(url).endswith(".gz") else None
+            opened = fsspec.core.OpenFile(fs, remote, "rb", compression)
             file = stack.enter_context(opened)
         yield file
 
@@ -236,10 +252,15 @@ def remove(url: str) -> None:
 def version(info: dict[str, Any]) -> list[Any]:
     """Return what tells a file's content from another's, from its fsspec information.
 
+    That is its size and a text, which is empty if the storage has nothing of the kind.
+
     >>> version({"size": 4, "ETag": '"d3b0"', "name": "bucket/song.wav"})
     [4, '"d3b0"']
     """
-    keys = ("ETag", "etag", "md5Hash", "content_md5", "blob_id", "mtime", "LastModified", "updated")
+    keys = (
+        *("ETag", "etag", "md5Hash", "content_md5", "Content-MD5", "blob_id"),
+        *("mtime", "LastModified", "Last-Modified", "last_modified", "updated", "created"),
+    )
     found = next((info[key] for key in keys if info.get(key)), "")
     return [info.get("size"), str(found)]
 
@@ -264,7 +285,7 @@ def check_writable(folder: str) -> None:
     Raises:
         OSError: if not.
     """
-    if folder.lower().startswith(("http://", "https://")):
+    if web.is_web(folder):
         raise PermissionError(f"{folder} can only be read; expected one of {SCHEMES}, or a path.")
     probe = join(folder, f".waveunet/probe-{secrets.token_hex(8)}")
     try:

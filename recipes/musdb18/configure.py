@@ -22,8 +22,9 @@ from asteroid_waveunet.experiment.training import loggers
 CHANGEABLE = {
     "patience", "fine_tuning", "fine_tuning_lr", "gradient_clip", "num_workers", "store",
     "precision", "tf32", "compile", "strategy", "checkpoint_minutes", "logger", "listen_every",
-    "jobs", "memory", "fast", "engine", "prediction", "fit_levels", "data_name", "license",
-    "examples", "examples_license", "repo_id", "private", "revision", "keep_archive", "verify",
+    "jobs", "memory", "cluster", "fast", "engine", "prediction", "fit_levels", "data_name",
+    "license", "examples", "examples_license", "repo_id", "private", "revision", "keep_archive",
+    "verify",
 }  # fmt: skip
 
 

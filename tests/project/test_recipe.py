@@ -133,7 +133,7 @@ def test_second_run_skips_finished_work(finished):
     assert len(before) > 10
     exp = storage / "exp" / "demo"
     folders = ("--exp_dir", exp, "--data_dir", storage / "data")
-    run_script("configure", *folders, "--conf", exp / "conf.yml")
+    run_script("configure", *folders, "--conf", exp / "conf.yml", "--cluster=auto")
     for name in ("data", "prepare", "train", "evaluate"):
         run_script(name, *folders)
     assert {path: path.stat().st_mtime_ns for path in kept} == before
