@@ -2,6 +2,7 @@
 VENV ?= .venv
 PYTHON_IN_VENV = $(VENV)/bin/python
 # Some tests wait for processes that they start; one worker more than cores keeps the cores busy.
+# tests/conftest.py orders the files. Byte code is kept: every worker and process imports it.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 .PHONY: test check format recipe bench docs dist release env
@@ -9,7 +10,8 @@ env:
 	@bash tools/make_env.sh $(VENV) experiment,test
 
 test: env check
-	OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(PYTHON_IN_VENV) -m pytest -n $(WORKERS) \
+		--dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: env
 	$(VENV)/bin/ruff check .
