@@ -13,9 +13,27 @@ worker_pool        worker processes within limits of cores and memory
 cluster_pool       tracks as tasks on a Ray cluster
 paired_comparison  two sets of scores, compared track by track
 model_cost         weights, multiply-adds, seconds and memory of a model
+
+The metrics load on first use: a module of this package does not import torch by its package.
 """
 
-from asteroid_waveunet.experiment.evaluation.metrics.bss_eval_v4 import bss_eval
-from asteroid_waveunet.experiment.evaluation.metrics.windows import window_sdr
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asteroid_waveunet.experiment.evaluation.metrics.bss_eval_v4 import bss_eval
+    from asteroid_waveunet.experiment.evaluation.metrics.windows import window_sdr
 
 __all__ = ["bss_eval", "window_sdr"]
+
+_PUBLIC = {"bss_eval": "bss_eval_v4", "window_sdr": "windows"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.metrics.{_PUBLIC[name]}")
+    value = globals()[name] = getattr(module, name)
+    return value
