@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -516,14 +518,26 @@ def test_killed_run_leaves_complete_files_and_resumes(here, number):
     assert len(written()) == 45, "what the killed run left is deleted"
 
 
-def test_full_disk_is_reported_and_leaves_no_partial_file(here):
+@pytest.fixture
+def small_files():
+    """Allow this process files of 20 kB only."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    @contextlib.contextmanager
+    def limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    yield limited
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_full_disk_is_reported_and_leaves_no_partial_file(here, capsys, small_files):
     """Simulated by a limit on file sizes."""
-    limit = (
-        "import resource, signal, sys; from asteroid_waveunet.cli.main import main;"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000));"
-        "print(*(main(line.split()) for line in sys.argv[1:]))"
-    )
     audio_io.write(here / "long.wav", 0.2 * torch.randn(2, 60000), 8000, "PCM_16")
     lines = [
         f"separate long.wav songs/plain.wav -m model -o out --format {form}"
@@ -531,16 +545,16 @@ def test_full_disk_is_reported_and_leaves_no_partial_file(here):
     ]
     lines += [f"export M4 -o small/m.{suffix}" for suffix in SUFFIXES]
     serialization.save(presets.make("M4", levels=3).serialize(), here / "M4")
-    result = subprocess.run(
-        [sys.executable, "-c", limit, *lines], capture_output=True, text=True, check=False
-    )
-    assert "1" in result.stdout.split(), result.stderr
-    assert "cannot be written" in result.stderr and "Free some space" in result.stderr
-    assert "1 of 2 songs failed" in result.stderr
+    with small_files():
+        statuses = [main(line.split()) for line in lines]
+    error = capsys.readouterr().err
+    assert statuses == [1] * len(lines), error
+    assert "cannot be written" in error and "Free some space" in error
+    assert "1 of 2 songs failed" in error
     assert not any("long" in name or "partial" in name for name in written())
     assert any("plain" in name for name in written())
     for suffix in SUFFIXES:
-        assert f"error: small/m.{suffix}: File too large. " in result.stderr
+        assert f"error: small/m.{suffix}: File too large. " in error
     assert not any(path.is_file() for path in Path("small").iterdir())
 
 

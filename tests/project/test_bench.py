@@ -18,6 +18,7 @@ from helpers.browser import skip_or_fail
 from helpers.models import tiny
 from helpers.paths import ROOT
 from helpers.recipe import run_python
+from helpers.scores import score_in_this_process
 from helpers.songs import write_song
 
 MODULES = (
@@ -81,7 +82,8 @@ def separation(bench):
     return bench("separate", seconds=0.2, minutes=0.01, album=0.01, only=parts)
 
 
-def test_scoring_is_measured(bench):
+def test_scoring_is_measured(bench, monkeypatch):
+    score_in_this_process(monkeypatch)
     parts = "scoring metrics tracks scoring_memory"
     text = bench("evaluate", lengths=1, targets=2, only=parts, **{"track-lengths": 1})
     assert "## Tracks per minute" in text and "| bss_eval, 2 processes |" in text

@@ -26,6 +26,7 @@ from asteroid_waveunet.cli.main import main
 from asteroid_waveunet.experiment import config
 from asteroid_waveunet.experiment.data import musdb
 from asteroid_waveunet.experiment.evaluation.metrics import track_metrics
+from asteroid_waveunet.experiment.report import plots, spectrogram_images
 from asteroid_waveunet.experiment.web import folder as web_folder
 from asteroid_waveunet.weights import serialization
 from helpers import recipe, trained
@@ -156,11 +157,13 @@ def quick_scoring(monkeypatch):
 
 @pytest.fixture
 def quick_pages(monkeypatch):
-    """Export no network for pages; end `waveunet demo` at once, by Ctrl-C."""
+    """Draw small, export no network for pages, and end `waveunet demo` at once, by Ctrl-C."""
 
     def interrupt(server):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(plots, "WIDTHS", {"wide": 960})
+    monkeypatch.setattr(spectrogram_images, "IMAGE_SIZE", (100, 20, 40))
     monkeypatch.setattr(web_folder, "export_step", write_placeholder)
     monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", interrupt)
     monkeypatch.setattr(webbrowser, "open", lambda address: None)
