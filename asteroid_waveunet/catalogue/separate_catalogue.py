@@ -18,11 +18,13 @@ from asteroid_waveunet.catalogue import manifest as manifests
 from asteroid_waveunet.catalogue.engine import Engine, work_off
 from asteroid_waveunet.catalogue.job import Job
 from asteroid_waveunet.catalogue.local_engine import LocalEngine
-from asteroid_waveunet.catalogue.log import DONE, FAILED, Known, Log, Outcome, pyarrow
+from asteroid_waveunet.catalogue.log import CATALOGUE, DONE, FAILED, Known, Log, Outcome, pyarrow
 from asteroid_waveunet.catalogue.progress import Progress, Summary
 from asteroid_waveunet.catalogue.ray_engine import RayEngine
 from asteroid_waveunet.catalogue.songs import CatalogueSong, find
 from asteroid_waveunet.cloud import ray_cluster, storage
+from asteroid_waveunet.cloud.claims import claimed
+from asteroid_waveunet.file_locks import locked
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.models.by_name import load_model
 from asteroid_waveunet.separation.stem_options import StemOptions
@@ -57,8 +59,9 @@ def separate_catalogue(
 ) -> Summary:
     """Write the stems of songs and `catalogue.parquet`, a table of all songs, to `output`.
 
-    The same call skips what is done and goes on, from any machine. A song that fails stops no
-    other. Songs and output are paths or URLs of any scheme that fsspec reads.
+    The same call skips what is done and goes on, from any machine. Of several calls with one
+    output, one works at a time, and the others wait. A song that fails stops no other. Songs and
+    output are paths or URLs of any scheme that fsspec reads.
 
     Args:
         songs: files, folders, patterns, URLs.
@@ -113,8 +116,8 @@ def separate_catalogue(
     _check_layout(job, len(keys))
     storage.check_writable(target)
     resources = ray_cluster.Resources(workers, cpus_per_worker, gpus_per_worker)
-    with _engine(job, conf, jobs, cluster, resources, rows) as engine:
-        return _run(job, engine, rows, keys, missing, verify, progress)
+    with _alone(target) as check, _engine(job, conf, jobs, cluster, resources, rows) as engine:
+        return _run(job, engine, rows, keys, missing, verify, progress, check)
 
 
 def _absolute(place: str | os.PathLike) -> str:
@@ -164,6 +167,24 @@ def _check_layout(job: Job, n_songs: int) -> None:
     layout = job.layout(storage.local_path(job.output) or Path("out"))
     if n_songs > 1 and not layout.names_songs:
         raise ValueError(f"--name {job.template} gives all songs the same stems; add {{song}}.")
+
+
+@contextlib.contextmanager
+def _alone(output: str) -> Iterator[Callable[[], None]]:
+    """Wait until no other command writes to an output, and keep others out for the block.
+
+    Yields:
+        A function that raises OSError if another has come in, because this one was cut off.
+    """
+    folder = storage.local_path(output)
+    if folder is not None:
+        with locked(folder / CATALOGUE):
+            yield lambda: None
+    elif output.lower().startswith("hf://"):  # where each beat of a claim would be a commit
+        yield lambda: None
+    else:
+        with claimed(output) as check:
+            yield check
 
 
 @contextlib.contextmanager
@@ -218,8 +239,13 @@ def _run(
     missing: list[Outcome],
     verify: bool,
     shown: bool,
+    check: Callable[[], None] = lambda: None,
 ) -> Summary:
-    """Separate the songs that are not done; write the log and the catalogue."""
+    """Separate the songs that are not done; write the log and the catalogue.
+
+    Args:
+        check: called after each song; what it raises ends the run.
+    """
     log, summary = Log(job.output, job.recipe), Summary(songs=len(keys))
     logged = log.known()
     is_trusted = len(logged.keys) >= TRUSTED_FROM and not (job.overwrite or verify)
@@ -232,6 +258,7 @@ def _run(
         if outcome.separated or outcome.status != DONE or not logged.holds([outcome.song])[0]:
             log.add(outcome)
         progress.update()
+        check()
 
     def todo() -> Iterator[CatalogueSong]:
         everything = rows()
@@ -247,5 +274,6 @@ def _run(
     finally:
         progress.close()
         log.flush()
+    check()
     summary.catalogue = log.write_catalogue(keys)
     return summary

@@ -92,13 +92,15 @@ def _remote_songs(url: str, output: str) -> dict[str, tuple[Path, str]]:
         else:
             version = storage.version(fs.info(path))
             return {url: (Path(storage.basename(url)), str(version))}
-    skipped = f"{output.rstrip('/')}/"
+    outside, below = storage.filesystem(output)
+    skipped = f"{below.rstrip('/')}/" if type(outside) is type(fs) else None
     songs = {}
     for name, info in found.items():
-        full, relative = fs.unstrip_protocol(name), PurePosixPath(name).relative_to(root)
+        relative = PurePosixPath(name).relative_to(root)
         hidden = any(map(is_hidden_name, relative.parts))
         is_song = info["type"] == "file" and is_audio_name(name) and not hidden
-        if is_song and not full.startswith(skipped):
+        if is_song and not (skipped and name.startswith(skipped)):
+            full = storage.listed_url(url, fs, name)
             songs[full] = (Path(relative), str(storage.version(info)))
     if not songs:
         raise FileNotFoundError(f"{url} matches no audio file ({KINDS}).")

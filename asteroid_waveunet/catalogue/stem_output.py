@@ -1,8 +1,9 @@
 """Stems of songs in an output folder, on disk or on object storage, with their records.
 
-Stems on disk are written in place. Those for object storage are written to a local folder and
-uploaded, then the song's record: it is the mark that the song is done. Objects appear whole, but a
-song has several; until its record is there, it is not done.
+Stems on disk are written in place. Those for object storage are written to a local folder. Then a
+record names the stems that are about to come, they are uploaded, and the record that holds them
+follows: it is the mark that the song is done. Objects appear whole, but a song has several. Those
+that no record names are another program's, and kept.
 """
 
 from __future__ import annotations
@@ -82,22 +83,24 @@ class StemOutput:
 
     @contextlib.contextmanager
     def writing(self, record: StemRecord) -> Iterator[None]:
-        """Forget the stems in the record and replace them in the block.
+        """Write the stems in the block: those on disk, else their local files.
 
-        On disk, their place is locked, files that another program has written are kept, and
-        folders that a failure leaves empty are removed.
+        On disk, the stems are forgotten in the record, their place is locked, and folders that a
+        failure leaves empty are removed.
 
         Raises:
             FileExistsError: if files that another program has written would be replaced.
         """
         place, paths = self._place, self.target.paths
-        with contextlib.ExitStack() as stack:
-            if self._on_disk:
-                # The files of a killed worker are not recorded; its lock is there.
-                if not self.job.overwrite and not lock_file(place.path).exists():
-                    record.check_replaceable(paths)
-                stack.enter_context(removing_empty_folders(self.target, self._root))
-                stack.enter_context(locked(place.path))
+        if not self._on_disk:
+            if not self.job.overwrite:
+                self._check_replaceable(record)
+            yield
+            return
+        # The files of a killed worker are not recorded; its lock is there.
+        if not self.job.overwrite and not lock_file(place.path).exists():
+            record.check_replaceable(paths)
+        with removing_empty_folders(self.target, self._root), locked(place.path):
             if record.stems:  # a killed worker must not leave new stems under it
                 self._write(record.without(paths))
             yield
@@ -119,6 +122,8 @@ class StemOutput:
     def publish(self, record: StemRecord, song: FileState) -> dict[str, tuple[int, str]]:
         """Upload the stems, then the record; return each stem's URL, size and sha256."""
         paths = self.target.paths
+        if not self._on_disk:  # whose they are, if this worker is killed
+            self._write(record.without(paths).interrupted(paths))
         new = record.without(paths).with_stems(paths, song, self.job.weights, self.job.recorded)
         if not self._on_disk:
             for path in paths:
@@ -134,6 +139,23 @@ class StemOutput:
         states = {self._url(record.file.parent / k): e["state"] for k, e in record.stems.items()}
         wanted = [self._url(path) for path in self.target.paths]
         return {url: (states[url].stat[0], states[url].sha256) for url in wanted if url in states}
+
+    def _check_replaceable(self, record: StemRecord) -> None:
+        """Copy objects that are not as recorded, to check them as on disk.
+
+        Raises:
+            FileExistsError: if one is another program's.
+        """
+        for path in self.target.paths:
+            url, known = self._url(path), record.state_of(path)
+            size = storage.size(url)
+            if size is None or (known is not None and known.stat[0] == size):
+                continue
+            storage.download(url, path)
+            try:
+                record.check_replaceable([path])
+            except FileExistsError as reason:
+                raise FileExistsError(str(reason).replace(str(path), url)) from reason
 
     @property
     def _on_disk(self) -> bool:

@@ -18,11 +18,13 @@ from asteroid_waveunet.file_utils import expanded, first_line, replacing
 __all__ = [
     "basename",
     "check_writable",
+    "create_bytes",
     "download",
     "explaining",
     "filesystem",
     "is_url",
     "join",
+    "listed_url",
     "local_path",
     "open_file",
     "read_bytes",
@@ -91,7 +93,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     scheme = url.split("://")[0].lower()
     if "::" not in url and scheme not in {*fsspec.available_protocols(), *PACKAGES}:
         raise ValueError(f"{url}: unknown scheme {scheme}://; expected {SCHEMES} or a path.")
-    if re.fullmatch(r"[^:]+://(/.*)?", url):
+    if scheme in PACKAGES and re.fullmatch(r"[^:]+://(/.*)?", url):
         raise ValueError(f"{url} names no bucket or host.")
     try:
         if web.is_web(url):
@@ -151,6 +153,19 @@ def join(folder: str, name: str) -> str:
     's3://bucket/out/song/vocals.wav'
     """
     return f"{folder.rstrip('/')}/{name}"
+
+
+def listed_url(url: str, fs: Any, name: str) -> str:
+    """Return the URL of a file that was found below another.
+
+    Args:
+        name: in the file system of `url`. Azure's leaves out the account, which a URL may name.
+    """
+    scheme, _, rest = url.partition("://")
+    host = rest.split("/")[0]
+    if PACKAGES.get(scheme.lower()) == "adlfs" and "@" in host:
+        return f"{scheme}://{join(host, name.partition('/')[2])}"
+    return fs.unstrip_protocol(name)
 
 
 def basename(url: str) -> str:
@@ -240,6 +255,28 @@ def write_bytes(url: str, content: bytes) -> None:
     fs, remote = filesystem(url)
     with explaining(url, "written"):
         fs.pipe_file(remote, content)
+
+
+def create_bytes(url: str, content: bytes) -> bool:
+    """Write a small remote file whole unless it exists; return False if it does.
+
+    Of several writers one succeeds, where the storage can tell (S3, Google, Azure); elsewhere the
+    last one's content stays.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    fs, remote = filesystem(url)
+    with explaining(url, "written"):
+        if fs.exists(remote):
+            return False
+        try:
+            fs.pipe_file(remote, content, mode="create")
+        except Exception:  # of many types: it exists now, or the storage knows no such condition
+            if fs.exists(remote):
+                return False
+            fs.pipe_file(remote, content)
+    return True
 
 
 def remove(url: str) -> None:

@@ -122,6 +122,11 @@ class StemRecord:
                 return False
         return True
 
+    def state_of(self, file: Path) -> FileState | None:
+        """Return the state in which a stem was recorded; None if it was not."""
+        entry = self.stems.get(self._key(file))
+        return None if entry is None else entry["state"]
+
     def check_replaceable(self, files: Iterable[Path]) -> None:
         """Check that no file that another program has written would be replaced.
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.catalogue import separate_catalogue as module
 from asteroid_waveunet.catalogue import worker
 from asteroid_waveunet.cli.main import main
-from asteroid_waveunet.cloud import storage
+from asteroid_waveunet.cloud import claims, storage
 
 NAMES = ("album/01", "album/02", "single", "two")
 
@@ -107,6 +108,13 @@ def test_same_call_skips_what_is_done(s3, store, separated):
     assert table(s3, call["output"]) == rows, "the work of the first run is not forgotten"
 
 
+def test_own_stems_are_no_songs(s3, store, separated):
+    for scheme in ("s3", "s3a"):
+        output = f"{scheme}{store[2:]}/songs/out"
+        separated(f"{store}/songs/single.wav", output=output)
+        assert separated(f"{store}/songs/**", output=output)[0].songs == 4
+
+
 def test_what_changed_is_separated_again(s3, store, songs, separated):
     call = dict(output=f"{store}/out")
     separated(f"{store}/songs", **call)
@@ -122,7 +130,7 @@ def test_what_changed_is_separated_again(s3, store, songs, separated):
 
 def test_song_without_its_record_is_not_done(s3, store, separated, monkeypatch):
     def failing(url, content, write=storage.write_bytes):
-        if url.endswith("single/.waveunet.json"):
+        if url.endswith("single/.waveunet.json") and b"bass.wav" in content.split(b"unfinished")[0]:
             raise OSError("the worker died here")
         write(url, content)
 
@@ -156,7 +164,7 @@ def test_big_log_saves_looking_up(s3, store, separated, monkeypatch):
     assert separated(f"{store}/songs", **call)[1] == [], "the log is believed"
     assert separated(f"{store}/songs", verify=True, **call)[1] == ["out/single"]
     assert table(s3, call["output"])["single"]["status"] == "done"
-    s3.rm_file(f"{store}/out/single/.waveunet.json")
+    s3.rm(f"{store}/out/single", recursive=True)
     separated(f"{store}/songs/two.wav", clip="none", **call)
     assert separated(f"{store}/songs", **call)[1] == ["out/single", "out/two"], (
         "rows before a run with other options prove nothing"
@@ -187,6 +195,24 @@ def test_catalogue_on_disk_and_plain_command_share_records(songs, model, separat
     assert "4 of 4 songs already in" in capsys.readouterr().out
 
 
+def test_files_of_other_programs_stay_on_s3(s3, store, songs, separated):
+    call = dict(output=f"{store}/out")
+    theirs, edited = f"{store}/out/single/vocals.wav", f"{store}/out/two/bass.wav"
+    audio = (songs / "album/02.flac").read_bytes()
+    s3.pipe_file(theirs, audio)
+    found, _ = separated(f"{store}/songs", **call)
+    assert found.separated == 3
+    assert f"{theirs} exists and is no recorded" in found.reasons[f"{store}/songs/single.wav"]
+    assert not s3.exists(f"{store}/out/single/.waveunet.json")
+    s3.pipe_file(edited, audio)
+    found, _ = separated(f"{store}/songs", **call)
+    assert f"{edited} was changed by another" in found.reasons[f"{store}/songs/two.wav"]
+    assert (s3.cat_file(theirs), s3.cat_file(edited)) == (audio, audio)
+    found, again = separated(f"{store}/songs", overwrite=True, **call)
+    assert (len(again), found.failed) == (4, 0)
+    assert audio not in (s3.cat_file(theirs), s3.cat_file(edited))
+
+
 def test_files_of_other_programs_stay_on_disk(songs, separated):
     theirs = songs.parent / "out/single/vocals.wav"
     theirs.parent.mkdir(parents=True)
@@ -195,6 +221,19 @@ def test_files_of_other_programs_stay_on_disk(songs, separated):
     assert (found.separated, [*found.reasons]) == (3, [str(songs / "single.wav")])
     assert theirs.read_bytes() == (songs / "single.wav").read_bytes()
     assert separated(songs, output=songs.parent / "out", overwrite=True)[0].separated == 4
+
+
+@pytest.mark.parametrize("kind", ["s3", "disk"])
+def test_two_calls_at_once_do_each_song_once(kind, s3, store, songs, separated, monkeypatch):
+    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(claims, "DEAD_SECONDS", 600)
+    output = f"{store}/out" if kind == "s3" else str(songs.parent / "out")
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(separated, str(songs), output=output) for _ in range(2)]
+        found = sorted((call.result()[0] for call in calls), key=lambda each: each.separated)
+    assert [(each.separated, each.known) for each in found] == [(0, 4), (4, 0)]
+    rows = pq.read_table(io.BytesIO(storage.read_bytes(f"{output}/catalogue.parquet")))
+    assert rows["status"].to_pylist() == ["done"] * 4
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])

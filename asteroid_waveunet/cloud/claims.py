@@ -1,0 +1,141 @@
+"""Claims on folders of object storage: locks for processes of any machines.
+
+Object storage has no locks. A claim is an object that its holder writes again every few seconds.
+Whoever waits for it reads it as often: one that stays the same for a while was left by a killed
+process or a lost machine, and is taken over. No two clocks are compared. A holder that was only cut
+off finds another's claim when it is back, and stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from asteroid_waveunet.cloud import storage
+
+__all__ = ["claimed"]
+
+BEAT_SECONDS = 10.0
+DEAD_SECONDS = 45.0  # without a beat
+
+
+class _Claim:
+    """One process's claim.
+
+    Args:
+        url: of its object.
+    """
+
+    def __init__(self, url: str):
+        self._url, self._key, self._beats = url, secrets.token_hex(8), 0
+        self._since = datetime.now().astimezone().isoformat(" ", "minutes")
+        self._ended = threading.Event()
+        self._lost: str | None = None  # who has taken it over
+
+    def take(self, folder: str) -> None:
+        """Write the object, after its present holder has ended or is dead."""
+        said = False
+        seen, since = b"", time.monotonic()
+        while not storage.create_bytes(self._url, self._content()):
+            found = self._read()
+            if found != seen:
+                seen, since = found, time.monotonic()
+            elif time.monotonic() - since >= DEAD_SECONDS:
+                print(f"{_holder(seen)} is gone; going on with {folder}", file=sys.stderr)
+                storage.write_bytes(self._url, self._content())
+                break
+            if found and not said:
+                said = True
+                print(
+                    f"{_holder(found)} is writing {folder}; waiting for its end, or until it has "
+                    f"been silent for {DEAD_SECONDS:.0f} s",
+                    file=sys.stderr,
+                )
+            time.sleep(BEAT_SECONDS)
+
+    def keep(self) -> None:
+        """Write the object again and again, until `end`, or until it is another's."""
+        while not self._ended.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):  # tried again at the next beat
+                found = self._read()
+                if found and not self._is_own(found):
+                    self._lost = _holder(found)
+                    return
+                storage.write_bytes(self._url, self._content())
+
+    def check(self) -> None:
+        """
+        Raises:
+            OSError: if another has taken the claim over.
+        """
+        if self._lost:
+            raise OSError(
+                f"{self._lost} has taken over {self._url.rpartition('/.waveunet/')[0]}: this "
+                f"machine could not write there for {DEAD_SECONDS:.0f} s. Run the command again "
+                "when that one has ended."
+            )
+
+    def end(self) -> None:
+        """Stop writing the object."""
+        self._ended.set()
+
+    def release(self) -> None:
+        """Delete the object."""
+        with contextlib.suppress(OSError):
+            if self._is_own(self._read()):
+                storage.remove(self._url)
+
+    def _content(self) -> bytes:
+        self._beats += 1
+        holder = f"The command of process {os.getpid()} on {platform.node()}, since {self._since},"
+        return json.dumps({"holder": holder, "key": self._key, "beats": self._beats}).encode()
+
+    def _read(self) -> bytes:
+        try:
+            return storage.read_bytes(self._url)
+        except FileNotFoundError:
+            return b""
+
+    def _is_own(self, content: bytes) -> bool:
+        return self._key.encode() in content
+
+
+def _holder(content: bytes) -> str:
+    try:
+        return str(json.loads(content)["holder"])
+    except (ValueError, KeyError, TypeError):
+        return "Another command"
+
+
+@contextlib.contextmanager
+def claimed(folder: str) -> Iterator[Callable[[], None]]:
+    """Be the only one that writes to a folder of object storage, for the block.
+
+    Another's claim is waited for, and a note on stderr says so. That of a dead process is taken
+    over after `DEAD_SECONDS`.
+
+    Args:
+        folder: a URL.
+    Yields:
+        A function that raises OSError if another has taken the folder over meanwhile.
+    Raises:
+        OSError: if the folder cannot be read or written.
+    """
+    claim = _Claim(storage.join(folder, ".waveunet/claim.json"))
+    claim.take(folder)
+    keeper = threading.Thread(target=claim.keep, daemon=True)
+    keeper.start()
+    try:
+        yield claim.check
+    finally:
+        claim.end()
+        keeper.join()
+        claim.release()
