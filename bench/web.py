@@ -97,9 +97,11 @@ def in_onnx_runtime(network: Path, seconds: float, threads: int) -> Callable[[],
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    mixture, *states = session.get_inputs()
-    hop = np.random.default_rng(0).standard_normal(mixture.shape).astype(np.float32)
-    n_hops = -(-round(seconds * RATES[0]) // mixture.shape[-1])
+    _, *states = session.get_inputs()
+    facts = session.get_modelmeta().custom_metadata_map
+    shape = (1, int(facts["channels"]), int(facts["hop"]))
+    hop = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    n_hops = -(-round(seconds * RATES[0]) // shape[-1])
 
     def run() -> None:
         state = [np.zeros(value.shape, np.float32) for value in states]

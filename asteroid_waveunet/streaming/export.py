@@ -79,6 +79,7 @@ def export_step(
     format: str = "onnx",
     hop: int | None = None,
     batch_size: int = 1,
+    any_length: bool = False,
 ) -> ExportedStep:
     """Write one hop of a model as a self-contained float32 file.
 
@@ -92,20 +93,30 @@ def export_step(
         hop: samples per call, a multiple of `model.geometry.step`. Default: the smallest
             multiple that is at least `DEFAULT_HOP`. Longer hops cost less per sample.
         batch_size: number of parallel tracks, >= 1.
+        any_length: let each call take any multiple of the step, so that the last one of a track
+            can be short; `hop` is then a recommendation. "onnx" only.
     Raises:
         ValueError: if the model, format, hop or batch size are not supported, or the file does
             not reproduce the model.
         ModuleNotFoundError: if a package that the format needs is not installed.
     """
     chosen = _format(format)
+    if any_length and not chosen.has_any_length:
+        raise ValueError(f"Calls of any length need the format 'onnx'; {format!r} has one length.")
     hop = _checked_hop(model, hop, batch_size)
     with replacing(path) as partial, utf_8_path(partial) as name:
-        return _write_verified(model, chosen, name, Path(path), hop, batch_size)
+        return _write_verified(model, chosen, name, Path(path), hop, batch_size, any_length)
 
 
 @torch.no_grad()
 def _write_verified(
-    model: StreamableWaveUNet, chosen: Format, file: Path, path: Path, hop: int, batch_size: int
+    model: StreamableWaveUNet,
+    chosen: Format,
+    file: Path,
+    path: Path,
+    hop: int,
+    batch_size: int,
+    any_length: bool,
 ) -> ExportedStep:
     """Write the step to `file` and verify it; `path` is its final name, for messages."""
     copied: Any = copy.deepcopy(model)  # a module, which the protocol does not say
@@ -120,10 +131,11 @@ def _write_verified(
         delay=step.delay,
         state_shapes=step.state_shapes,
     )
+    unit = model.geometry.step if any_length else None
     with _quiet():
-        chosen.write(step, exported, file)
+        chosen.write(step, exported, file, unit)
         run = chosen.load(file)
-    _verify(run, model, exported, path)
+    _verify(run, model, exported, path, unit or hop)
     return exported
 
 
@@ -166,15 +178,24 @@ def _checked_hop(model: StreamableWaveUNet, hop: int | None, batch_size: int) ->
     return hop
 
 
-def _write_onnx(step: FunctionalStep, exported: ExportedStep, path: Path) -> None:
+def _write_onnx(step: FunctionalStep, exported: ExportedStep, path: Path, unit: int | None) -> None:
+    """Write the step; calls take `exported.hop` samples or, if given, any multiple of `unit`."""
     names = [f"state_{index}" for index in range(len(exported.state_shapes))]
+    arguments, dynamic = exported.first_arguments(), None
+    if unit:
+        mixture, state = arguments
+        # One unit would be taken for a constant.
+        arguments = (mixture.new_zeros(*mixture.shape[:2], 2 * unit), state)
+        units = torch.export.Dim("units", min=1)
+        dynamic = {"mixture": {2: unit * units}, "state": [None for _ in state]}
     program = torch.onnx.export(
         step,
-        exported.first_arguments(),
+        arguments,
         input_names=["mixture", *names],
         output_names=["estimates", *(f"next_{name}" for name in names)],
         opset_version=OPSET,
         dynamo=True,
+        dynamic_shapes=dynamic,
         verbose=False,
     )
     assert program is not None
@@ -199,7 +220,9 @@ def _load_onnx(path: Path) -> Run:
     return run
 
 
-def _write_torchscript(step: FunctionalStep, exported: ExportedStep, path: Path) -> None:
+def _write_torchscript(
+    step: FunctionalStep, exported: ExportedStep, path: Path, unit: int | None
+) -> None:
     methods = {"forward": exported.first_arguments(), "initial_state": ()}
     # Not strict: the state is a list. Not checked: `_verify` does that.
     traced = torch.jit.trace_module(step.eval(), methods, strict=False, check_trace=False)
@@ -213,23 +236,27 @@ def _load_torchscript(path: Path) -> Run:
     return torch.jit.load(path)
 
 
-def _verify(run: Run, model: StreamableWaveUNet, exported: ExportedStep, path: Path) -> None:
+def _verify(
+    run: Run, model: StreamableWaveUNet, exported: ExportedStep, path: Path, shortest: int
+) -> None:
     """Compare the file with `Stream`, on noise that is long enough to fill its state.
 
+    Args:
+        shortest: length of the first call; the others take `exported.hop` samples.
     Raises:
         ValueError: if their estimates differ by more than `TOLERANCE`.
     """
     n_hops = (model.geometry.left_context + exported.delay) // exported.hop + 2
     mixture, state = exported.first_arguments()
     generator = torch.Generator().manual_seed(0)
-    size = (n_hops, *mixture.shape)
-    noise = (0.1 * torch.randn(size, generator=generator)).unbind()
+    lengths = [shortest, *[exported.hop] * (n_hops - 1)]
+    noise = 0.1 * torch.randn(*mixture.shape[:2], sum(lengths), generator=generator)
     parts = []
-    for hop in noise:
+    for hop in noise.split(lengths, dim=-1):
         estimates, state = run(hop, state)
         parts.append(estimates)
     found = torch.cat(parts, dim=-1)[..., exported.delay :]
-    expected = Stream(model, exported.batch_size).feed(torch.cat(noise, dim=-1))
+    expected = Stream(model, exported.batch_size).feed(noise)
     expected = expected.reshape(*found.shape[:-1], -1)[..., : found.shape[-1]]
     difference = float((found - expected).abs().max())
     if not difference <= TOLERANCE:  # also refuses NaN
@@ -263,17 +290,21 @@ class Format:
         load: returns a function that runs the step.
         packages: that must be installed.
         convolution: the kind that its runtimes execute fastest.
+        has_any_length: its calls can take any multiple of the step.
     """
 
     suffix: str
-    write: Callable[[FunctionalStep, ExportedStep, Path], None]
+    write: Callable[[FunctionalStep, ExportedStep, Path, int | None], None]
     load: Callable[[Path], Run]
     packages: tuple[str, ...]
     convolution: type[FromSilence]
+    has_any_length: bool = False
 
 
 FORMATS = {
-    "onnx": Format(".onnx", _write_onnx, _load_onnx, ("onnxscript", "onnxruntime"), ChannelsFirst),
+    "onnx": Format(
+        ".onnx", _write_onnx, _load_onnx, ("onnxscript", "onnxruntime"), ChannelsFirst, True
+    ),
     "torchscript": Format(".pt", _write_torchscript, _load_torchscript, (), FromSilence),
 }
 

@@ -92,6 +92,10 @@ class ChannelsFirst(FromSilence):
     def convolve(self, x: Tensor) -> Tensor:
         return F.conv1d(x.mT, self.weight, self.bias).mT
 
+    def joined(self, pairs: Tensor) -> Tensor:
+        phases = pairs.mT.unflatten(1, (2, -1))  # (batch, 2, out, n)
+        return phases.permute(0, 2, 3, 1).flatten(2).mT
+
 
 class FunctionalStep(nn.Module):
     """`StatefulWaveUNet` with explicit state: `(mixture, state)` -> `(estimates, next state)`.

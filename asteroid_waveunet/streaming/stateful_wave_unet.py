@@ -102,6 +102,10 @@ class Convolution:
         image = x[:, None].permute(0, 3, 1, 2)  # (batch, in, 1, time), channels last
         return F.conv2d(image, self.weight, self.bias).permute(0, 2, 3, 1)[:, 0]
 
+    def joined(self, pairs: Tensor) -> Tensor:
+        """Outputs in pairs, `(batch, n, 2 * out)`, one after another: `(batch, 2n, out)`."""
+        return pairs.unflatten(-1, (2, -1)).flatten(1, 2)
+
 
 class UpsampledConvolution:
     """Upsampling and convolution at the low rate, `(batch, n, in)` -> `(batch, 2n, out)`.
@@ -117,10 +121,7 @@ class UpsampledConvolution:
         self.convolution = Convolution(low.to(dtype), None, settled)
 
     def __call__(self, x: Tensor, start: int, end: int | None) -> Tensor:
-        return self._joined(self.convolution(x))
-
-    def _joined(self, pairs: Tensor) -> Tensor:
-        return pairs.unflatten(-1, (2, -1)).flatten(1, 2)
+        return self.convolution.joined(self.convolution(x))
 
 
 class PaddedUpsampledConvolution(UpsampledConvolution):
@@ -139,7 +140,7 @@ class PaddedUpsampledConvolution(UpsampledConvolution):
     def __call__(self, x: Tensor, start: int, end: int | None) -> Tensor:
         """`start`: index of the upsampled hop. `end`: length of the upsampled track, if known."""
         extended = self.convolution.memory.extend(x)
-        outputs = self._joined(self.convolution.convolve(extended))
+        outputs = self.convolution.joined(self.convolution.convolve(extended))
         taps = self.high.memory.length + 1
         at_ends = [(-1, taps)] if end is None else [(-1, taps), (end - 1, end + taps)]
         for first, beyond in at_ends:

@@ -58,27 +58,32 @@ RUN = {"onnx": run_onnx, "torchscript": run_torchscript}
 
 @pytest.mark.filterwarnings("ignore:The only source")
 @pytest.mark.parametrize(
-    ("index", "format"),
+    ("index", "format", "any_length"),
     [
-        (0, "onnx"),
-        (1, "onnx"),
-        (2, "torchscript"),
-        (0, "torchscript"),
-        (3, "torchscript"),
-        (4, "onnx"),
+        (0, "onnx", False),
+        (1, "onnx", True),
+        (2, "torchscript", False),
+        (0, "torchscript", False),
+        (3, "torchscript", False),
+        (4, "onnx", True),
     ],
 )
-def test_joined_calls_equal_the_delayed_track(index, format, tmp_path):
+def test_joined_calls_equal_the_delayed_track(index, format, any_length, tmp_path):
     model = randomize(tiny(**CONFIGURATIONS[index]))
     hop = (1 + index) * model.geometry.step
-    exported = export_step(model, tmp_path / "step", format, hop, batch_size=1 + index % 2)
+    batch_size = 1 + index % 2
+    exported = export_step(model, tmp_path / "step", format, hop, batch_size, any_length)
     track = 0.3 * torch.randn(exported.batch_size, model.in_channels, 300)
     whole = model(track).detach().reshape(len(track), model.n_src, model.in_channels, -1)
     silence = torch.zeros(*track.shape[:-1], exported.delay + hop)
     padded = torch.cat((track, silence), dim=-1)
-    hops = padded[..., : padded.shape[-1] // hop * hop].split(hop, dim=-1)
+    n_hops = padded.shape[-1] // hop
+    lengths = [hop] * n_hops
+    if any_length:  # the shortest, a hop, all others at once
+        lengths = [model.geometry.step, hop, (n_hops - 1) * hop - model.geometry.step]
+    hops = padded[..., : n_hops * hop].split(lengths, dim=-1)
     found = RUN[format](tmp_path / "step", hops, exported)
-    assert all(estimates.shape == (*whole.shape[:-1], hop) for estimates in found)
+    assert [part.shape for part in found] == [(*whole.shape[:-1], n) for n in lengths]
     joined = torch.from_numpy(np.concatenate(found, axis=-1))[..., exported.delay :]
     torch.testing.assert_close(joined[..., :300], whole, atol=1e-6, rtol=0)
     assert os.listdir(tmp_path) == ["step"]
@@ -157,6 +162,7 @@ def test_arguments_out_of_range_are_refused(tmp_path):
         (dict(hop=-4), r"hop is -4.* 4 \(the shortest\)"),
         (dict(batch_size=0), "batch_size is 0.*at least 1"),
         (dict(format="tflite"), "'tflite'.*'onnx' or 'torchscript'"),
+        (dict(format="torchscript", any_length=True), "any length.*'onnx'.*'torchscript'"),
     ):
         with pytest.raises(ValueError, match=facts):
             export_step(tiny(), tmp_path / "step.onnx", **arguments)

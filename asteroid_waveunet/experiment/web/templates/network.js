@@ -95,17 +95,18 @@ export class Network {
   }
 
   /**
-   * Separate the next hop of a track.
+   * Separate the next samples of a track.
    *
-   * @param {Float32Array[]} mixture `model.hop` samples of each channel
+   * @param {Float32Array[]} mixture of each channel as many samples, a multiple of `model.step`
    * @param {number} track its index
    * @returns {Promise<Float32Array[][]>} for each source the samples of each channel
    */
   async separate(mixture, track) {
-    const { hop, channels, sources } = this.model;
-    const input = new Float32Array(channels * hop);
-    mixture.forEach((samples, channel) => input.set(samples, channel * hop));
-    const tensor = new this.ort.Tensor("float32", input, [1, channels, hop]);
+    const { channels, sources } = this.model;
+    const length = mixture[0].length;
+    const input = new Float32Array(channels * length);
+    mixture.forEach((samples, channel) => input.set(samples, channel * length));
+    const tensor = new this.ort.Tensor("float32", input, [1, channels, length]);
     const { estimates, ...next } = await this.session.run({
       mixture: tensor,
       ...this.states[track],
@@ -116,8 +117,8 @@ export class Network {
     const samples = /** @type {Float32Array} */ (estimates.data);
     return sources.map((_, source) =>
       mixture.map((_, channel) => {
-        const at = (source * channels + channel) * hop;
-        return samples.subarray(at, at + hop);
+        const at = (source * channels + channel) * length;
+        return samples.subarray(at, at + length);
       }),
     );
   }

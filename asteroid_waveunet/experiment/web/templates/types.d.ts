@@ -8,8 +8,10 @@ interface Model {
   sources: string[];
   channels: number;
   sample_rate: number;
-  /** Samples per call of the network. */
+  /** Samples per call of the network, but for a song's last. */
   hop: number;
+  /** The last call takes a multiple of these samples. */
+  step: number;
   /** Samples by which estimates lag behind the mixture. */
   delay: number;
   network: CheckedFile & { bytes: number };

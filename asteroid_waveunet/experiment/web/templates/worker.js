@@ -98,28 +98,29 @@ class Separation {
   }
 
   async finish() {
-    const { hop, delay } = this.network.model;
+    const { step, delay } = this.network.model;
     await this.compute(this.counted(this.in.flush()));
-    const missing = this.waiting[0].length + delay;
-    const padding = Math.ceil(missing / hop) * hop - this.waiting[0].length;
-    await this.compute(this.waiting.map(() => new Float32Array(padding)));
+    const waiting = this.waiting[0].length;
+    const padding = Math.ceil((waiting + delay) / step) * step - waiting;
+    await this.compute(this.waiting.map(() => new Float32Array(padding)), step);
     this.give(this.out.flush());
   }
 
   /**
-   * Separate all complete hops of what waits and these samples, at the model's rate.
+   * Separate what waits and these samples, at the model's rate, hop by hop.
    *
    * @param {Float32Array[]} samples
+   * @param {number} shortest length of a hop; fewer samples wait
    */
-  async compute(samples) {
-    const { hop } = this.network.model;
+  async compute(samples, shortest = this.network.model.hop) {
     let waiting = this.waiting.map((before, channel) => joined(before, samples[channel]));
-    for (; waiting[0].length >= hop && !stopped; await macrotask()) {
-      const estimates = await this.hop(waiting.map((channel) => channel.subarray(0, hop)));
-      waiting = waiting.map((channel) => channel.subarray(hop));
-      const early = Math.min(this.delay, hop);
+    for (; waiting[0].length >= shortest && !stopped; await macrotask()) {
+      const length = Math.min(waiting[0].length, this.network.model.hop);
+      const estimates = await this.hop(waiting.map((channel) => channel.subarray(0, length)));
+      waiting = waiting.map((channel) => channel.subarray(length));
+      const early = Math.min(this.delay, length);
       this.delay -= early;
-      const end = Math.min(hop, early + this.unknown);
+      const end = Math.min(length, early + this.unknown);
       this.unknown -= end - early;
       this.give(this.out.feed(estimates.flat().map((channel) => channel.subarray(early, end))));
     }
