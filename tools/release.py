@@ -1,6 +1,7 @@
 """Build a release and try it: `make release`.
 
     python tools/release.py              checks, wheel and sdist in dist/, both tried
+    python tools/release.py --prepare    CHANGELOG.md's unreleased entries become the version's
 
 Checks that the tree is clean, and that changelog, citation and package state one version. The
 wheel is built from the sdist. Each is installed into a new environment in a temporary folder, where
@@ -11,6 +12,7 @@ say how.
 from __future__ import annotations
 
 import argparse
+import datetime
 import math
 import os
 import re
@@ -38,8 +40,17 @@ def main(words: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--root", type=Path, default=ROOT, help="checkout to release")
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        help="move CHANGELOG.md's unreleased entries to a section of the version and today; "
+        "look at it, and commit it",
+    )
     options = parser.parse_args(words)
     try:
+        if options.prepare:
+            prepare(options.root, datetime.date.today())
+            return 0
         version = check(options.root)
         wheel, sdist = build(options.root, version)
         check_content(options.root, wheel)
@@ -62,9 +73,7 @@ def check(root: Path) -> str:
     """
     if changed := git(root, "status", "--porcelain").strip():
         raise NotReady(f"The tree has changes; commit or remove them:\n{changed}")
-    version = re.findall(
-        r'^__version__ = "(.+)"$', read(root / "asteroid_waveunet/_version.py"), re.M
-    )[0]
+    version = version_of(root)
     if f"v{version}" in git(root, "tag").split():
         raise NotReady(
             f"v{version} is tagged already; raise the version in asteroid_waveunet/_version.py."
@@ -73,6 +82,31 @@ def check(root: Path) -> str:
         raise NotReady(f"CITATION.cff states another version than {version}; change it.")
     check_changelog(read(root / "CHANGELOG.md"), version)
     return version
+
+
+def version_of(root: Path) -> str:
+    """Return the version that the package states."""
+    code = read(root / "asteroid_waveunet/_version.py")
+    return re.findall(r'^__version__ = "(.+)"$', code, re.M)[0]
+
+
+def prepare(root: Path, today: datetime.date) -> None:
+    """Move the unreleased entries of the changelog to a section of the version.
+
+    Raises:
+        NotReady: if there is such a section, or no unreleased entry.
+    """
+    path, version = root / "CHANGELOG.md", version_of(root)
+    unreleased = "## [Unreleased]\n"
+    text = read(path)
+    if f"## [{version}]" in text:
+        raise NotReady(
+            f"CHANGELOG.md has a section {version} already; raise the version in "
+            "asteroid_waveunet/_version.py and CITATION.cff, or move the entries by hand."
+        )
+    text = text.replace(unreleased, f"{unreleased}\n## [{version}] - {today}\n", 1)
+    check_changelog(text, version)
+    path.write_text(text, encoding="utf-8")
 
 
 def check_changelog(text: str, version: str) -> None:

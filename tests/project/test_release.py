@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 import shutil
 import subprocess
 import zipfile
@@ -73,6 +75,24 @@ def test_citation_of_another_version_is_refused(checkout):
 def test_changelog_without_the_version_is_refused(text, facts):
     with pytest.raises(release.NotReady, match=facts):
         release.check_changelog(text, __version__)
+
+
+def test_unreleased_entries_become_those_of_the_version(checkout, capsys):
+    changelog = checkout / "CHANGELOG.md"
+    changelog.write_text(
+        "# Changelog\n\n## [Unreleased]\n\n### Added\n- All.\n\n## [0.0.1] - 2020-01-01\n"
+    )
+    assert release.main(["--root", str(checkout), "--prepare"]) == 0
+    git(checkout, "commit", "-am", "changelog")
+    assert release.check(checkout) == __version__
+    unreleased, section, earlier = changelog.read_text().split("\n## ")[1:]
+    assert unreleased == "[Unreleased]\n" and earlier.startswith("[0.0.1]")
+    assert re.fullmatch(rf"\[{__version__}\] - \d{{4}}-\d\d-\d\d\n\n### Added\n- All\.\n", section)
+    assert release.main(["--root", str(checkout), "--prepare"]) == 1
+    assert f"section {__version__} already" in capsys.readouterr().err
+    changelog.write_text("# Changelog\n\n## [Unreleased]\n")
+    with pytest.raises(release.NotReady, match="lists no change"):
+        release.prepare(checkout, datetime.date(2026, 1, 31))
 
 
 def test_wheel_without_a_file_of_the_package_is_refused(checkout):
