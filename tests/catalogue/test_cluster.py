@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes, of which one is removed amid a run; a worker process is killed."""
+"""A Ray cluster of two nodes, of which one is removed amid a run; worker processes are killed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 from asteroid_waveunet import separate_catalogue
 from asteroid_waveunet.audio import io as audio_io
+from asteroid_waveunet.catalogue import ray_engine
 from asteroid_waveunet.catalogue import separate_catalogue as module
 from asteroid_waveunet.catalogue.progress import Summary
 from asteroid_waveunet.catalogue.ray_engine import AT_ONCE, RayEngine
@@ -65,10 +66,6 @@ def failing(monkeypatch):
     return arm
 
 
-def kill_a_worker(engine) -> None:
-    os.kill(int(next(iter(engine.worker_processes))), signal.SIGKILL)
-
-
 def finished(found: Summary) -> int:
     """Number of songs with stems; a worker may have died between its last record and its answer."""
     assert found.known <= AT_ONCE
@@ -87,16 +84,31 @@ def broken_songs(folder) -> set[str]:
     return {f"{kind}{n}" for kind in kinds for n in range(2)}
 
 
-def test_songs_on_s3_survive_a_killed_worker(nodes, s3, bucket, songs, model, failing):
+@pytest.fixture
+def deadly(monkeypatch):
+    """Let songs that have "deadly" in their names kill their worker."""
+
+    class Mortal(ray_engine._Actor):  # local: Ray sends its code to the workers
+        def separate(self, song):
+            if "deadly" in song.name:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().separate(song)
+
+    monkeypatch.setattr(ray_engine, "_Actor", Mortal)
+
+
+def test_song_that_kills_its_worker_is_set_aside(nodes, s3, bucket, songs, model, deadly):
     for n in range(2):
         s3.put(str(songs), f"{bucket}/songs/{n}", recursive=True)
+    s3.put_file(str(songs / "two.wav"), f"{bucket}/songs/0/deadly.wav")
     one = songs.parent / "one"
     assert main(["separate", str(songs), "-m", str(model), "-o", str(one)]) == 0
-    engine = failing(kill_a_worker)
     call = dict(output=f"{bucket}/out", model=str(model), cluster=nodes.address, progress=False)
     found = separate_catalogue([f"{bucket}/songs"], **call)
-    assert engine.happened
-    assert (finished(found), found.failed, found.quarantined) == (8, 0, 0)
+    assert (finished(found), found.failed, found.quarantined) == (8, 0, 1)
+    [reason] = found.reasons.items()
+    assert reason[0] == f"{bucket}/songs/0/deadly.wav"
+    assert "killed its worker 3 times" in reason[1]
     stems = [name for name in s3.find(f"{bucket}/out") if name.endswith(".wav")]
     assert len(stems) == 2 * 8
     for name in stems:
