@@ -53,14 +53,16 @@ def read(url: str) -> Iterator[CatalogueSong]:
         url: path or URL of a .jsonl, .csv or .parquet file; jsonl and csv may end in .gz.
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is of another format, or a row has no path; names the line.
+        ImportError: if the package that reads a URL's scheme is missing; names it.
+        ValueError: if it is of another format, or a row has no path or an unknown scheme; names
+            the line.
     """
     form = PurePosixPath(storage.basename(url).lower().removesuffix(".gz")).suffix
     shown = web.public(url)
     if form not in READERS:
         raise ValueError(f"{shown} ends in none of {', '.join(READERS)}, the formats of manifests.")
     folder = (shown.split("?")[0] if web.is_web(url) else url).rpartition("/")[0] or "."
-    column = None
+    column, schemes = None, set[str]()
     with storage.open_file(url) as file, _naming(shown):
         for number, row in READERS[form](file, shown):
             if column is None:
@@ -70,7 +72,12 @@ def read(url: str) -> Iterator[CatalogueSong]:
                     f"{shown} has no column {' or '.join(PATH_COLUMNS)}; it has "
                     f"{', '.join(map(str, row)) or 'none'}."
                 )
-            yield _song(row, column, f"{shown}, row {number}", folder)
+            song = _song(row, column, f"{shown}, row {number}", folder)
+            scheme = song.source.partition("://")[0]
+            if scheme not in schemes and storage.is_url(song.source):
+                _check_scheme(song, f"{shown}, row {number}")
+                schemes.add(scheme)
+            yield song
 
 
 @contextlib.contextmanager
@@ -99,6 +106,17 @@ def _song(row: Mapping[str, Any], column: str, place: str, folder: str) -> Catal
         path = storage.join(folder, path)
     version = row.get("version")
     return CatalogueSong(path, name, "" if version is None else str(version))
+
+
+def _check_scheme(song: CatalogueSong, place: str) -> None:
+    """
+    Raises:
+        ImportError, ValueError: if URLs of the song's scheme cannot be read.
+    """
+    try:
+        storage.filesystem(song.source)
+    except (ImportError, ValueError) as reason:
+        raise type(reason)(f"{place}: {reason}") from reason
 
 
 def _default_name(path: str) -> str:

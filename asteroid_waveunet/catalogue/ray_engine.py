@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import re
@@ -15,7 +16,7 @@ from asteroid_waveunet.catalogue.job import Job
 from asteroid_waveunet.catalogue.log import FAILED, Outcome
 from asteroid_waveunet.catalogue.songs import CatalogueSong
 from asteroid_waveunet.cloud import storage
-from asteroid_waveunet.cloud.ray_cluster import Resources, alive_nodes
+from asteroid_waveunet.cloud.ray_cluster import Resources, alive_nodes, given_device
 from asteroid_waveunet.system_errors import explain
 
 __all__ = ["RayEngine"]
@@ -38,7 +39,8 @@ class _Actor:
             _check_access(job, probe, song)
             from asteroid_waveunet.catalogue.worker import Worker
 
-            self._worker = Worker(job, model)
+            device = job.device or given_device(ray)
+            self._worker = Worker(dataclasses.replace(job, device=device), model)
         except Exception as reason:
             return {"error": f"{platform.node()}: {explain(reason)}"}
         return {"node": ray.get_runtime_context().get_node_id(), "pid": str(os.getpid())}

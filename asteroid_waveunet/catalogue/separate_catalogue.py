@@ -211,9 +211,11 @@ def _engine(
 
 
 def _visible(song: CatalogueSong | None) -> CatalogueSong | None:
-    """Return a song, or None if it is a file that this machine does not have."""
-    local = None if song is None else storage.local_path(song.source)
-    return song if local is None or local.exists() else None
+    """Return a song, or None if this machine cannot read it: then it fails alone."""
+    with contextlib.suppress(OSError):
+        if song is not None and storage.size(song.source) is not None:
+            return song
+    return None
 
 
 @contextlib.contextmanager

@@ -12,10 +12,11 @@ from typing import Any
 
 from asteroid_waveunet.file_utils import first_line
 
-__all__ = ["ADDRESSES", "Resources", "alive_nodes", "connected", "import_ray"]
+__all__ = ["ADDRESSES", "Resources", "alive_nodes", "connected", "given_device", "import_ray"]
 
 ADDRESSES = "auto, local, ray://HOST:10001 or HOST:6379"
 SECONDS = 10.0  # to reach the head
+ROUNDING = 1e-6  # so that ten workers of 0.1 GPUs share one
 
 
 def import_ray() -> Any:
@@ -76,6 +77,24 @@ def alive_nodes(ray: Any) -> dict[str, dict[str, float]]:
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
+def given_device(ray: Any) -> str:
+    """Return the device of the task or actor that calls: "cuda" if it was given a GPU, or "cpu".
+
+    Raises:
+        OSError: if torch cannot use the GPU.
+    """
+    if not ray.get_runtime_context().get_accelerator_ids().get("GPU"):
+        return "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        raise OSError(
+            f"Ray has given a GPU, but torch {torch.__version__} can use none here; install a "
+            "torch for its driver, or use the processors: --gpus-per-worker 0."
+        )
+    return "cuda"
+
+
 @dataclass(frozen=True)
 class Resources:
     """Resources of the cluster that the workers ask for.
@@ -98,13 +117,15 @@ class Resources:
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers is {self.workers}; expected at least 1.")
         gpus = self.gpus
-        if gpus is not None and gpus < 0:
-            raise ValueError(f"gpus_per_worker is {gpus}; expected a number from 0 on.")
+        if gpus is not None and (gpus < 0 or (gpus > 1 and gpus % 1)):
+            raise ValueError(
+                f"gpus_per_worker is {gpus}; expected a whole number, or a fraction of one GPU."
+            )
         if gpus is None:
             gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes.values()) else 0.0
         needs = {"CPU": self.cpus, "GPU": gpus}
         room = sum(
-            min(int(node.get(name, 0) // need) for name, need in needs.items() if need)
+            min(int(node.get(name, 0) / need + ROUNDING) for name, need in needs.items() if need)
             for node in nodes.values()
         )
         if not room and self.workers is None:

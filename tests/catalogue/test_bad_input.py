@@ -22,6 +22,8 @@ MANIFESTS = {
     "bad.parquet": b"PAR?",
     "songs.txt": b"a.wav\n",
     "up.jsonl": b'{"path": "../../a.wav"}\n',
+    "scheme.csv": b"path\na.wav\ns4://bucket/a.wav\n",
+    "package.csv": b"path\ngs://bucket/a.wav\n",
     "twice.jsonl": b'{"path": "a.wav"}\n{"path": "b.wav"}\n{"path": "a.flac"}\n',
 }
 # Words of a command line -> words of the message.
@@ -49,6 +51,8 @@ CASES = {
     "--manifest bad.parquet": ("bad.parquet", "decoded"),
     "--manifest songs.txt": ("songs.txt", ".jsonl, .csv, .parquet"),
     "--manifest up.jsonl": ("up.jsonl, row 1", "'../../a'", "name"),
+    "--manifest scheme.csv": ("scheme.csv, row 3: s4://bucket/a.wav", "unknown scheme"),
+    "--manifest package.csv": ("package.csv, row 2: gs://bucket/a.wav", "pip install gcsfs"),
     "--manifest twice.jsonl": ("a.wav", "a.flac", "same stems"),
     "--cluster local two.wav --cpus-per-worker 0": ("cpus_per_worker", "0"),
     "two.wav single.wav --cluster local --name {stem}.{ext}": ("{song}",),
@@ -61,7 +65,7 @@ CASES = {
 
 @pytest.mark.parametrize("words", CASES)
 def test_bad_input_is_said_in_one_line(words, songs, model, monkeypatch, capsys):
-    if "gs://" in words and importlib.util.find_spec("gcsfs"):
+    if "gcsfs" in CASES[words][-1] and importlib.util.find_spec("gcsfs"):
         pytest.skip("gcsfs is installed")
     monkeypatch.chdir(songs)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):

@@ -13,7 +13,13 @@ from typing import Any
 
 import torch
 
-from asteroid_waveunet.cloud.ray_cluster import Resources, alive_nodes, connected
+from asteroid_waveunet.cloud.ray_cluster import (
+    Resources,
+    alive_nodes,
+    connected,
+    given_device,
+    import_ray,
+)
 from asteroid_waveunet.experiment.data.track import Track
 from asteroid_waveunet.experiment.evaluation.score_store import ScoreStore
 from asteroid_waveunet.experiment.evaluation.separator import Separator
@@ -123,6 +129,7 @@ def _run_task(
         names: of the stores.
     Raises:
         FileNotFoundError: if the track is not on this machine.
+        OSError: if it has a GPU that torch cannot use.
     """
     with contextlib.suppress(FileNotFoundError):
         os.chdir(folder)
@@ -131,7 +138,7 @@ def _run_task(
             raise FileNotFoundError(
                 f"{file} is not visible on {platform.node()}; use a folder that all nodes share."
             )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = given_device(import_ray())
     for store in stores:
         if isinstance(store.estimator, Separator) and store.estimator.model is not None:
             store.estimator.model.to(device)
