@@ -8,13 +8,16 @@ import io
 import json
 import re
 import threading
+from functools import partial
 
+import av
 import numpy as np
 import pytest
 import soundfile
 import torch
 
 from asteroid_waveunet import separate
+from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.web import folder, runtime, server
 from asteroid_waveunet.separation.stems import clamped
 from helpers.browser import chromium, position, skip_or_fail, wait_for_audible
@@ -125,6 +128,18 @@ def wav(samples: np.ndarray, rate: int = RATE, subtype: str = "FLOAT", format="W
     return file.getvalue()
 
 
+def m4a(samples: np.ndarray, rate: int) -> bytes:
+    """AAC, as no library of libsndfile writes it."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=rate, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(samples.T.copy(), "fltp", "stereo")
+        frame.sample_rate = rate
+        for packet in (*stream.encode(frame), *stream.encode()):
+            container.mux(packet)
+    return file.getvalue()
+
+
 def read(content: bytes) -> torch.Tensor:
     samples, _ = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     return torch.from_numpy(samples.T.copy())
@@ -213,6 +228,35 @@ def test_sample_rate_is_read_from_the_header(opened, format, subtype, rate, expe
     assert opened.page.evaluate(STATED_RATE, content) == expected
     short = base64.b64encode(base64.b64decode(content)[:3]).decode()
     assert opened.page.evaluate(STATED_RATE, short) is None
+
+
+OPENED = """async base64 => {
+    const { openSong } = await import("/open.js");
+    const bytes = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
+    const { song } = await openSong(new File([bytes], "song"));
+    const channels = await song.read(0, song.frames);
+    return [song.rate, channels.map(samples => Array.from(samples))];
+}"""
+
+
+@pytest.mark.parametrize(
+    ("encode", "tolerance"),
+    [
+        (partial(wav, rate=44100, format="FLAC", subtype="PCM_16"), 2e-5),  # Chromium's scale
+        (partial(wav, rate=44100, format="MP3", subtype="MPEG_LAYER_III"), 1e-5),
+        (partial(wav, rate=32000, format="OGG", subtype="VORBIS"), 1e-5),
+        (partial(wav, rate=48000, format="OGG", subtype="OPUS"), 1e-5),
+        (partial(m4a, rate=48000), 1e-5),
+    ],
+    ids=["flac", "mp3", "ogg", "opus", "m4a"],
+)
+def test_compressed_songs_are_those_that_python_decodes(opened, encode, tolerance):
+    """At their own rate, and without the delay and padding of their encoder."""
+    content = encode(noise(0.3, rate=encode.keywords["rate"]))
+    rate, found = opened.page.evaluate(OPENED, base64.b64encode(content).decode())
+    expected, expected_rate = audio_io.read(io.BytesIO(content))
+    assert rate == expected_rate == encode.keywords["rate"]
+    torch.testing.assert_close(torch.tensor(found), expected, atol=tolerance, rtol=0)
 
 
 CLICK_AT_ONCE = """([text, selector]) => new MutationObserver((_, observer) => {

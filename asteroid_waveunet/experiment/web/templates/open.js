@@ -69,7 +69,35 @@ const READERS = [
     if (!layer || !rate) return null;
     return rate / (version === 3 ? 1 : version === 2 ? 2 : 4);
   },
+  (view) => (letters(view, 4, 4) === "ftyp" ? mp4Rate(view, 0, view.byteLength) : null),
 ];
+
+/**
+ * Return the time scale of the first sound of an mp4, which is its sample rate.
+ *
+ * @param {DataView} view
+ * @param {number} at start of the boxes
+ * @param {number} end
+ * @returns {number | null}
+ */
+function mp4Rate(view, at, end) {
+  /** @type {number | null} */
+  let rate = null;
+  while (at + 8 <= end) {
+    const type = letters(view, at + 4, 4);
+    const [size, long] = [view.getUint32(at), view.getUint32(at) === 1];
+    const next = long ? at + Number(view.getBigUint64(at + 8)) : size ? at + size : end;
+    if (next < at + 8) return null;
+    if (type === "mdhd") rate = view.getUint32(at + (view.getUint8(at + 8) ? 28 : 20));
+    if (type === "hdlr" && letters(view, at + 16, 4) === "soun") return rate;
+    if (["moov", "trak", "mdia"].includes(type)) {
+      const found = mp4Rate(view, at + 8, Math.min(next, end));
+      if (found) return found;
+    }
+    at = next;
+  }
+  return null;
+}
 
 /**
  * Return the sample rate that a file's header states; null if it is not found.
