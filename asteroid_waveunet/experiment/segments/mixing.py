@@ -6,7 +6,7 @@ conversion and sum take two passes over the samples, twice as long; hence one co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numba
@@ -115,7 +115,18 @@ def crop(samples: np.ndarray, start: int, length: int) -> np.ndarray:
     return cropped
 
 
-@numba.njit(nogil=True)
+def compiled(function: Callable) -> Callable:
+    """Compile a function with Numba, and keep its machine code for the next processes.
+
+    Compiling takes 2 s of the processor. Without a folder to write to, it is compiled every time.
+    """
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # neither the package's folder nor the user's cache is writable
+        return numba.njit(nogil=True)(function)
+
+
+@compiled
 def mix(groups, starts, gains, swaps, left_context, mixture, targets):
     """Write the sum of all scaled groups, and the targets' part of the first ones.
 

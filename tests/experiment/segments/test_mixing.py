@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from asteroid_waveunet.experiment.segments import mixing
 from asteroid_waveunet.experiment.segments.augmentation import Amounts
 from asteroid_waveunet.experiment.segments.mixing import Mixer, stretch
 from asteroid_waveunet.experiment.segments.random_plans import Plan
@@ -101,3 +102,28 @@ def test_stretch_scales_time_from_the_first_sample():
 def test_stretch_is_deterministic():
     noise = np.random.default_rng(0).normal(size=(2, 3000)).astype(np.float32)
     assert (stretch(noise, RATE, 1.1, 1) == stretch(noise, RATE, 1.1, 1)).all()
+
+
+DOUBLED = "def doubled(x):\n    return 2 * x\n"
+
+
+def test_machine_code_is_kept_for_the_next_process_where_it_can_be(tmp_path):
+    """A second compilation of the same file stands for the next process."""
+    module = tmp_path / "doubled.py"
+    module.write_text(DOUBLED)
+    hits = []
+    for _ in range(2):
+        names: dict = {}
+        exec(compile(DOUBLED, str(module), "exec"), {"__name__": "doubled"}, names)
+        function = mixing.compiled(names["doubled"])
+        assert function(3) == 6
+        hits.append(sum(function.stats.cache_hits.values()))
+    assert hits == [0, 1]
+    assert list(tmp_path.rglob("*.nbi"))
+
+
+def test_function_without_a_place_for_its_machine_code_is_compiled():
+    names: dict = {}
+    exec(DOUBLED, {"__name__": "doubled"}, names)  # of no file
+    function = mixing.compiled(names["doubled"])
+    assert function(3) == 6 and function.stats.cache_path is None
