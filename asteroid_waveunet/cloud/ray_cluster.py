@@ -62,7 +62,10 @@ def connected(address: str) -> Iterator[Any]:
     except (OSError, RuntimeError, ValueError, OverflowError) as reason:
         remedy = "Start one with `ray start --head`, or use --cluster local."
         if match[1]:
-            remedy = "Is the head running, and does its firewall let this machine in?"
+            remedy = (
+                "Is the head running, does its firewall let this machine in, and if it asks for a "
+                "token: is it here (~/.ray/auth_token), with RAY_AUTH_MODE=token?"
+            )
         raise ConnectionError(
             f"Cannot reach the Ray cluster {address}: {first_line(reason)}. {remedy}"
         ) from reason
