@@ -76,6 +76,10 @@ class Visit:
         file = {"name": name, "mimeType": "", "buffer": content}
         self.page.set_input_files("#file", file)
 
+    def drop(self, **files: bytes) -> None:
+        encoded = [[name, base64.b64encode(files[name]).decode()] for name in files]
+        self.page.evaluate(DROP, encoded)
+
     def wait_for_state(self, text: str) -> None:
         self.page.locator("#state", has_text=text).wait_for()
 
@@ -145,10 +149,12 @@ def read(content: bytes) -> torch.Tensor:
     return torch.from_numpy(samples.T.copy())
 
 
-DROP = """([name, base64]) => {
-    const bytes = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
+DROP = """files => {
     const dataTransfer = new DataTransfer();
-    dataTransfer.items.add(new File([bytes], name));
+    for (const [name, base64] of files) {
+        const bytes = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
+        dataTransfer.items.add(new File([bytes], name));
+    }
     window.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
 }"""
 
@@ -157,8 +163,7 @@ DROP = """([name, base64]) => {
 def test_stems_of_a_dropped_song_equal_those_of_separate(opened, visit, model, isolated):
     page = opened if isolated else visit(isolated=False)
     content = wav(noise(30))
-    encoded = base64.b64encode(content).decode()
-    page.page.evaluate(DROP, ["my song.wav", encoded])
+    page.drop(**{"my song.wav": content})
     page.wait_for_state("Done")
     expected = separate(model, io.BytesIO(content))
     for stem, source in zip(expected, model.sources, strict=True):
@@ -178,7 +183,7 @@ def test_stems_of_a_dropped_song_equal_those_of_separate(opened, visit, model, i
     ("rate", "channels", "format", "subtype", "tolerance"),
     [
         (RATE, 1, "WAV", "PCM_24", 1e-5),
-        (RATE, 6, "WAV", "PCM_U8", 1e-5),
+        (RATE, 6, "RF64", "PCM_U8", 1e-5),
         (11025, 2, "WAV", "PCM_16", 1e-3),
         (16000, 1, "FLAC", "PCM_16", 1e-3),
         (16000, 2, "MP3", "MPEG_LAYER_III", 0.05),
@@ -259,6 +264,21 @@ def test_compressed_songs_are_those_that_python_decodes(opened, encode, toleranc
     torch.testing.assert_close(torch.tensor(found), expected, atol=tolerance, rtol=0)
 
 
+LONG_FILE = """async frames => {
+    const { openWav, wavHeader } = await import("/wav.js");
+    const file = new Blob([wavHeader(44100, 2, frames, true), new Float32Array(20)]);
+    const { LONG, openSong } = await import("/open.js");
+    const text = new File([new Uint8Array(LONG + 1)], "long.mp3");
+    return [(await openWav(file)).frames, await openSong(text).catch(error => error.message)];
+}"""
+
+
+def test_songs_that_32_bits_or_one_buffer_do_not_hold(opened):
+    frames, message = opened.page.evaluate(LONG_FILE, 2**30)
+    assert frames == 10, "to the end of the file, not the size modulo 4 GB"
+    assert "too long for this browser" in message and "Convert it to wav" in message
+
+
 CLICK_AT_ONCE = """([text, selector]) => new MutationObserver((_, observer) => {
     if (!document.querySelector("#state").textContent.includes(text)) return;
     document.querySelector(selector).click();
@@ -334,6 +354,23 @@ def test_stopped_song_keeps_what_is_computed(opened):
     opened.wait_for_state("Stopped")
     _, found = opened.download("Download vocals, float WAV")
     assert 0 < read(found).shape[-1] < 90 * RATE
+
+
+def test_bad_file_does_not_stop_a_song_and_of_several_the_others_are_said(opened):
+    opened.choose("long.wav", wav(noise(40)))
+    opened.wait_for_state("left")
+    for files, message in ({"notes.txt": b"la"}, "notes.txt cannot be read"), ({}, "is no file"):
+        opened.drop(**files)
+        opened.page.get_by_role("alert").get_by_text(message).wait_for()
+    opened.wait_for_state("Done")
+    _, found = opened.download("Download vocals, float WAV")
+    assert read(found).shape[-1] == 40 * RATE
+    opened.drop(**{"a.wav": wav(noise(1)), "b.wav": wav(noise(1)), "c.wav": b""})
+    opened.page.get_by_text(
+        "One song at a time: a.wav is separated, without b.wav and c.wav."
+    ).wait_for()
+    opened.page.locator("h2", has_text=re.compile("^a$")).wait_for()
+    opened.wait_for_state("Done")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import { interleaved, openWav, wavHeader } from "./wav.js";
 
 const BLOCK = 2 ** 19; // frames copied at a time
 const USUAL_RATE = 44100;
+export const LONG = 2 ** 24; // bytes of a compressed file; Chromium decodes no mp3 of two hours
 
 /**
  * Return the samples of a song, and the WAV file that holds them.
@@ -33,10 +34,11 @@ async function decoded(file) {
   try {
     audio = await new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes);
   } catch (cause) {
-    throw new Error(
-      `${file.name} cannot be read: it is no audio file, damaged, or of a format that this browser does not decode. Convert it to wav, mp3 or flac.`,
-      { cause },
-    );
+    const reason =
+      file.size > LONG
+        ? "it is too long for this browser, which decodes such files as a whole, or damaged. Convert it to wav, which is read piece by piece"
+        : "it is no audio file, damaged, or of a format that this browser does not decode. Convert it to wav, mp3 or flac";
+    throw new Error(`${file.name} cannot be read: ${reason}.`, { cause });
   }
   /** @type {BlobPart[]} */
   const parts = [wavHeader(rate, audio.numberOfChannels, audio.length, true)];

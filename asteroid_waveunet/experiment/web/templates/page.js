@@ -108,9 +108,9 @@ class Page {
   listen() {
     const input = find("#file", HTMLInputElement);
     input.onchange = () => {
-      const file = input.files?.[0];
+      const files = [...(input.files ?? [])];
       input.value = ""; // so that the same file can be chosen again
-      if (file) void this.separate(file);
+      if (files.length) this.choose(files);
     };
     find("#example", HTMLButtonElement).onclick = () => void this.example();
     stopButton.onclick = () => this.stop();
@@ -123,12 +123,19 @@ class Page {
     window.ondrop = (event) => {
       event.preventDefault();
       place.classList.remove("over");
-      const file = event.dataTransfer?.files[0];
-      if (file) void this.separate(file);
+      this.choose([...(event.dataTransfer?.files ?? [])]);
     };
     for (const button of downloads.querySelectorAll("button")) {
       button.onclick = () => void this.downloadAll(button.dataset.bits === "float");
     }
+  }
+
+  /** @param {File[]} files the first is separated */
+  choose([file, ...others]) {
+    if (!file) return complain("What was dropped is no file; drop an audio file.");
+    const rest = others.map((other) => other.name);
+    const words = `One song at a time: ${file.name} is separated, without ${listed(rest)}.`;
+    void this.separate(file, rest.length ? words : "");
   }
 
   async example() {
@@ -142,23 +149,29 @@ class Page {
   }
 
   /**
-   * Separate a song and show its stems as they are computed. An earlier song is stopped.
+   * Separate a song and show its stems as they are computed. An earlier song is stopped as soon as
+   * this one is open.
    *
    * @param {File} file
+   * @param {string} notice to show meanwhile
    */
-  async separate(file) {
+  async separate(file, notice = "") {
     const number = ++this.chosen;
-    this.separator.stop();
     complain("");
-    write("#state", "Opening the song…");
+    write("#notice", `Opening ${file.name}…`);
     try {
       const { song, wav } = await openSong(file);
-      await this.separator.idle();
       if (number !== this.chosen) return; // another was chosen meanwhile
+      this.separator.stop();
+      await this.separator.idle();
+      if (number !== this.chosen) return;
+      write("#notice", notice);
       this.show(file.name, song);
-      await this.run(song, wav);
+      void this.run(song, wav);
     } catch (error) {
-      if (number === this.chosen) this.fail(messageOf(error));
+      if (number !== this.chosen) return;
+      write("#notice", "");
+      complain(messageOf(error));
     }
   }
 
@@ -210,18 +223,22 @@ class Page {
   async run(song, wav) {
     const { view } = this;
     if (!view) return;
-    await this.separator.load();
-    if (view !== this.view) return; // stopped, or another song
-    this.announce("Separating");
-    progress.value = 0;
-    write("#state", "Separating…");
-    const start = performance.now();
-    await this.separator.separate(wav, async (part) => {
-      if (!view.stems.frames) this.announce("You can listen while the rest is computed");
-      await view.append(part);
-      if (view === this.view) this.report(song, (performance.now() - start) / 1000);
-    });
-    if (view === this.view) this.finish();
+    try {
+      await this.separator.load();
+      if (view !== this.view) return; // stopped, or another song
+      this.announce("Separating");
+      progress.value = 0;
+      write("#state", "Separating…");
+      const start = performance.now();
+      await this.separator.separate(wav, async (part) => {
+        if (!view.stems.frames) this.announce("You can listen while the rest is computed");
+        await view.append(part);
+        if (view === this.view) this.report(song, (performance.now() - start) / 1000);
+      });
+      if (view === this.view) this.finish();
+    } catch (error) {
+      if (view === this.view) this.fail(messageOf(error));
+    }
   }
 
   /**

@@ -14,6 +14,7 @@ const ENCODINGS = {
 };
 const EXTENSIBLE = 0xfffe;
 const HEADER_BYTES = 44;
+const UNKNOWN = 2 ** 32 - 1; // size of what 32 bits do not hold: to the end of the file
 
 /** A WAV file. Its samples are read when they are needed. */
 export class Wav {
@@ -61,17 +62,20 @@ export class Wav {
  */
 export async function openWav(file) {
   const start = await view(file, 0, 12);
-  if (start.byteLength < 12 || text(start, 0) !== "RIFF" || text(start, 8) !== "WAVE") return null;
+  if (start.byteLength < 12 || text(start, 8) !== "WAVE") return null;
+  if (!["RIFF", "RF64"].includes(text(start, 0))) return null;
   /** @type {DataView | null} */
   let format = null;
+  let long = file.size; // size of the data where 32 bits do not hold it
   for (let at = 12; at + 8 <= file.size; ) {
     const head = await view(file, at, 8);
     const size = head.getUint32(4, true);
     at += 8;
+    if (text(head, 0) === "ds64") long = Number((await view(file, at, 16)).getBigUint64(8, true));
     if (text(head, 0) === "fmt ") format = await view(file, at, Math.min(size, 40));
     if (text(head, 0) === "data" && format) {
-      const stated = size === 0 || size === 0xffffffff ? file.size : at + size; // of a stream
-      return fromFormat(format, file.slice(at, Math.min(stated, file.size)));
+      const isStated = size && size !== UNKNOWN; // it is not in a stream
+      return fromFormat(format, file.slice(at, at + (isStated ? size : long)));
     }
     at += size + (size % 2);
   }
@@ -127,7 +131,7 @@ export function wavHeader(rate, channels, frames, isFloat) {
     for (let i = 0; i < 4; i++) header.setUint8(at + i, letters.charCodeAt(i));
   };
   write(0, "RIFF");
-  header.setUint32(4, HEADER_BYTES - 8 + bytes, true);
+  header.setUint32(4, Math.min(HEADER_BYTES - 8 + bytes, UNKNOWN), true);
   write(8, "WAVE");
   write(12, "fmt ");
   header.setUint32(16, 16, true);
@@ -138,7 +142,7 @@ export function wavHeader(rate, channels, frames, isFloat) {
   header.setUint16(32, width, true);
   header.setUint16(34, isFloat ? 32 : 16, true);
   write(36, "data");
-  header.setUint32(40, bytes, true);
+  header.setUint32(40, Math.min(bytes, UNKNOWN), true);
   return header.buffer;
 }
 
