@@ -23,6 +23,7 @@ __all__ = ["RayEngine"]
 
 AT_ONCE = 3  # songs of a worker: one is read, one computes, one is written
 MOST_FAILED_STARTS = 3
+STOP_SECONDS = 5.0
 
 
 class _Actor:
@@ -47,6 +48,10 @@ class _Actor:
 
     def separate(self, song: CatalogueSong) -> Outcome:
         return self._worker.separate(song)
+
+    def stop(self) -> None:
+        """Delete the temporary files."""
+        self._worker.close()
 
 
 def _check_access(job: Job, probe: str | None, song: CatalogueSong | None) -> None:
@@ -175,7 +180,10 @@ class RayEngine:
         return found
 
     def close(self) -> None:
-        """Stop all workers."""
+        """Stop all workers; those that are idle delete their temporary files first."""
+        idle = [worker.actor.stop.remote() for worker in self._ready if not worker.running]
+        if idle:
+            self._ray.wait(idle, num_returns=len(idle), timeout=STOP_SECONDS)
         for worker in self._workers:
             self._ray.kill(worker.actor)
         self._workers.clear()

@@ -46,7 +46,7 @@ def separate_catalogue(
     cluster: str | None = None,
     workers: int | None = None,
     gpus_per_worker: float | None = None,
-    cpus_per_worker: float = 1,
+    cpus_per_worker: float | None = None,
     jobs: int = 1,
     device: str | None = None,
     scratch: str | os.PathLike | None = None,
@@ -69,7 +69,7 @@ def separate_catalogue(
         manifest: .jsonl, .csv or .parquet file of songs, instead of `songs`; see `manifest.read`.
         cluster: "auto", "local", "ray://HOST:10001" or "HOST:6379"; None: this process.
         workers, gpus_per_worker, cpus_per_worker: of the cluster; see `Resources`. A worker
-            computes a song at a time with `cpus_per_worker` threads.
+            computes a song at a time with `cpus_per_worker` threads (by default, one).
         jobs: songs that compute at the same time without a cluster.
         device: of the models; by default CUDA where a worker has a GPU, else the CPU.
         scratch: folder for temporary files of each worker; by default the system's.
@@ -94,6 +94,7 @@ def separate_catalogue(
     """
     pyarrow("parquet")
     chosen = StemOptions(**options)
+    resources = _resources(cluster, jobs, workers, cpus_per_worker, gpus_per_worker)
     if bool(songs) == (manifest is not None):
         raise ValueError("Expected either songs or a manifest.")
     target = _absolute(output)
@@ -110,12 +111,11 @@ def separate_catalogue(
         overwrite=overwrite,
         skip_existing=skip_existing,
         device=device,
-        threads=_threads(jobs, cluster, cpus_per_worker),
+        threads=max(1, int(resources.cpus) if cluster else torch.get_num_threads() // jobs),
         scratch=None if scratch is None else str(scratch),
     )
     _check_layout(job, len(keys))
     storage.check_writable(target)
-    resources = ray_cluster.Resources(workers, cpus_per_worker, gpus_per_worker)
     with _alone(target) as check, _engine(job, conf, jobs, cluster, resources, rows) as engine:
         return _run(job, engine, rows, keys, missing, verify, progress, check)
 
@@ -146,17 +146,25 @@ def _rows(
     return lambda: iter(found), manifests.keys_of(lambda: iter(everything)), lost
 
 
-def _threads(jobs: int, cluster: str | None, cpus: float) -> int:
-    """Return the threads of each song.
+def _resources(
+    cluster: str | None, jobs: int, workers: int | None, cpus: float | None, gpus: float | None
+) -> ray_cluster.Resources:
+    """Return the resources of the workers.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if a number is out of range, or is for another place of work.
     """
+    given = {"workers": workers, "cpus_per_worker": cpus, "gpus_per_worker": gpus}
+    name = next((name for name, value in given.items() if value is not None), None)
+    if cluster is None and name:
+        raise ValueError(f"{name} needs a cluster (--cluster); on this machine, give --jobs.")
+    if cluster is not None and jobs != 1:
+        raise ValueError("jobs is for one machine; on a cluster, give --workers.")
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; expected at least 1.")
-    if not cpus > 0:
+    if cpus is not None and not cpus > 0:
         raise ValueError(f"cpus_per_worker is {cpus}; expected a number above 0.")
-    return max(1, int(cpus)) if cluster else max(1, torch.get_num_threads() // jobs)
+    return ray_cluster.Resources(workers, 1 if cpus is None else cpus, gpus)
 
 
 def _check_layout(job: Job, n_songs: int) -> None:

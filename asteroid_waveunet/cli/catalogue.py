@@ -44,7 +44,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def is_one(options: argparse.Namespace) -> bool:
     """Return True if the command line is about a catalogue."""
     places = [*options.songs, options.output]
-    return bool(options.manifest or options.cluster or any(map(is_url, places)))
+    settings = ("cluster", "workers", "cpus_per_worker", "gpus_per_worker", "scratch")
+    is_set = any(getattr(options, name) is not None for name in settings)
+    return bool(options.manifest or options.verify or is_set or any(map(is_url, places)))
 
 
 def stem_options(options: argparse.Namespace) -> StemOptions:

@@ -59,7 +59,6 @@ def add_cluster_options(add: Callable[..., object]) -> None:
         "--cpus-per-worker",
         "--cpus_per_worker",
         type=float,
-        default=1,
         metavar="N",
         help="cores and threads (default: 1)",
     )

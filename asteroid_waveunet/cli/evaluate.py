@@ -148,9 +148,14 @@ def run(options: argparse.Namespace) -> int:
 def _cluster(options: argparse.Namespace) -> Cluster | None:
     from asteroid_waveunet.experiment.evaluation.cluster_pool import Cluster
 
+    cpus, gpus = options.cpus_per_worker, options.gpus_per_worker
     if options.cluster is None:
+        if cpus is not None or gpus is not None:
+            raise ValueError("--cpus-per-worker and --gpus-per-worker need --cluster.")
         return None
-    return Cluster(options.cluster, options.cpus_per_worker, options.gpus_per_worker)
+    if options.jobs is not None or options.memory is not None:
+        raise ValueError("--jobs and --memory are for one machine; a cluster fills its own.")
+    return Cluster(options.cluster, 1 if cpus is None else cpus, gpus)
 
 
 def _path_ending(path: str, n: int) -> str:

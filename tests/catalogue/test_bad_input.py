@@ -29,6 +29,7 @@ MANIFESTS = {
 # Words of a command line -> words of the message.
 CASES = {
     "single.wav --cluster ray://127.0.0.1:1": ("ray://127.0.0.1:1", "refused", "head"),
+    "single.wav --cluster=": ("''", "auto"),
     "single.wav --cluster anything": ("'anything'", "auto", "ray://HOST:10001"),
     "s4://bucket/a.wav": ("s4://bucket/a.wav", "s3://"),
     "gs://bucket/a.wav": ("gs://bucket", "pip install gcsfs"),
@@ -55,6 +56,9 @@ CASES = {
     "--manifest package.csv": ("package.csv, row 2: gs://bucket/a.wav", "pip install gcsfs"),
     "--manifest twice.jsonl": ("a.wav", "a.flac", "same stems"),
     "--cluster local two.wav --cpus-per-worker 0": ("cpus_per_worker", "0"),
+    "two.wav --workers 3": ("workers", "--cluster", "--jobs"),
+    "two.wav --gpus-per-worker 1": ("gpus_per_worker", "--cluster"),
+    "two.wav --cluster local --jobs 2": ("jobs", "--workers"),
     "two.wav single.wav --cluster local --name {stem}.{ext}": ("{song}",),
     "single.wav --cluster local -m no-such-model": ("no-such-model",),
     "single.wav --cluster local --stems piano": ("'piano'", "bass, vocals"),
