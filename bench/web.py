@@ -64,6 +64,7 @@ class Page:
         context.close()
 
     def separate(self, song: Path) -> None:
+        self.page.locator("#state").evaluate("state => { state.textContent = ''; }")
         self.page.set_input_files("#file", str(song))
         self.page.locator("#state", has_text="Done").wait_for()
 

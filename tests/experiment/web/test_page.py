@@ -8,23 +8,20 @@ import io
 import json
 import re
 import threading
-from functools import partial
 
-import av
 import numpy as np
 import pytest
 import soundfile
 import torch
 
 from asteroid_waveunet import separate
-from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.web import folder, runtime, server
 from asteroid_waveunet.separation.stems import clamped
 from helpers.browser import chromium, position, skip_or_fail, wait_for_audible
+from helpers.encoded import RATE, noise, wav
 from helpers.models import randomize, tiny
 from helpers.paths import ROOT
 
-RATE = 8000
 HOP = 16384
 RUNTIME = ROOT / "tools" / "web"
 
@@ -74,11 +71,17 @@ class Visit:
 
     def choose(self, name: str, content: bytes) -> None:
         file = {"name": name, "mimeType": "", "buffer": content}
+        self.forget_state()
         self.page.set_input_files("#file", file)
 
     def drop(self, **files: bytes) -> None:
         encoded = [[name, base64.b64encode(files[name]).decode()] for name in files]
+        self.forget_state()
         self.page.evaluate(DROP, encoded)
+
+    def forget_state(self) -> None:
+        """Clear the state of an earlier song, which stays until the next one is open."""
+        self.page.locator("#state").evaluate("state => { state.textContent = ''; }")
 
     def wait_for_state(self, text: str) -> None:
         self.page.locator("#state", has_text=text).wait_for()
@@ -117,31 +120,6 @@ def visit(browser, page_folder):
 def opened(visit):
     """One page for all tests that need no other."""
     return visit()
-
-
-def noise(seconds: float, channels: int = 2, rate: int = RATE, seed: int = 0) -> np.ndarray:
-    generator = np.random.default_rng(seed)
-    samples = generator.standard_normal((round(seconds * rate), channels)).cumsum(axis=0)
-    samples -= samples.mean(axis=0)
-    return (0.6 * samples / abs(samples).max()).astype(np.float32)
-
-
-def wav(samples: np.ndarray, rate: int = RATE, subtype: str = "FLOAT", format="WAV") -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, format=format, subtype=subtype)
-    return file.getvalue()
-
-
-def m4a(samples: np.ndarray, rate: int) -> bytes:
-    """AAC, as no library of libsndfile writes it."""
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("aac", rate=rate, layout="stereo")
-        frame = av.AudioFrame.from_ndarray(samples.T.copy(), "fltp", "stereo")
-        frame.sample_rate = rate
-        for packet in (*stream.encode(frame), *stream.encode()):
-            container.mux(packet)
-    return file.getvalue()
 
 
 def read(content: bytes) -> torch.Tensor:
@@ -209,74 +187,6 @@ def test_songs_of_other_channels_rates_and_formats(
     torch.testing.assert_close(read(found)[:, inner], expected[1][:, inner], atol=tolerance, rtol=0)
     note = opened.page.locator("#mixed").inner_text()
     assert ("6 channels are mixed down to 2" in note) is (channels > 2)
-
-
-STATED_RATE = """async base64 => {
-    const { sampleRate } = await import("/open.js");
-    return sampleRate(Uint8Array.from(atob(base64), letter => letter.charCodeAt(0)));
-}"""
-
-
-@pytest.mark.parametrize(
-    ("format", "subtype", "rate", "expected"),
-    [
-        ("FLAC", "PCM_16", 11025, 11025),
-        ("OGG", "VORBIS", 22050, 22050),
-        ("OGG", "OPUS", 16000, 48000),
-        ("MP3", "MPEG_LAYER_III", 32000, 32000),
-        ("MP3", "MPEG_LAYER_III", 22050, 22050),
-        ("AIFF", "PCM_16", 22050, None),
-    ],
-)
-def test_sample_rate_is_read_from_the_header(opened, format, subtype, rate, expected):
-    content = base64.b64encode(wav(noise(1, rate=rate), rate, subtype, format)).decode()
-    assert opened.page.evaluate(STATED_RATE, content) == expected
-    short = base64.b64encode(base64.b64decode(content)[:3]).decode()
-    assert opened.page.evaluate(STATED_RATE, short) is None
-
-
-OPENED = """async base64 => {
-    const { openSong } = await import("/open.js");
-    const bytes = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
-    const { song } = await openSong(new File([bytes], "song"));
-    const channels = await song.read(0, song.frames);
-    return [song.rate, channels.map(samples => Array.from(samples))];
-}"""
-
-
-@pytest.mark.parametrize(
-    ("encode", "tolerance"),
-    [
-        (partial(wav, rate=44100, format="FLAC", subtype="PCM_16"), 2e-5),  # Chromium's scale
-        (partial(wav, rate=44100, format="MP3", subtype="MPEG_LAYER_III"), 1e-5),
-        (partial(wav, rate=32000, format="OGG", subtype="VORBIS"), 1e-5),
-        (partial(wav, rate=48000, format="OGG", subtype="OPUS"), 1e-5),
-        (partial(m4a, rate=48000), 1e-5),
-    ],
-    ids=["flac", "mp3", "ogg", "opus", "m4a"],
-)
-def test_compressed_songs_are_those_that_python_decodes(opened, encode, tolerance):
-    """At their own rate, and without the delay and padding of their encoder."""
-    content = encode(noise(0.3, rate=encode.keywords["rate"]))
-    rate, found = opened.page.evaluate(OPENED, base64.b64encode(content).decode())
-    expected, expected_rate = audio_io.read(io.BytesIO(content))
-    assert rate == expected_rate == encode.keywords["rate"]
-    torch.testing.assert_close(torch.tensor(found), expected, atol=tolerance, rtol=0)
-
-
-LONG_FILE = """async frames => {
-    const { openWav, wavHeader } = await import("/wav.js");
-    const file = new Blob([wavHeader(44100, 2, frames, true), new Float32Array(20)]);
-    const { LONG, openSong } = await import("/open.js");
-    const text = new File([new Uint8Array(LONG + 1)], "long.mp3");
-    return [(await openWav(file)).frames, await openSong(text).catch(error => error.message)];
-}"""
-
-
-def test_songs_that_32_bits_or_one_buffer_do_not_hold(opened):
-    frames, message = opened.page.evaluate(LONG_FILE, 2**30)
-    assert frames == 10, "to the end of the file, not the size modulo 4 GB"
-    assert "too long for this browser" in message and "Convert it to wav" in message
 
 
 CLICK_AT_ONCE = """([text, selector]) => new MutationObserver((_, observer) => {
