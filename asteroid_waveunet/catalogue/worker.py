@@ -19,7 +19,7 @@ from asteroid_waveunet.catalogue.log import DONE, FAILED, Outcome
 from asteroid_waveunet.catalogue.scratch import worker_folder
 from asteroid_waveunet.catalogue.songs import CatalogueSong
 from asteroid_waveunet.catalogue.stem_output import StemOutput
-from asteroid_waveunet.cloud import storage
+from asteroid_waveunet.cloud import storage, web
 from asteroid_waveunet.file_locks import shorten
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.models.by_name import find_device
@@ -142,7 +142,7 @@ def _known_state(song: CatalogueSong, record: StemRecord) -> FileState | None:
 def _remote_stat(url: str) -> list[Any]:
     fs, remote = storage.filesystem(url)
     with storage.explaining(url, "read"):
-        return storage.version(fs.info(remote))
+        return storage.version(web.patiently(lambda: fs.info(remote)))
 
 
 def _local_copy(song: CatalogueSong, folder: Path) -> Path:

@@ -182,13 +182,15 @@ def basename(url: str) -> str:
 def download(url: str, path: Path) -> None:
     """Copy a remote file to disk.
 
+    Temporary errors of web servers are waited for; other clients do that themselves.
+
     Raises:
         OSError: if it cannot be read, or the disk is full.
     """
     fs, remote = filesystem(url)
     path.parent.mkdir(parents=True, exist_ok=True)
     with explaining(url, "read"):
-        fs.get_file(remote, str(path))
+        web.patiently(lambda: fs.get_file(remote, str(path)))
 
 
 def upload(path: Path, url: str) -> None:

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
-__all__ = ["access", "check_is_file", "describe_error", "is_web", "path_of", "public"]
+__all__ = [
+    "access",
+    "check_is_file",
+    "describe_error",
+    "is_web",
+    "path_of",
+    "patiently",
+    "public",
+]
 
+Value = TypeVar("Value")
+
+RETRY_SECONDS = (1.0, 5.0)  # pauses
 CONNECT_SECONDS, READ_SECONDS = 30.0, 60.0  # of silence; a file may take longer
+TEMPORARY = (408, 429, 500, 502, 503, 504)  # statuses after which another try may succeed
+CUT_OFF = ("ClientPayloadError", "ServerDisconnectedError", "ClientOSError", "SocketTimeoutError")
 # Parameters of signed URLs: of S3 and CloudFront, of Google Cloud Storage, and of Azure with `sig`.
 SIGNATURE = re.compile(
-    r"(?i)(x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id)"
+    r"(?i)(x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
+    r"|(access_|private_|auth_?)?token|api_?key)"
 )
 AZURE_SIGNATURE = re.compile(r"s[a-z]{1,4}")  # of these, `sv`, `se`, `sp` ... come with `sig`
 RESERVED = "%/:?#[]@!$&'()*+,;=~"  # and escapes: not to be escaped
@@ -91,8 +107,23 @@ def describe_error(reason: BaseException) -> tuple[int, str]:
         return 0, "too many redirects"
     if isinstance(status, int) and hasattr(reason, "request_info"):
         return status, f"the server answers {status} {getattr(reason, 'message', '')}".rstrip()
-    if type(reason).__name__ in ("ClientPayloadError", "ServerDisconnectedError"):
+    if type(reason).__name__ in CUT_OFF[:2]:
         return 0, "the server closed the connection before the end of the file"
     if "CERTIFICATE_VERIFY_FAILED" in str(reason):
         return 0, ("its certificate is not trusted; SSL_CERT_FILE may name a file of trusted ones")
     return 0, ""
+
+
+def patiently(action: Callable[[], Value]) -> Value:
+    """Return what a call returns; repeat it after temporary errors of a web server."""
+    for pause in RETRY_SECONDS:
+        try:
+            return action()
+        except Exception as reason:
+            # fsspec's information about a file ends with FileNotFoundError for any reason
+            cause = reason.__cause__ if isinstance(reason, FileNotFoundError) else reason
+            is_temporary = cause and describe_error(cause)[0] in TEMPORARY
+            if not is_temporary and type(cause).__name__ not in CUT_OFF:
+                raise
+        time.sleep(pause)
+    return action()

@@ -42,6 +42,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(403)
         elif path.startswith("/status/"):
             self.answer(int(path[8:11]))
+        elif path.startswith("/busy/") and self.requests.count(self.path) < 3:
+            self.answer(503)
         elif path.startswith("/cut/"):
             content = self.content["/plain.wav"]
             self.answer(200, content[:-500], len(content))
@@ -62,10 +64,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def site(songs):
+def site(songs, monkeypatch):
     """Address of a server, and its handler."""
     content = (songs / "single.wav").read_bytes()
-    names = ("/plain.wav", "/a b/c+é.wav", "/signed/s.wav")
+    monkeypatch.setattr(web, "RETRY_SECONDS", (0.01, 0.01))
+    names = ("/plain.wav", "/busy/b.wav", "/a b/c+é.wav", "/signed/s.wav")
     kind = type(
         "Site",
         (Handler,),
@@ -106,6 +109,14 @@ def test_songs_have_the_names_of_their_urls(site, model, tmp_path):
         f"{host}/old.wav?version=2", f"{host}/signed/s.wav?id=1"}  # fmt: skip
     for record in tmp_path.rglob(".waveunet.json"):
         assert not {"secret", "Signature"} & {*record.read_text().replace("=", "@").split("@")}
+
+
+def test_busy_servers_are_asked_again(site, model, tmp_path):
+    host, handler = site
+    found = separate(model, tmp_path, f"{host}/busy/b.wav")
+    assert (found.separated, found.reasons) == (1, {})
+    assert separate(model, tmp_path, f"{host}/status/404.wav").failed == 1
+    assert handler.requests.count("/status/404.wav") == 1, "what is missing is not"
 
 
 def test_song_that_is_signed_again_is_done(site, model, tmp_path):
@@ -167,6 +178,7 @@ def test_manifests_come_whole(site, model, tmp_path):
     [
         ("https://h/a?sv=1&sig=x&se=2&id=3", "https://h/a?id=3"),
         ("https://h/a?se=2&sv=1", "https://h/a?se=2&sv=1"),
+        ("https://h/a?access_token=1&token=2&tokens=3", "https://h/a?tokens=3"),
         ("https://h/a?X-Goog-Signature=x&X-Goog-Date=1", "https://h/a"),
         ("https://h/a?Policy=p&Signature=s&Key-Pair-Id=k&x=%2F", "https://h/a?x=%2F"),
         ("s3://b/a?Signature=1", "s3://b/a?Signature=1"),
