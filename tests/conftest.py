@@ -13,9 +13,9 @@ from helpers.songs import write_song
 # The files that take longest are started first: a worker that began one late would be the last.
 LONGEST = (
     "project/test_recipe.py",
+    "project/test_bench.py",
     "catalogue/test_cluster.py",
     "experiment/web/test_page.py",
-    "project/test_bench.py",
     "experiment/training/callbacks/test_checkpointing.py",
     "project/test_readme.py",
     "cli/test_cli.py",

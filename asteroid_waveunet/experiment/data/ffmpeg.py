@@ -73,7 +73,9 @@ def read_streams(
         content = _run([*command, "-f", "s16le", "pipe:1"], path)
         raw = np.frombuffer(content, "<i2").reshape(-1, info["channels"])
         _check_length(raw, float(info.get("duration", 0.0)) * rate, name, path)
-        return torch.from_numpy(raw.T.astype(np.float32) / 32768), rate
+        samples = np.ascontiguousarray(raw.T, np.float32)  # a channel's samples in one piece
+        samples /= 32768
+        return torch.from_numpy(samples), rate
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         decoded = dict(zip(names, pool.map(decode, names), strict=True))

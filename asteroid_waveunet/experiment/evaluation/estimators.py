@@ -112,7 +112,8 @@ class IdealRatioMask:
         powers, total = {}, torch.zeros(())
         for source, samples in references.items():
             tiny = torch.finfo(torch.float32).tiny
-            powers[source] = spectrum(samples).abs().square_().add_(tiny)
+            found = spectrum(samples)
+            powers[source] = found.real.square().addcmul_(found.imag, found.imag).add_(tiny)
             total = total + powers[source]
         whole = spectrum(mixture)
         for source in references:

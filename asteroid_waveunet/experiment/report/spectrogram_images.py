@@ -55,7 +55,7 @@ def spectrogram(samples: np.ndarray, sample_rate: int) -> np.ndarray:
         pad_mode="constant",
         return_complex=True,
     )
-    power = torch.view_as_real(spectra).square().sum(dim=-1).mean(dim=0).numpy()
+    power = (spectra.numpy().real ** 2 + spectra.numpy().imag ** 2).mean(axis=0)
     frequencies = np.geomspace(LOWEST, sample_rate / 2, n_bands + 1)[:-1]
     first = np.round(frequencies * n_fft / sample_rate).astype(int)
     n_bins = np.diff(first, append=len(power))
@@ -103,7 +103,7 @@ def draw(
     _show(image, bands, loudest)
     # 64 colours look the same here and take a third of the bytes.
     quantized = Image.fromarray(_pixels(figure)).quantize(64, dither=Image.Dither.NONE)
-    quantized.save(path, optimize=True)
+    quantized.save(path)
 
 
 def _show(axes: Axes, bands: np.ndarray, loudest: float) -> None:
