@@ -44,6 +44,7 @@ stores = [  # object stores for the tests; users install that of theirs: s3fs, g
 ]
 make_a_model = [
     "pytorch-lightning>=2.5,<3",  # training; older ones validate again where it goes on
+    "pytorch-optimizer>=4.1,<5",  # Muon, for convolutions too; torch's own is for matrices alone
     "tensorboard>=2.10",  # training curves
     "musdb>=0.4.3,<0.5",  # MUSDB18's stems
     "museval>=0.4.1,<0.5",  # BSSEval v4

@@ -130,6 +130,7 @@ def _losses(configuration: Configuration, tracks: Sequence[Prepared]) -> Curve:
     drawn = Segments(
         train, lengths, left, settings.epoch_length, settings.seed, settings.augmentation,
         remix=settings.remix,
+        remix_stems=settings.remix_stems,
     )  # fmt: skip
     fixed = Segments(valid[:VALIDATION_SONGS], lengths, left, random=False)
     with tempfile.TemporaryDirectory() as folder:

@@ -120,14 +120,18 @@ class ExperimentDir:
             return self.data_dir / f"{name}_{train}+{test}x{seconds:g}s_{rate}Hz{suffix}"
         return self.data_dir / name if name in CORPORA else Path(name)
 
-    def prepared(self, root: Path, audio: AudioFormat, lengths: str = "error") -> Path:
+    def prepared(
+        self, root: Path, audio: AudioFormat, lengths: str = "error", by_stem: bool = False
+    ) -> Path:
         """Return the folder of a data set's decoded training tracks in this audio format.
 
         Args:
             lengths: treatment of stems of different lengths; each has a folder of its own.
+            by_stem: of stems, instead of the model's sources.
         """
         root = root.resolve()
         suffix = f"{'-'.join(audio.sources)}_{audio.sample_rate}Hz_{audio.channels}ch"
         suffix += "" if lengths == "error" else f"_{lengths}"
+        suffix += "_stems" if by_stem else ""
         path_hash = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
         return self.data_dir / "prepared" / f"{root.name}_{path_hash}_{suffix}"

@@ -213,15 +213,17 @@ def _prepare(
     verify: bool = False,
 ) -> list[Prepared]:
     data, audio = configuration.data, configuration.audio_format
+    by_stem = configuration.training.remix_stems > 0
     return preparation.prepare(
         root,
-        experiment.prepared(root, audio, data.lengths),
+        experiment.prepared(root, audio, data.lengths, by_stem),
         audio.sources,
         audio.sample_rate,
         audio.channels,
         progress,
         verify,
         **data.tolerance,
+        by_stem=by_stem,
     )
 
 

@@ -76,6 +76,7 @@ def make_segments(configuration, experiment, model):
         settings.seed,
         settings.augmentation,
         remix=settings.remix,
+        remix_stems=settings.remix_stems,
     )
     return train_set, dataset.Segments(valid_tracks, lengths, left, random=False)
 

@@ -29,14 +29,17 @@ def write_song(folder: Path, stems=STEMS, seconds=1.0, rate=RATE, channels=2, mi
         audio_io.write(folder / f"{name}.wav", samples, rate)
 
 
-def write_prepared(folder: Path, name: str, samples, groups, n_src=2, rate=RATE) -> Prepared:
+def write_prepared(
+    folder: Path, name: str, samples, groups, n_src=2, rate=RATE, owners=None
+) -> Prepared:
     """Write a prepared track, `(groups, channels, time)`; integers are stored unscaled."""
     exact = np.issubdtype(samples.dtype, np.integer)
     whole, gains = (np.int16(samples), (1.0,) * len(groups)) if exact else quantize(samples)
     path = folder / f"{name}.npy"
     np.save(path, whole)
     _, channels, length = samples.shape
-    return Prepared(name, path, length, tuple(groups), n_src, channels, rate, gains)
+    owners = tuple(owners or range(len(groups)))
+    return Prepared(name, path, length, tuple(groups), owners, n_src, channels, rate, gains)
 
 
 def write_stem_file(folder: Path) -> Path:

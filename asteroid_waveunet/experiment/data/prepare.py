@@ -31,6 +31,7 @@ def prepare(
     verify: bool = False,
     missing_stems: str = "error",
     lengths: str = "error",
+    by_stem: bool = False,
 ) -> list[Prepared]:
     """Decode the training tracks of `root` into one array per track under `out`.
 
@@ -48,6 +49,7 @@ def prepare(
         verify: compute the checksum of every array, not only of those whose size or modification
             time has changed. This reads the whole store.
         missing_stems, lengths: treatment of incomplete songs; see `musdb.tracks`.
+        by_stem: keep the stems of a source apart, instead of their sum.
 
     Raises:
         FileNotFoundError, ValueError: as `musdb.tracks`, `group_stems` and `MusdbTrack.read_all`.
@@ -58,8 +60,13 @@ def prepare(
         raise ValueError(f"sample_rate {sample_rate} and channels {channels} must be at least 1")
     found = musdb.tracks(root, "train", missing_stems, lengths)
     groups = group_stems(sources, found[0].stems)
+    owners = list(range(len(groups)))
+    if by_stem:
+        owners = [i for i, stems in enumerate(groups.values()) for _ in stems]
+        groups = {stem: (stem,) for stems in groups.values() for stem in stems}
     settings = {
         "sources": list(sources),
+        "owners": owners,
         "groups": {group: list(stems) for group, stems in groups.items()},
         "sample_rate": sample_rate,
         "channels": channels,

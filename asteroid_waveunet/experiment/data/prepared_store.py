@@ -1,7 +1,8 @@
 """Store of decoded tracks: memory-mappable 16-bit arrays and an index.
 
 Each track is one array with one row per *group*: each source of the model, and "rest" for the
-stems of no source. A group's samples are its int16 values times its gain.
+stems of no source; or each stem, in the order of the sources. A group's samples are its int16
+values times its gain.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from asteroid_waveunet.file_utils import checksum, remove_leftovers, replacing
 
 __all__ = ["Index", "Prepared", "Record", "dequantize", "quantize"]
 
-VERSION = 2
+VERSION = 3
 INDEX_FILE = "prepared.json"
 
 LARGEST = np.iinfo(np.int16).max
@@ -33,8 +34,10 @@ class Prepared:
         name: of the track.
         path: the .npy file.
         length: samples per channel.
-        groups: names of the rows: the model's sources in their order, then possibly "rest".
-        n_src: number of groups that are sources.
+        groups: names of the rows: the model's sources in their order, then possibly "rest"; or
+            their stems.
+        owners: index of the source that each group belongs to, ascending; n_src for the rest.
+        n_src: number of sources.
         channels: of every group.
         sample_rate: in Hz.
         gains: one per group, see `quantize`.
@@ -45,6 +48,7 @@ class Prepared:
     path: Path
     length: int
     groups: tuple[str, ...]
+    owners: tuple[int, ...]
     n_src: int
     channels: int
     sample_rate: int
@@ -115,7 +119,8 @@ class Index:
     Attributes:
         folder: of the store.
         settings: everything that the arrays depend on apart from the tracks: "sources", "groups",
-            "sample_rate", "channels", and "missing_stems" and "lengths" unless they are "error".
+            "owners", "sample_rate", "channels", and "missing_stems" and "lengths" unless they are
+            "error".
         tracks: name -> record of a finished track.
     """
 
@@ -153,6 +158,7 @@ class Index:
             path=self.path(name),
             length=record.length,
             groups=tuple(self.settings["groups"]),
+            owners=tuple(self.settings["owners"]),
             n_src=len(self.settings["sources"]),
             channels=self.settings["channels"],
             sample_rate=self.settings["sample_rate"],

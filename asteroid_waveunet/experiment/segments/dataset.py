@@ -71,7 +71,8 @@ class Segments(BatchedDataset):
         seed: of the random segments, >= 0.
         augmentation: names of `AUGMENTATIONS`, for random segments only.
         random: random segments (training) instead of consecutive ones (validation).
-        remix: fraction of random segments that mix groups from different positions and tracks.
+        remix: fraction of random segments that mix sources from different positions and tracks.
+        remix_stems: fraction of these that mix the stems of a source too, prepared by stem.
         threads: threads that make a batch, >= 1; None for torch's number. Worker processes
             always use one. Threads without workers are faster than as many workers.
     """
@@ -86,6 +87,7 @@ class Segments(BatchedDataset):
         augmentation: Sequence[str] = (),
         random: bool = True,
         remix: float = 0.0,
+        remix_stems: float = 0.0,
         threads: int | None = None,
     ) -> None:
         check_segments(tracks, lengths, left_context)
@@ -98,7 +100,7 @@ class Segments(BatchedDataset):
         self.left_context = left_context
         self.random = self.endless = random
         self.threads = threads
-        self._plans = RandomPlans(tracks, lengths.output, seed, augmentation, remix)
+        self._plans = RandomPlans(tracks, lengths.output, seed, augmentation, remix, remix_stems)
         # ends[i]: number of consecutive segments up to the end of track i.
         self._ends = np.cumsum([math.ceil(track.length / lengths.output) for track in tracks])
         self._length = epoch_length if random and epoch_length else int(self._ends[-1])
@@ -126,7 +128,8 @@ class Segments(BatchedDataset):
     @cached_property
     def _mixer(self) -> Mixer:
         maps = [track.map() for track in self.tracks]
-        return Mixer(maps, self.left_context, self.tracks[0].sample_rate)
+        first = self.tracks[0]
+        return Mixer(maps, self.left_context, first.sample_rate, first.owners)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -169,7 +172,7 @@ def check_segments(tracks: Sequence[Prepared], lengths: Lengths, left_context: i
     """Raise ValueError unless segments of these lengths can be cut from these tracks."""
     if not tracks:
         raise ValueError("segments need at least one prepared track, got none")
-    kinds = {(track.groups, track.n_src, track.channels, track.sample_rate) for track in tracks}
+    kinds = {(t.groups, t.owners, t.n_src, t.channels, t.sample_rate) for t in tracks}
     if len(kinds) > 1:
         raise ValueError(f"tracks of different preparations cannot be mixed: {sorted(kinds)}")
     if not 0 <= left_context <= lengths.input - lengths.output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -26,7 +27,8 @@ class DeviceSegments(BatchedDataset):
     kernels and the transfer of a few numbers.
 
     Args:
-        tracks, lengths, left_context, epoch_length, seed, augmentation, remix: see `Segments`.
+        tracks, lengths, left_context, epoch_length, seed, augmentation, remix, remix_stems: see
+            `Segments`.
         device: memory of the samples. They are moved with the first batch; "cuda" is the
             process's current GPU at that time.
 
@@ -46,6 +48,7 @@ class DeviceSegments(BatchedDataset):
         seed: int = 0,
         augmentation: Sequence[str] = (),
         remix: float = 0.0,
+        remix_stems: float = 0.0,
         device: str | torch.device = "cuda",
     ) -> None:
         check_segments(tracks, lengths, left_context)
@@ -60,7 +63,7 @@ class DeviceSegments(BatchedDataset):
         self.device = torch.device(device)
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError("store gpu needs a GPU that torch can use; set store: memory.")
-        self._plans = RandomPlans(tracks, lengths.output, seed, augmentation, remix)
+        self._plans = RandomPlans(tracks, lengths.output, seed, augmentation, remix, remix_stems)
         self._length = epoch_length
         # Silence between tracks is long enough for segments that exceed either end.
         silence = max(left_context, lengths.input - left_context)
@@ -81,10 +84,12 @@ class DeviceSegments(BatchedDataset):
         gains = self._on_device(plan.amounts.gains.astype(np.float32)[..., None, None])
         windows = self._samples.unfold(-1, self.lengths.input, 1)  # a view of overlapping windows
         groups = windows[tuple(self._on_device(location))] * gains
-        n_src, stop = self.tracks[0].n_src, self.left_context + self.lengths.output
-        targets = groups[:, :n_src, :, self.left_context : stop]
-        targets = targets[:, :, 0] if channels == 1 else targets
-        return groups.sum(dim=1), targets.contiguous()
+        first, stop = self.tracks[0], self.left_context + self.lengths.output
+        stems = groups[..., self.left_context : stop]
+        bounds = np.searchsorted(first.owners, range(first.n_src + 1)).tolist()
+        sums = [stems[:, a:b].sum(1) for a, b in itertools.pairwise(bounds)]
+        targets = torch.stack(sums, dim=1)
+        return groups.sum(dim=1), targets[:, :, 0] if channels == 1 else targets
 
     def _on_device(self, numbers: np.ndarray) -> Tensor:
         return torch.from_numpy(numbers).to(self.device, non_blocking=True)

@@ -26,11 +26,13 @@ class Mixer:
         tracks: int16 `(groups, channels, time)`, of one preparation.
         left_context: samples of mixture before the first target.
         sample_rate: in Hz.
+        owners: index of each group's target, ascending; the mixture alone has those beyond.
     """
 
     tracks: Sequence[np.ndarray]
     left_context: int
     sample_rate: int
+    owners: Sequence[int]
 
     def make(self, plan: Plan, i: int, mixture: np.ndarray, targets: np.ndarray) -> None:
         """Write segment i to mixture `(channels, input)`, targets `(n_src, channels, output)`."""
@@ -46,7 +48,16 @@ class Mixer:
         else:
             groups, starts = self._located(positions, length)
         gains = amounts.gains[i].astype(np.float32)
-        mix(tuple(groups), starts, gains, amounts.swaps[i], self.left_context, mixture, targets)
+        mix(
+            tuple(groups),
+            starts,
+            gains,
+            amounts.swaps[i],
+            np.asarray(self.owners),
+            self.left_context,
+            mixture,
+            targets,
+        )
 
     def _located(
         self, positions: Sequence[tuple[int, int]], length: int
@@ -127,13 +138,14 @@ def compiled(function: Callable) -> Callable:
 
 
 @compiled
-def mix(groups, starts, gains, swaps, left_context, mixture, targets):
-    """Write the sum of all scaled groups, and the targets' part of the first ones.
+def mix(groups, starts, gains, swaps, owners, left_context, mixture, targets):
+    """Write the sum of all scaled groups, and those of each target.
 
     Args:
         groups: a tuple of `(channels, time)`, each containing the whole segment.
         starts: position of the segment in each group.
         gains, swaps: of each group.
+        owners: index of each group's target, ascending.
         left_context: mixture samples before the first target.
         mixture: `(channels, input)`, overwritten.
         targets: `(n_src, channels, output)`, overwritten.
@@ -158,16 +170,27 @@ def mix(groups, starts, gains, swaps, left_context, mixture, targets):
                 gains[k2] if k2 > k1 else np.float32(0),
                 gains[k3] if k3 > k2 else np.float32(0),
             )
-    for k in range(len(targets)):
-        for c in range(channels):
-            source = row(groups[k], swaps[k], c, starts[k] + left_context, output)
-            for i in range(output):
-                targets[k, c, i] = gains[k] * source[i]
+    for k in range(n_groups):
+        owner, first = owners[k], k == 0 or owners[k] != owners[k - 1]
+        if owner < len(targets):
+            for c in range(channels):
+                stem = row(groups[k], swaps[k], c, starts[k] + left_context, output)
+                accumulate(targets[owner, c], not first, stem, gains[k])
 
 
 @numba.njit(nogil=True, inline="always")
 def row(group, swap, c, start, length):
     return group[len(group) - 1 - c if swap else c, start : start + length]
+
+
+@numba.njit(nogil=True, inline="always")
+def accumulate(out, add_to, stem, gain):
+    if add_to:
+        for i in range(len(out)):
+            out[i] += gain * stem[i]
+    else:
+        for i in range(len(out)):
+            out[i] = gain * stem[i]
 
 
 @numba.njit(nogil=True, inline="always")

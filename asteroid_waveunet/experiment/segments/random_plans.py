@@ -53,7 +53,8 @@ class RandomPlans:
         output: target samples per segment.
         seed: >= 0; a segment depends on its index and the seed alone.
         augmentation: names of `AUGMENTATIONS`.
-        remix: fraction of segments whose groups come from different positions and tracks.
+        remix: fraction of segments whose sources come from different positions and tracks.
+        remix_stems: fraction of these whose groups do too, prepared by stem.
 
     Raises:
         ValueError: for an unknown augmentation.
@@ -66,10 +67,15 @@ class RandomPlans:
         seed: int = 0,
         augmentation: Sequence[str] = (),
         remix: float = 0.0,
+        remix_stems: float = 0.0,
     ) -> None:
         self.seed = seed
         self.augmentation = check_names(augmentation)
         self.remix = remix
+        self.remix_stems = remix_stems
+        # The first group of each one's source.
+        owners = tracks[0].owners
+        self.leaders = [owners.index(owner) for owner in owners]
         self.lengths = np.array([track.length for track in tracks])
         self.gains = np.array([track.gains for track in tracks])
         self.output = output
@@ -86,10 +92,14 @@ class RandomPlans:
         shape = len(PURPOSES), n_groups, NUMBERS_PER_GROUP
         numbers = np.stack([_random_numbers(self.seed, index, shape) for index in indices])
         uniform = {purpose: numbers[:, i] for i, purpose in enumerate(PURPOSES)}
-        # Unless remixed, all groups of a segment take the position of the first.
+        # Unless remixed, all groups of a segment take the position of the first; unless their
+        # stems are remixed too, that of the first of their source.
         remixed = uniform["remix"][:, :1, :1] < self.remix
+        stems_remixed = uniform["remix"][:, :1, 1:2] < self.remix_stems
         for purpose in ("position", *SHARED_IN_A_SONG):
-            uniform[purpose] = np.where(remixed, uniform[purpose], uniform[purpose][:, :1])
+            own = uniform[purpose]
+            sources = np.where(stems_remixed, own, own[:, self.leaders])
+            uniform[purpose] = np.where(remixed, sources, own[:, :1])
         position = uniform["position"]
         # A sample drawn uniformly from all tracks selects each with the right probability.
         ends = self.lengths.cumsum()

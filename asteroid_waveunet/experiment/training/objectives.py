@@ -21,7 +21,7 @@ from asteroid.losses import (
 from asteroid.losses.sdr import MultiSrcNegSDR
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from asteroid_waveunet.losses import ChannelsInTime, MagnitudeL1
@@ -55,6 +55,23 @@ def spectral(estimates: Tensor, targets: Tensor) -> Tensor:
 LONGEST_WINDOW = 2048  # samples, in SingleSrcMultiScaleSpectral
 
 
+def log_mse(estimates: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean level of the error in dB: of each source in each example, in its mixture.
+
+    Each counts by its ratio, as in SDR's median over windows, and not by its energy. An error
+    below -30 dB of the mixture, the sum of the targets, counts little more. Silent sources are
+    learnt too.
+    """
+    examples = (x.float().reshape(*x.shape[:2], -1) for x in (targets - estimates, targets))
+    errors, sources = examples
+    mixture = sources.sum(1, keepdim=True).square().mean(-1).clamp(min=SILENT)
+    return 10 * (errors.square().mean(-1) / mixture + LEAST_ERROR).log10().mean()
+
+
+SILENT = 1e-7  # mean square, -70 dB of full scale
+LEAST_ERROR = 1e-3  # -30 dB
+
+
 def magnitude_l1(estimates: Tensor, targets: Tensor) -> Tensor:
     """Return the mean absolute error of the STFT magnitudes of U7a: `MagnitudeL1`."""
     return _magnitude_l1()(estimates, targets)
@@ -71,12 +88,13 @@ def _multi_scale(device: torch.device) -> Loss:
     return SingleSrcMultiScaleSpectral().to(device).requires_grad_(False)
 
 
-# Silent targets are common in music. With mse, l1, spectral and magnitude_l1 the model learns
-# silence from them. The neg_* ratios are then 80 dB for any estimate, with zero gradient.
+# Silent targets are common in music. With mse, l1, log_mse, spectral and magnitude_l1 the model
+# learns silence from them. The neg_* ratios are then 80 dB for any estimate, with zero gradient.
 LOSSES: dict[str, Loss] = {
     # The paper's loss: mean squared error over time, channels and sources.
     "mse": mean_of(multisrc_mse),
     "l1": F.l1_loss,
+    "log_mse": log_mse,
     # In dB. The scale-invariant one accepts any level, so sources need not add up to the mixture.
     # SI-SDR by definition removes each source's mean first.
     "neg_sisdr": ChannelsInTime(mean_of(multisrc_neg_sisdr)),
@@ -90,22 +108,29 @@ WITHOUT_LEVEL = ("neg_sisdr",)
 """Losses that do not depend on the level and sign of the estimates."""
 
 
-def constant(optimizer: Optimizer, lr: float, steps: int, warmup: int = 0) -> Any:
+def constant(optimizer: Optimizer, steps: int, warmup: int = 0) -> Any:
     """Keep the learning rate constant, as in the paper, after an optional linear warm-up."""
     return _by_step(optimizer, functools.partial(_warmed_up, warmup=warmup)) if warmup else None
 
 
-def one_cycle(optimizer: Optimizer, lr: float, steps: int, warmup: int = 0) -> Any:
-    """Rise to `lr` over the warm-up (default: a tenth of all steps), then fall to about 0."""
+def one_cycle(optimizer: Optimizer, steps: int, warmup: int = 0) -> Any:
+    """Rise to the maximum over the warm-up (default: a tenth of all steps), then fall to 0."""
     # OneCycleLR divides by the length of each phase minus one step: at least two up, one down.
     total = max(steps, 3)
     rise = max(warmup or steps / 10, 2) / total
-    schedule = OneCycleLR(optimizer, lr, total_steps=total, pct_start=rise)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    schedule = OneCycleLR(
+        optimizer,
+        peaks,
+        total_steps=total,
+        pct_start=rise,
+        cycle_momentum=isinstance(optimizer, Adam),
+    )
     return {"scheduler": schedule, "interval": "step"}
 
 
-def cosine(optimizer: Optimizer, lr: float, steps: int, warmup: int = 0) -> Any:
-    """Rise linearly to `lr` over the warm-up, then fall to 0 as half a cosine."""
+def cosine(optimizer: Optimizer, steps: int, warmup: int = 0) -> Any:
+    """Rise linearly to the maximum over the warm-up, then fall to 0 as half a cosine."""
     return _by_step(optimizer, functools.partial(_cosine, steps=steps, warmup=warmup))
 
 
@@ -142,13 +167,12 @@ SCHEDULES: dict[str, Callable[..., Any]] = {
 }
 
 
-def make_schedule(name: str, optimizer: Optimizer, lr: float, steps: int, warmup: int = 0) -> Any:
+def make_schedule(name: str, optimizer: Optimizer, steps: int, warmup: int = 0) -> Any:
     """Return a per-step scheduler for Asteroid's System, or None for a constant learning rate.
 
     Args:
         name: from `SCHEDULES`.
-        optimizer: in its initial state.
-        lr: maximum learning rate.
+        optimizer: in its initial state, with its maximum learning rates.
         steps: optimizer steps of the whole training.
         warmup: first steps, over which the learning rate rises from 0.
     Raises:
@@ -159,4 +183,4 @@ def make_schedule(name: str, optimizer: Optimizer, lr: float, steps: int, warmup
             f"warmup_steps is {warmup}, and the whole training has {steps} steps (max_epochs times "
             "epoch_length / batch_size); lower warmup_steps."
         )
-    return SCHEDULES[name](optimizer, lr, steps, warmup)
+    return SCHEDULES[name](optimizer, steps, warmup)

@@ -21,6 +21,7 @@ from asteroid_waveunet.experiment.training import distributed
 from asteroid_waveunet.experiment.training.callbacks.collapse import CollapseGuard
 from asteroid_waveunet.experiment.training.callbacks.validation_sdr import ValidationSDR
 from asteroid_waveunet.experiment.training.objectives import LOSSES, make_schedule
+from asteroid_waveunet.experiment.training.optimizers import make_optimizer
 from asteroid_waveunet.experiment.training.signals import ignore_in_worker
 from asteroid_waveunet.experiment.training.teacher import Teacher
 from asteroid_waveunet.file_utils import valid_unicode
@@ -108,7 +109,7 @@ def make_system(
         guard: measures the training batches.
     """
     lr = settings.lr * (guard.lr_factor if guard is not None else 1.0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    optimizer = make_optimizer(settings.optimizer, model, lr)
     n_steps = batches.steps // settings.accumulate * settings.max_epochs
     indices = validation_indices(valid_set, batches)
     subset = Subset(valid_set, indices or [0])
@@ -119,7 +120,7 @@ def make_system(
         loss_func=LOSSES[settings.loss],
         train_loader=make_loader(train_set, n_workers, batch_sampler=batches),
         val_loader=make_loader(subset, settings.num_workers, batch_size=settings.batch_size),
-        scheduler=make_schedule(settings.schedule, optimizer, lr, n_steps, settings.warmup_steps),
+        scheduler=make_schedule(settings.schedule, optimizer, n_steps, settings.warmup_steps),
         config=_loggable(config),
     )
     system.guard = guard

@@ -38,6 +38,18 @@ def test_rows_are_the_sources_then_the_rest(data, tmp_path):
         np.testing.assert_allclose(group, samples, atol=0.51 / 32768)
 
 
+def test_stems_are_rows_in_the_order_of_their_sources(data, tmp_path):
+    sources = ["vocals", "accompaniment"]
+    first, *_ = prepare(data, tmp_path / "out", sources, RATE, 2, progress=False, by_stem=True)
+    assert first.groups == ("vocals", "bass", "drums", "other")
+    assert (first.owners, first.n_src) == ((0, 1, 1, 1), 2)
+    stems, _ = musdb.tracks(data)[0].read_all()
+    for group, samples in zip(first.groups, first.load(), strict=True):
+        np.testing.assert_allclose(samples, stems[group], atol=0.51 / 32768)
+    first, *_ = prepare(data, tmp_path / "rest", ["drums"], RATE, 2, progress=False, by_stem=True)
+    assert (first.owners, first.n_src) == ((0, 1, 1, 1), 1), "stems of no source come last"
+
+
 def test_choices_for_incomplete_songs_are_part_of_the_store(run, data):
     audio_io.write(data / "train" / NAMES[0] / "bass.wav", noise(2, RATE // 2, 0), RATE)
     (data / "train" / NAMES[1] / "drums.wav").unlink()

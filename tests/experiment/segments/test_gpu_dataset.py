@@ -16,10 +16,12 @@ from helpers.songs import write_prepared
 LENGTHS, LEFT = Lengths(input=130, output=50), 45
 
 
-def noise(folder, channels=2, groups=("a", "b", "rest")):
+def noise(folder, channels=2, groups=("a", "b", "rest"), owners=None):
     rng = np.random.default_rng(0)
     return [
-        write_prepared(folder, str(n), rng.normal(size=(len(groups), channels, n)), groups)
+        write_prepared(
+            folder, str(n), rng.normal(size=(len(groups), channels, n)), groups, owners=owners
+        )
         for n in (400, 120, 20)
     ]
 
@@ -34,6 +36,15 @@ def test_device_segments_equal_cpu_segments(tmp_path, channels, left):
     for one, other in zip(held.__getitems__(range(40)), cut.__getitems__(range(40)), strict=True):
         torch.testing.assert_close(one, other)
     torch.testing.assert_close(held[7], cut[7])
+
+
+def test_device_segments_of_remixed_stems_equal_cpu_segments(tmp_path):
+    tracks = noise(tmp_path, groups=("bass", "drums", "vocals", "noise"), owners=(0, 0, 1, 2))
+    remixed = {"remix": 0.8, "remix_stems": 0.5}
+    cut = Segments(tracks, LENGTHS, LEFT, 40, 3, ["wide_gains"], **remixed)
+    held = DeviceSegments(tracks, LENGTHS, LEFT, 40, 3, ["wide_gains"], **remixed, device="cpu")
+    for one, other in zip(held.__getitems__(range(40)), cut.__getitems__(range(40)), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_loader_passes_batches_through(tmp_path):

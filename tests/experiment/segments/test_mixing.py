@@ -14,14 +14,15 @@ RATE = 16000
 LEFT, INPUT, OUTPUT = 4000, 16000, 3000
 
 
-def make(tracks, starts, amounts, numbers=None) -> tuple[np.ndarray, np.ndarray]:
-    """Make one segment in which every group is a target."""
+def make(tracks, starts, amounts, numbers=None, owners=None) -> tuple[np.ndarray, np.ndarray]:
+    """Make one segment; by default, every group is a target."""
     n_groups, channels, _ = tracks[0].shape
+    owners = range(n_groups) if owners is None else owners
     mixture = np.full((channels, INPUT), np.nan, np.float32)
-    targets = np.full((n_groups, channels, OUTPUT), np.nan, np.float32)
+    targets = np.full((max(owners) + 1, channels, OUTPUT), np.nan, np.float32)
     numbers = np.zeros(n_groups, np.int64) if numbers is None else np.array(numbers)
     plan = Plan(numbers[None], np.array([starts]), amounts)
-    Mixer(tracks, LEFT, RATE).make(plan, 0, mixture, targets)
+    Mixer(tracks, LEFT, RATE, owners).make(plan, 0, mixture, targets)
     return mixture, targets
 
 
@@ -44,6 +45,17 @@ def test_groups_have_their_positions_gains_and_channels(starts):
         expected[k] = amounts.gains[0, k] * (padded[::-1] if amounts.swaps[0, k] else padded)
     assert (mixture == expected.sum(0)).all()
     assert (targets == expected[:, :, LEFT : LEFT + OUTPUT]).all()
+
+
+def test_targets_are_the_sums_of_their_stems():
+    rng = np.random.default_rng(0)
+    track = read_only(rng.integers(-99, 99, (5, 2, 30000)).astype(np.int16))
+    amounts, starts = Amounts.neutral(1, 5), [5000] * 5
+    amounts.gains[...] = [[1, -2, 3, 0.5, 1]]
+    _, stems = make([track], starts, amounts)
+    mixture, targets = make([track], starts, amounts, owners=[0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(targets, [stems[:3].sum(0), stems[3:].sum(0)])
+    np.testing.assert_array_equal(mixture[:, LEFT : LEFT + OUTPUT], targets.sum(0))
 
 
 @pytest.mark.parametrize("tempo", [0.88, 1.12])

@@ -71,6 +71,19 @@ def test_speed_is_shared_by_the_groups_of_a_song(tracks):
     assert (shared == ~remixed).all() and 70 < shared.sum() < 130
 
 
+def test_stems_of_a_source_stay_together_unless_they_are_remixed_too(tmp_path):
+    stems = write_prepared(tmp_path, "x", np.ones((4, 2, 10**6)), "abcd", owners=(0, 0, 0, 1))
+    plan = RandomPlans([stems], 50, 0, ["speed"], remix=0.5, remix_stems=0.4).plan(range(400))
+    kinds = [tuple(np.unique(starts, return_inverse=True)[1]) for starts in plan.starts]
+    together = [len(set(kind[:3])) == 1 for kind in kinds]
+    whole_songs = [len(set(kind)) == 1 for kind in kinds]
+    apart = [len(set(kind)) == 4 for kind in kinds]
+    assert all(a or b for a, b in zip(together, apart, strict=True))
+    assert 170 < sum(whole_songs) < 230 and 55 < sum(apart) < 105  # of 200 and 80
+    speeds = [tuple(np.unique(s, return_inverse=True)[1]) for s in plan.amounts.speeds]
+    assert [len(set(s)) for s in speeds] == [len(set(kind)) for kind in kinds]
+
+
 def test_seeds_are_not_shifted_copies(tracks):
     one, other = (RandomPlans(tracks, 50, seed).plan(range(20)).starts[:, 0] for seed in (3, 4))
     assert (one[1:] != other[:-1]).any() and (one != other).any()

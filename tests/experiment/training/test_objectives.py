@@ -27,7 +27,7 @@ def test_loss_is_minimal_at_the_targets_in_order(name):
         best = loss(targets, targets)
         assert best.shape == () and best.isfinite()
         assert best < loss(estimates, targets) < loss(targets + 3 * (estimates - targets), targets)
-        if not name.startswith("neg_"):
+        if not name.startswith(("neg_", "log_")):
             assert best == 0
     targets = 0.1 * torch.randn(2, 3, 900)
     assert loss(targets.flip(1), targets) > loss(targets, targets) + 1e-3
@@ -70,6 +70,18 @@ def test_snr_in_db_covers_both_channels():
     assert LOSSES["neg_sisdr"](2 * targets, targets) < -60, "does not depend on the level"
 
 
+def test_log_mse_is_the_level_of_the_error_in_its_mixture():
+    targets = torch.randn(2, 2, 2, 900) * torch.tensor([1, 0.01])[:, None, None, None]
+    targets[:, 1] = 0  # a silent source
+    noise = torch.randn_like(targets)
+    errors, mixtures = (x.square().mean((-1, -2)) for x in (noise, targets.sum(1)))
+    noise *= 0.1 * (mixtures[:, None] / errors).sqrt()[..., None, None]
+    loss = LOSSES["log_mse"]
+    # 10 log10(0.01 + 0.001)
+    assert loss(targets + noise, targets).item() == pytest.approx(-19.586, abs=1e-3)
+    assert loss(targets, targets).item() == pytest.approx(-30)
+
+
 def test_spectral_loss_is_per_sample_and_float32_under_autocast():
     targets, estimates = signals((2, 2, 8192))
     loss = LOSSES["spectral"]
@@ -90,7 +102,7 @@ def learning_rates(name, steps, warmup=0, killed_after=None):
     runs = [steps] if killed_after is None else [killed_after, steps - killed_after]
     for run in runs:
         optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-        made = make_schedule(name, optimizer, 0.1, steps, warmup)
+        made = make_schedule(name, optimizer, steps, warmup)
         assert made is None or made["interval"] == "step"
         if state is not None:
             optimizer.load_state_dict(state[0])
@@ -145,4 +157,4 @@ def test_schedules_of_very_short_trainings():
 def test_warmup_as_long_as_the_training_is_refused():
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     with pytest.raises(ValueError, match="warmup_steps is 10.* 10 steps.*lower warmup_steps"):
-        make_schedule("cosine", optimizer, 0.1, 10, warmup=10)
+        make_schedule("cosine", optimizer, 10, warmup=10)

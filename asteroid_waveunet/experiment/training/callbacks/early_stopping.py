@@ -14,6 +14,7 @@ from asteroid_waveunet.experiment.training import checkpoint_io
 from asteroid_waveunet.experiment.training.callbacks.collapse import CollapseGuard
 from asteroid_waveunet.experiment.training.callbacks.ema import ExponentialMovingAverage
 from asteroid_waveunet.experiment.training.callbacks.progress import print_progress
+from asteroid_waveunet.experiment.training.optimizers import RELATIVE_LR
 
 __all__ = ["TwoRoundEarlyStopping"]
 
@@ -134,11 +135,12 @@ class TwoRoundEarlyStopping(pl.Callback):
         lr, factor = self.settings.fine_tuning_lr * self.guard.lr_factor, 1.0
         for config in trainer.lr_scheduler_configs:
             schedule: Any = config.scheduler  # a LambdaLR for the warm-up: lr = base_lr * factor
-            schedule.base_lrs = [lr for _ in schedule.base_lrs]
+            groups = schedule.optimizer.param_groups
+            schedule.base_lrs = [lr * group.get(RELATIVE_LR, 1.0) for group in groups]
             factor = schedule.lr_lambdas[0](schedule.last_epoch)
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = lr * factor
+                group["lr"] = lr * factor * group.get(RELATIVE_LR, 1.0)
 
     def _double_batch_size(self, epoch: int) -> None:
         self.second_round = epoch
