@@ -10,7 +10,7 @@
 # finished work and resumes training. SIGTERM and Ctrl-C save a checkpoint first. Option names may be
 # written with dashes or underscores.
 #
-#   --conf NAME|FILE     configuration: a name from conf/ (demo, small, free, fast, m1 ... m7,
+#   --conf NAME|FILE     configuration: a name from conf/ (demo, small, real, free, fast, m1 ... m7,
 #                        m5_highsr, m4_same, m4_transposed, u7, u7a, tasnet, tasnet_mse, mrcae) or a YAML file
 #                        (default: demo; small with --data; the experiment's own configuration
 #                        if only --tag of an existing experiment is given)
