@@ -109,10 +109,9 @@ def test_same_call_skips_what_is_done(s3, store, separated):
 
 
 def test_own_stems_are_no_songs(s3, store, separated):
-    for scheme in ("s3", "s3a"):
-        output = f"{scheme}{store[2:]}/songs/out"
-        separated(f"{store}/songs/single.wav", output=output)
-        assert separated(f"{store}/songs/**", output=output)[0].songs == 4
+    output = f"s3a{store[2:]}/songs/out"  # another name of the scheme
+    separated(f"{store}/songs/single.wav", output=output)
+    assert separated(f"{store}/songs/**", output=output)[0].songs == 4
 
 
 def test_what_changed_is_separated_again(s3, store, songs, separated):
