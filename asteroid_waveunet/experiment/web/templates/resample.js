@@ -17,7 +17,7 @@ export class Resampler {
     this.advance = from / divisor; // input samples per `phases` output samples
     this.isNeeded = from !== to;
     const ratio = Math.min(1, to / from);
-    this.reach = this.isNeeded ? Math.ceil(ZEROS / ratio) : 0;
+    this.reach = this.isNeeded ? 2 * Math.ceil(ZEROS / ratio / 2) : 0;
     this.filters = this.isNeeded ? filters(this.phases, this.reach, ratio * PASSBAND) : null;
     this.first = -this.reach; // index of the first held sample
     this.next = 0; // index of the next output sample
@@ -62,9 +62,15 @@ export class Resampler {
       const position = m * advance;
       const at = Math.floor(position / phases) - reach + 1 - first;
       const filter = (position % phases) * width;
-      let sum = 0;
-      for (let k = 0; k < width; k++) sum += samples[at + k] * filters[filter + k];
-      output[m - next] = sum;
+      // Four sums, as each addition to one sum would wait for the one before.
+      let [a, b, c, d] = [0, 0, 0, 0];
+      for (let k = 0; k < width; k += 4) {
+        a += samples[at + k] * filters[filter + k];
+        b += samples[at + k + 1] * filters[filter + k + 1];
+        c += samples[at + k + 2] * filters[filter + k + 2];
+        d += samples[at + k + 3] * filters[filter + k + 3];
+      }
+      output[m - next] = a + b + (c + d);
     }
     return output;
   }
