@@ -8,27 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers.paths import LONGEST, TESTS
 from helpers.songs import write_song
-
-# The files that take longest are started first: a worker that began one late would be the last.
-LONGEST = (
-    "project/test_recipe.py",
-    "project/test_bench.py",
-    "catalogue/test_cluster.py",
-    "experiment/web/test_page.py",
-    "experiment/training/callbacks/test_checkpointing.py",
-    "project/test_readme.py",
-    "cli/test_cli.py",
-    "docs/test_notebooks.py",
-    "experiment/training/test_fit.py",
-    "experiment/report/test_page.py",
-    "test_asteroid.py",
-    "experiment/evaluation/test_worker_pool.py",
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 

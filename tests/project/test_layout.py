@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import asteroid_waveunet
+from helpers.paths import LONGEST, TESTS
 
 PACKAGE = Path(asteroid_waveunet.__file__).parent
-TESTS = Path(__file__).parents[1]
 MOST_MODULES, MOST_MODULE_LINES, MOST_FUNCTION_LINES = 12, 350, 50
 NOT_COUNTED = ("__init__", "__main__", "conftest")
 
@@ -93,3 +93,7 @@ def _opens_text(call: ast.Call) -> bool:
         modes = [a.value for a in call.args[1:] if isinstance(a, ast.Constant)]
         return not any("b" in str(mode) for mode in modes)
     return (name == "read_text" and not call.args) or (name == "write_text" and len(call.args) < 2)
+
+
+def test_files_that_are_started_first_exist():
+    assert [name for name in LONGEST if not (TESTS / name).is_file()] == []
