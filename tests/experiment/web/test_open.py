@@ -13,7 +13,7 @@ import torch
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.web import folder, server
 from helpers.browser import chromium
-from helpers.encoded import m4a, noise, wav
+from helpers.browser.encoded import m4a, noise, wav
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from asteroid_waveunet import separate
 from asteroid_waveunet.experiment.web import folder, runtime, server
 from asteroid_waveunet.separation.stems import clamped
 from helpers.browser import chromium, position, skip_or_fail, wait_for_audible
-from helpers.encoded import RATE, noise, wav
+from helpers.browser.encoded import RATE, noise, wav
 from helpers.models import randomize, tiny
 from helpers.paths import ROOT
 
