@@ -71,7 +71,9 @@ export async function openWav(file) {
     const head = await view(file, at, 8);
     const size = head.getUint32(4, true);
     at += 8;
-    if (text(head, 0) === "ds64") long = Number((await view(file, at, 16)).getBigUint64(8, true));
+    if (text(head, 0) === "ds64") {
+      long = Number((await view(file, at, 16)).getBigUint64(8, true)) || file.size;
+    }
     if (text(head, 0) === "fmt ") format = await view(file, at, Math.min(size, 40));
     if (text(head, 0) === "data" && format) {
       const isStated = size && size !== UNKNOWN; // it is not in a stream
