@@ -129,7 +129,7 @@ def crop(samples: np.ndarray, start: int, length: int) -> np.ndarray:
 def compiled(function: Callable) -> Callable:
     """Compile a function with Numba, and keep its machine code for the next processes.
 
-    Compiling takes 2 s of the processor. Without a folder to write to, it is compiled every time.
+    Compiling takes 1 s of the processor. Without a folder to write to, it is compiled every time.
     """
     try:
         return numba.njit(nogil=True, cache=True)(function)
