@@ -86,7 +86,7 @@ def streamed(stream: BlockStream, blocks: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([*map(stream.feed, blocks), stream.flush()], dim=-1)
 
 
-def write_placeholder(model, path, format, hop=None) -> ExportedStep:
+def write_placeholder(model, path, format, hop=None, any_length=False) -> ExportedStep:
     """Stand in for `export_step` where the exported file is not run: it takes two seconds."""
     path.write_bytes(b"network")
     shapes = ((1, model.in_channels, 1),)
