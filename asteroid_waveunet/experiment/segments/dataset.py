@@ -174,7 +174,10 @@ def check_segments(tracks: Sequence[Prepared], lengths: Lengths, left_context: i
         raise ValueError("segments need at least one prepared track, got none")
     kinds = {(t.groups, t.owners, t.n_src, t.channels, t.sample_rate) for t in tracks}
     if len(kinds) > 1:
-        raise ValueError(f"tracks of different preparations cannot be mixed: {sorted(kinds)}")
+        raise ValueError(
+            f"tracks of different preparations cannot be mixed: {sorted(kinds)}; with remix_stems, "
+            "the songs of all data sets need the same stems"
+        )
     if not 0 <= left_context <= lengths.input - lengths.output:
         raise ValueError(
             f"a left context of {left_context} does not fit an input of {lengths.input} and"
