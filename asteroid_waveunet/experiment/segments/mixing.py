@@ -175,7 +175,7 @@ def mix(groups, starts, gains, swaps, owners, left_context, mixture, targets):
         if owner < len(targets):
             for c in range(channels):
                 stem = row(groups[k], swaps[k], c, starts[k] + left_context, output)
-                accumulate(targets[owner, c], not first, stem, gains[k])
+                add_one(targets[owner, c], not first, stem, gains[k])
 
 
 @numba.njit(nogil=True, inline="always")
@@ -184,8 +184,8 @@ def row(group, swap, c, start, length):
 
 
 @numba.njit(nogil=True, inline="always")
-def accumulate(out, add_to, stem, gain):
-    if add_to:
+def add_one(out, accumulate, stem, gain):
+    if accumulate:
         for i in range(len(out)):
             out[i] += gain * stem[i]
     else:

@@ -62,8 +62,7 @@ def log_mse(estimates: Tensor, targets: Tensor) -> Tensor:
     below -30 dB of the mixture, the sum of the targets, counts little more. Silent sources are
     learnt too.
     """
-    examples = (x.float().reshape(*x.shape[:2], -1) for x in (targets - estimates, targets))
-    errors, sources = examples
+    errors, sources = (x.float().flatten(2) for x in (targets - estimates, targets))
     mixture = sources.sum(1, keepdim=True).square().mean(-1).clamp(min=SILENT)
     return 10 * (errors.square().mean(-1) / mixture + LEAST_ERROR).log10().mean()
 
