@@ -8,7 +8,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -194,10 +194,14 @@ def run(
             jobs, initializer=torch.set_num_threads, initargs=(threads,)
         ) as pool:
             try:
-                messages = list(pool.map(runner.process, songs))
+                futures = [pool.submit(runner.process, song) for song in songs]
+                # A signal that another thread receives does not end an unlimited wait.
+                while wait(futures, timeout=0.5).not_done:
+                    pass
             except BaseException:
                 runner.stop()
                 raise
+        messages = [future.result() for future in futures]
     return {song: why for song, why in zip(songs, messages, strict=True) if why is not None}
 
 

@@ -25,9 +25,15 @@ def print_progress(message: str) -> None:
 
 def make_progress(steps_per_epoch: int) -> ProgressBar:
     """Return a progress bar for a terminal or notebook, or log lines for a file."""
-    if sys.stderr.isatty() or "ipykernel" in sys.modules:
+    if sys.stderr.isatty() or _in_notebook():
         return TerminalBar(refresh_rate=min(20, max(1, steps_per_epoch // 100)))
     return LogLines()
+
+
+def _in_notebook() -> bool:
+    """Return True in a Jupyter kernel; other programs may import ipykernel too."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
 
 
 class TerminalBar(TQDMProgressBar):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -107,6 +108,20 @@ def test_terminal_bar_shows_rate_and_loss_on_stderr(tmp_path, monkeypatch, capsy
     last = next(x for x in reversed(output.err.split("\r")) if "4/4" in x)
     assert "4/4" in last and "it/s" in last
     assert "loss=0.262" in last and "val_loss=0.168" in last and "v_num" not in last
+
+
+@pytest.mark.parametrize(
+    ("shell", "kind"),
+    [
+        (SimpleNamespace(kernel=object()), progress.TerminalBar),
+        (SimpleNamespace(), progress.LogLines),  # IPython on a terminal, redirected
+        (None, progress.LogLines),  # IPython and ipykernel are imported, but do not run
+    ],
+)
+def test_bar_in_a_notebook(shell, kind, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert isinstance(progress.make_progress(2000), kind)
 
 
 def test_summary_of_totals_and_best_epoch(tmp_path, clock, capsys):
