@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import json
 import os.path
+import re
 import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping
@@ -58,10 +59,10 @@ def read(url: str) -> Iterator[CatalogueSong]:
             the line.
     """
     form = PurePosixPath(storage.basename(url).lower().removesuffix(".gz")).suffix
-    shown = web.public(url)
+    shown = web.without_secrets(url)
     if form not in READERS:
         raise ValueError(f"{shown} ends in none of {', '.join(READERS)}, the formats of manifests.")
-    folder = (shown.split("?")[0] if web.is_web(url) else url).rpartition("/")[0] or "."
+    folder = (re.split("[?#]", url)[0] if web.is_web(url) else url).rpartition("/")[0] or "."
     column, schemes = None, set[str]()
     with storage.open_file(url) as file, _naming(shown):
         for number, row in READERS[form](file, shown):
@@ -103,15 +104,16 @@ def _song(row: Mapping[str, Any], column: str, place: str, folder: str) -> Catal
     if name.startswith(("/", "..")) or name in (".", ""):
         raise ValueError(f"{place}: the name {name!r} leaves the output folder; give a `name`.")
     if relative:
-        path = storage.join(folder, path)
+        path = storage.join(folder, path.replace("#", "%23") if web.is_web(folder) else path)
     version = row.get("version")
     return CatalogueSong(path, name, "" if version is None else str(version))
 
 
 def _check_scheme(song: CatalogueSong, place: str) -> None:
-    """
+    """Check that URLs of a song's scheme can be read.
+
     Raises:
-        ImportError, ValueError: if URLs of the song's scheme cannot be read.
+        ImportError, ValueError: if they cannot.
     """
     try:
         storage.filesystem(song.source)

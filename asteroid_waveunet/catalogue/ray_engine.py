@@ -16,7 +16,7 @@ from asteroid_waveunet.catalogue.job import Job
 from asteroid_waveunet.catalogue.log import FAILED, Outcome
 from asteroid_waveunet.catalogue.songs import CatalogueSong
 from asteroid_waveunet.cloud import storage
-from asteroid_waveunet.cloud.ray_cluster import Resources, alive_nodes, given_device
+from asteroid_waveunet.cloud.ray_cluster import Resources, alive_nodes, assigned_device
 from asteroid_waveunet.system_errors import explain
 
 __all__ = ["RayEngine"]
@@ -40,7 +40,7 @@ class _Actor:
             _check_access(job, probe, song)
             from asteroid_waveunet.catalogue.worker import Worker
 
-            device = job.device or given_device(ray)
+            device = job.device or assigned_device(ray)
             self._worker = Worker(dataclasses.replace(job, device=device), model)
         except Exception as reason:
             return {"error": f"{platform.node()}: {explain(reason)}"}
@@ -203,9 +203,10 @@ class RayEngine:
         self._workers.append(_Handle(actor, actor.prepare.remote(*self._prepared_with)))
 
     def _welcome(self, worker: _Handle, result: dict[str, str] | str) -> None:
-        """
+        """Note that a worker is ready.
+
         Raises:
-            OSError: if the worker cannot work.
+            OSError: if it cannot work.
         """
         error = result if isinstance(result, str) else result.get("error")
         if error or isinstance(result, str):

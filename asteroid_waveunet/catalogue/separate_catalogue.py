@@ -23,7 +23,7 @@ from asteroid_waveunet.catalogue.progress import Progress, Summary
 from asteroid_waveunet.catalogue.ray_engine import RayEngine
 from asteroid_waveunet.catalogue.songs import CatalogueSong, find
 from asteroid_waveunet.cloud import ray_cluster, storage
-from asteroid_waveunet.cloud.claims import claimed
+from asteroid_waveunet.cloud.leases import leased
 from asteroid_waveunet.file_locks import locked
 from asteroid_waveunet.models.base import SourceModel
 from asteroid_waveunet.models.by_name import load_model
@@ -162,15 +162,14 @@ def _resources(
         raise ValueError("jobs is for one machine; on a cluster, give --workers.")
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; expected at least 1.")
-    if cpus is not None and not cpus > 0:
-        raise ValueError(f"cpus_per_worker is {cpus}; expected a number above 0.")
     return ray_cluster.Resources(workers, 1 if cpus is None else cpus, gpus)
 
 
 def _check_layout(job: Job, n_songs: int) -> None:
-    """
+    """Check that the names of stems tell songs apart.
+
     Raises:
-        ValueError: if the names of stems do not tell songs apart.
+        ValueError: if not.
     """
     layout = job.layout(storage.local_path(job.output) or Path("out"))
     if n_songs > 1 and not layout.names_songs:
@@ -188,10 +187,10 @@ def _alone(output: str) -> Iterator[Callable[[], None]]:
     if folder is not None:
         with locked(folder / CATALOGUE):
             yield lambda: None
-    elif output.lower().startswith("hf://"):  # where each beat of a claim would be a commit
+    elif output.lower().startswith("hf://"):  # where each beat of a lease would be a commit
         yield lambda: None
     else:
-        with claimed(output) as check:
+        with leased(output) as check:
             yield check
 
 
@@ -254,7 +253,7 @@ def _run(
     """Separate the songs that are not done; write the log and the catalogue.
 
     Args:
-        check: called after each song; what it raises ends the run.
+        check: called before a song's record; what it raises ends the run without a record.
     """
     log, summary = Log(job.output, job.recipe), Summary(songs=len(keys))
     logged = log.known()
@@ -264,11 +263,11 @@ def _run(
     progress = Progress(summary, lambda: (engine.n_running, engine.n_workers), shown)
 
     def take(outcome: Outcome) -> None:
+        check()
         summary.add(outcome)
         if outcome.separated or outcome.status != DONE or not logged.holds([outcome.song])[0]:
             log.add(outcome)
         progress.update()
-        check()
 
     def todo() -> Iterator[CatalogueSong]:
         everything = rows()
@@ -283,7 +282,7 @@ def _run(
         work_off(todo(), engine, take)
     finally:
         progress.close()
+        check()
         log.flush()
-    check()
     summary.catalogue = log.write_catalogue(keys)
     return summary

@@ -32,7 +32,7 @@ class CatalogueSong:
     @property
     def address(self) -> str:
         """The source as it is written down, without passwords and signatures of URLs."""
-        return web.public(self.source)
+        return web.without_secrets(self.source)
 
 
 def find(
@@ -68,7 +68,7 @@ def find(
             missing[item] = explain(reason)
     if not named:
         raise FileNotFoundError(" ".join((missing or {}).values()) or "Found no songs.")
-    names = batch.distinct_names(named, output)
+    names = batch.distinct_names(named, output, web.without_secrets)
     return [
         CatalogueSong(source, name.as_posix(), versions.get(source, ""))
         for source, name in names.items()

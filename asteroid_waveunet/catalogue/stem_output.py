@@ -106,9 +106,10 @@ class StemOutput:
             yield
 
     def check_song_stays(self) -> None:
-        """
+        """Check that no stem replaces the song.
+
         Raises:
-            ValueError: if a stem would replace the song.
+            ValueError: if one would.
         """
         source = storage.local_path(self.song.source)
         place = self.song.source if source is None else str(source.resolve())

@@ -142,7 +142,7 @@ def _known_state(song: CatalogueSong, record: StemRecord) -> FileState | None:
 def _remote_stat(url: str) -> list[Any]:
     fs, remote = storage.filesystem(url)
     with storage.explaining(url, "read"):
-        return storage.version(web.patiently(lambda: fs.info(remote)))
+        return storage.version(web.with_retries(lambda: fs.info(remote)))
 
 
 def _local_copy(song: CatalogueSong, folder: Path) -> Path:

@@ -66,7 +66,9 @@ def run(options: argparse.Namespace, default_model: Callable[[], str]) -> int:
     from asteroid_waveunet.catalogue.separate_catalogue import separate_catalogue
 
     if PIPE in (options.output, *options.songs):
-        raise ValueError("- does not go together with URLs, --manifest and --cluster.")
+        raise ValueError(
+            "- does not go together with URLs and the options of catalogues; see --help."
+        )
     found = separate_catalogue(
         options.songs,
         options.output,

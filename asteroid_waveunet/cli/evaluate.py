@@ -165,7 +165,8 @@ def _path_ending(path: str, n: int) -> str:
 
 
 def _check_numbers(options: argparse.Namespace) -> None:
-    """
+    """Check the ranges of numbers.
+
     Raises:
         ValueError: if a number is out of range.
     """
@@ -176,9 +177,10 @@ def _check_numbers(options: argparse.Namespace) -> None:
 
 
 def _check_inputs_stay(options: argparse.Namespace) -> None:
-    """
+    """Check that saved estimates replace no input.
+
     Raises:
-        ValueError: if estimates would replace the songs or the estimates to score.
+        ValueError: if they would replace the songs or the estimates to score.
     """
     save = options.save_estimates.resolve()
     for folder in filter(None, (options.data, options.estimates)):

@@ -284,9 +284,10 @@ def _report(failures: Mapping[str, str], n_songs: int) -> None:
 
 
 def _check_inputs_stay(target: Target, inputs: Collection[Path]) -> None:
-    """
+    """Check that no stem replaces a song.
+
     Raises:
-        ValueError: if a stem would replace a song.
+        ValueError: if one would.
     """
     for path in target.paths:
         if path.resolve() in inputs:

@@ -2,6 +2,6 @@
 
 storage      files by URL (fsspec), errors in one line
 web          https://
-claims       one command at a time writes to a folder of object storage
+leases       one command at a time writes to a folder of object storage
 ray_cluster  the connection to a Ray cluster
 """

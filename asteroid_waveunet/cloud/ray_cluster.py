@@ -12,7 +12,7 @@ from typing import Any
 
 from asteroid_waveunet.file_utils import first_line
 
-__all__ = ["ADDRESSES", "Resources", "alive_nodes", "connected", "given_device", "import_ray"]
+__all__ = ["ADDRESSES", "Resources", "alive_nodes", "assigned_device", "connected", "import_ray"]
 
 ADDRESSES = "auto, local, ray://HOST:10001 or HOST:6379"
 SECONDS = 10.0  # to reach the head
@@ -80,7 +80,7 @@ def alive_nodes(ray: Any) -> dict[str, dict[str, float]]:
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
-def given_device(ray: Any) -> str:
+def assigned_device(ray: Any) -> str:
     """Return the device of the task or actor that calls: "cuda" if it was given a GPU, or "cpu".
 
     Raises:
@@ -119,6 +119,8 @@ class Resources:
         """
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers is {self.workers}; expected at least 1.")
+        if not self.cpus > 0:
+            raise ValueError(f"cpus_per_worker is {self.cpus:g}; expected a number above 0.")
         gpus = self.gpus
         if gpus is not None and (gpus < 0 or (gpus > 1 and gpus % 1)):
             raise ValueError(

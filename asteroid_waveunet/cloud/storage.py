@@ -98,13 +98,13 @@ def filesystem(url: str) -> tuple[Any, str]:
     try:
         if web.is_web(url):
             sent, options = web.access(url)
-            return fsspec.core.url_to_fs(sent, use_listings_cache=False, **options)
+            return fsspec.filesystem(scheme, use_listings_cache=False, **options), sent
         return fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError as reason:
         package = PACKAGES.get(scheme, "")
         remedy = f"pip install {package}" if package else first_line(reason)
         raise ImportError(
-            f"{url}: {scheme}:// needs the package {package or '?'}: {remedy}"
+            f"{web.without_secrets(url)}: {scheme}:// needs the package {package or '?'}: {remedy}"
         ) from reason
 
 
@@ -124,11 +124,11 @@ def explaining(url: str, action: str) -> Iterator[None]:
     except NotImplementedError as reason:
         raise OSError(f"{url} cannot be {action}: its scheme does not support it.") from reason
     except Exception as reason:
-        raise _explained(web.public(url), action, reason) from reason
+        raise _explained(web.without_secrets(url), action, reason) from reason
 
 
 def _explained(url: str, action: str, reason: Exception) -> OSError:
-    cause = reason.__cause__ if isinstance(reason, FileNotFoundError) else reason
+    cause = web.sent_by(reason)
     status, text = web.describe_error(cause) if cause else (0, "")
     if status in (401, 403):
         hint = "its link may have expired, or it needs a login"
@@ -136,7 +136,7 @@ def _explained(url: str, action: str, reason: Exception) -> OSError:
     if isinstance(reason, FileNotFoundError) and (status in (404, 410) or not text):
         why = f" or cannot be reached: {first_line(cause)}" if cause and not status else "."
         return FileNotFoundError(f"{url} does not exist{why}")
-    text = text or first_line(reason)
+    text = text or first_line(cause or reason)
     package = PACKAGES.get(url.split("://")[0], "")
     hint = CREDENTIALS.get(package, "check its permissions")
     if type(reason).__name__ in WITHOUT_CREDENTIALS or "credentials" in text.lower():
@@ -190,7 +190,7 @@ def download(url: str, path: Path) -> None:
     fs, remote = filesystem(url)
     path.parent.mkdir(parents=True, exist_ok=True)
     with explaining(url, "read"):
-        web.patiently(lambda: fs.get_file(remote, str(path)))
+        web.with_retries(lambda: fs.get_file(remote, str(path)))
 
 
 def upload(path: Path, url: str) -> None:

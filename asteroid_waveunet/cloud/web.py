@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -14,8 +15,9 @@ __all__ = [
     "describe_error",
     "is_web",
     "path_of",
-    "patiently",
-    "public",
+    "sent_by",
+    "with_retries",
+    "without_secrets",
 ]
 
 Value = TypeVar("Value")
@@ -23,7 +25,9 @@ Value = TypeVar("Value")
 RETRY_SECONDS = (1.0, 5.0)  # pauses
 CONNECT_SECONDS, READ_SECONDS = 30.0, 60.0  # of silence; a file may take longer
 TEMPORARY = (408, 429, 500, 502, 503, 504)  # statuses after which another try may succeed
-CUT_OFF = ("ClientPayloadError", "ServerDisconnectedError", "ClientOSError", "SocketTimeoutError")
+CLOSED = ("ClientPayloadError", "ServerDisconnectedError")
+SILENT = ("SocketTimeoutError", "ConnectionTimeoutError", "ServerTimeoutError")
+CUT_OFF = (*CLOSED, *SILENT, "ClientOSError")
 # Parameters of signed URLs: of S3 and CloudFront, of Google Cloud Storage, and of Azure with `sig`.
 SIGNATURE = re.compile(
     r"(?i)(x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id"
@@ -65,24 +69,25 @@ def path_of(url: str) -> str:
 
 
 def check_is_file(url: str) -> None:
-    """
+    """Check that a URL names a file.
+
     Raises:
-        ValueError: if a URL names a folder or a pattern, which web servers do not list.
+        ValueError: if it names a folder or a pattern, which web servers do not list.
     """
     path = urlsplit(url).path
     if "*" in path or path.endswith("/") or not path:
         raise ValueError(
-            f"{public(url)} names no file, and web servers list none: give the URL of each song, "
-            "or a --manifest of them. A * in a file's name is written %2A."
+            f"{without_secrets(url)} names no file, and web servers list none: give the URL of "
+            "each song, or a --manifest of them. A * in a file's name is written %2A."
         )
 
 
-def public(url: str) -> str:
+def without_secrets(url: str) -> str:
     """Return a URL without its password and signature, as it may be written down.
 
     It stays the same when a URL is signed again. Other URLs are returned as they are.
 
-    >>> public("https://me:secret@host/a.wav?id=7&X-Amz-Signature=5f&X-Amz-Expires=60")
+    >>> without_secrets("https://me:secret@host/a.wav?id=7&X-Amz-Signature=5f&X-Amz-Expires=60")
     'https://host/a.wav?id=7'
     """
     if not is_web(url):
@@ -100,6 +105,17 @@ def public(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "&".join(kept), parts.fragment))
 
 
+def sent_by(reason: BaseException) -> BaseException | None:
+    """Return the error of the client behind one of fsspec, None if a file is missing.
+
+    fsspec raises FileNotFoundError for any reason when it asks about a file, and a TimeoutError of
+    its own.
+    """
+    if isinstance(reason, FileNotFoundError):
+        return reason.__cause__
+    return (isinstance(reason, asyncio.TimeoutError) and reason.__cause__) or reason
+
+
 def describe_error(reason: BaseException) -> tuple[int, str]:
     """Return the status of a server's answer, 0 if there was none, and the error in words."""
     status = getattr(reason, "status", None)
@@ -107,21 +123,22 @@ def describe_error(reason: BaseException) -> tuple[int, str]:
         return 0, "too many redirects"
     if isinstance(status, int) and hasattr(reason, "request_info"):
         return status, f"the server answers {status} {getattr(reason, 'message', '')}".rstrip()
-    if type(reason).__name__ in CUT_OFF[:2]:
+    if type(reason).__name__ in CLOSED:
         return 0, "the server closed the connection before the end of the file"
+    if type(reason).__name__ in SILENT:
+        return 0, "the server stopped answering"
     if "CERTIFICATE_VERIFY_FAILED" in str(reason):
         return 0, ("its certificate is not trusted; SSL_CERT_FILE may name a file of trusted ones")
     return 0, ""
 
 
-def patiently(action: Callable[[], Value]) -> Value:
+def with_retries(action: Callable[[], Value]) -> Value:
     """Return what a call returns; repeat it after temporary errors of a web server."""
     for pause in RETRY_SECONDS:
         try:
             return action()
         except Exception as reason:
-            # fsspec's information about a file ends with FileNotFoundError for any reason
-            cause = reason.__cause__ if isinstance(reason, FileNotFoundError) else reason
+            cause = sent_by(reason)
             is_temporary = cause and describe_error(cause)[0] in TEMPORARY
             if not is_temporary and type(cause).__name__ not in CUT_OFF:
                 raise

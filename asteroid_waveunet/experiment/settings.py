@@ -2,8 +2,7 @@
 
 The defaults are the paper's. A file under `conf/` or the command line overrides them. Names are
 unique across sections, so `--batch_size 8` needs no section. This module imports neither torch nor
-the registries: the tuples below name what the registries hold, and a test compares them. All
-settings are listed here, over more than 350 lines.
+the registries: the tuples below name what the registries hold, and a test compares them.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ GENERATED = ("demo", "free")  # data sets that stage 0 generates
 
 LOSSES = ("mse", "l1", "log_mse", "neg_sisdr", "neg_sdsdr", "neg_snr", "spectral", "magnitude_l1")
 OPTIMIZERS = ("adam", "muon")
+MUON_LEAST_LR = 1e-3
 SCHEDULES = ("constant", "one_cycle", "cosine")
 RESAMPLING = ("pitch_tempo", "speed")  # augmentations on the CPU only
 AUGMENTATIONS = ("random_gains", "wide_gains", "swap_channels", "flip_signs", *RESAMPLING)
@@ -66,9 +66,10 @@ PRECISIONS: dict[str | int, str] = {
 
 
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
-    """
+    """Check that a value is one of the choices.
+
     Raises:
-        ValueError: if the value is not one of the choices.
+        ValueError: if it is not.
     """
     if value not in [*choices]:  # a list: the value may be unhashable
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, choices))}.")
@@ -168,12 +169,12 @@ class Training:
         loss: one of `LOSSES`.
         optimizer: `adam`, the paper's; or `muon`, which takes fewer steps: see
             `training.optimizers`.
-        lr: learning rate, the maximum of a schedule; for muon some 0.02.
+        lr: learning rate, the maximum of a schedule; for muon about 0.02.
         schedule: `constant`; `cosine` or `one_cycle`, over all of `max_epochs`.
         warmup_steps: first steps of a schedule, in which the learning rate rises to `lr`.
         fine_tuning: after early stopping, restart from the best weights with doubled batches until
             patience ends again, as in the paper. Constant schedules only.
-        fine_tuning_lr: learning rate of fine-tuning.
+        fine_tuning_lr: learning rate of fine-tuning; for muon about 0.002.
         ema: decay of the moving average of the weights, which is validated and saved as the best
             model; for example 0.999. 0 disables averaging.
         augmentation: names of `AUGMENTATIONS`: `random_gains` (0.7 to 1), `wide_gains` (0.25 to
@@ -247,6 +248,13 @@ class Training:
         for name in ("lr", "fine_tuning_lr"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a number above 0.")
+        for name in ("lr", "fine_tuning_lr")[: 1 + self.fine_tunes]:
+            if self.optimizer == "muon" and getattr(self, name) < MUON_LEAST_LR:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, too small for muon, whose steps have the "
+                    "size of the learning rate whatever the gradient. Take about 0.02 for lr, and "
+                    "0.002 for fine_tuning_lr, or set fine_tuning: false."
+                )
         for name in ("gradient_clip", "checkpoint_minutes"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a number, 0 or more.")

@@ -62,7 +62,8 @@ def check_data(
 
 
 def _check_layout(configuration: Configuration, experiment: ExperimentDir, scores: bool) -> None:
-    """
+    """Check the folders of data on disk.
+
     Raises:
         FileNotFoundError, ValueError: as `check_data`.
     """

@@ -66,12 +66,15 @@ def find(inputs: Sequence[str], output: Path, missing: dict[str, str] | None = N
     return [Song(path, name) for path, name in names.items()]
 
 
-def distinct_names(named: Mapping[Key, Path], output: str) -> dict[Key, Path]:
+def distinct_names(
+    named: Mapping[Key, Path], output: str, shown: Callable[[Key], object] = str
+) -> dict[Key, Path]:
     """Return the names of songs without their suffixes, which those that differ only there keep.
 
     Args:
         named: song -> its name with the suffix.
         output: for the message.
+        shown: returns how the message names a song.
     Raises:
         ValueError: if two songs would get the same name.
     """
@@ -80,11 +83,11 @@ def distinct_names(named: Mapping[Key, Path], output: str) -> dict[Key, Path]:
     names = {song: name if taken[name] == 1 else named[song] for song, name in short.items()}
     for name, count in Counter(names.values()).items():
         if count > 1:
-            alike = ", ".join(str(song) for song, other in names.items() if other == name)
+            alike = ", ".join(f"{shown(song)}" for song, other in names.items() if other == name)
             raise ValueError(
                 f"{alike} would all be written to {output}/{name}. Pass their common folder, or "
                 "quote the pattern that the shell expanded ('*/song.wav'): names then include "
-                "the folders."
+                "the folders. Songs of a manifest can each have a name."
             )
     return names
 
@@ -195,9 +198,10 @@ def run(
         ) as pool:
             try:
                 futures = [pool.submit(runner.process, song) for song in songs]
-                # A signal that another thread receives does not end an unlimited wait.
-                while wait(futures, timeout=0.5).not_done:
-                    pass
+                for future in futures:
+                    # A signal that another thread receives does not end an unlimited wait.
+                    while not wait([future], timeout=0.5).done:
+                        pass
             except BaseException:
                 runner.stop()
                 raise

@@ -126,7 +126,8 @@ class Layout:
         return "{song}.{ext}" if self._in_one_file else "{song}/{stem}.{ext}"
 
     def _fields(self) -> set[str]:
-        """
+        """Return the names of the template's fields.
+
         Raises:
             ValueError: if braces are unbalanced, or a field has a format.
         """

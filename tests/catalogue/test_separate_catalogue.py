@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import itertools
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,7 @@ from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.catalogue import separate_catalogue as module
 from asteroid_waveunet.catalogue import worker
 from asteroid_waveunet.cli.main import main
-from asteroid_waveunet.cloud import claims, storage
+from asteroid_waveunet.cloud import leases, storage
 
 NAMES = ("album/01", "album/02", "single", "two")
 
@@ -224,8 +226,8 @@ def test_files_of_other_programs_stay_on_disk(songs, separated):
 
 @pytest.mark.parametrize("kind", ["s3", "disk"])
 def test_two_calls_at_once_do_each_song_once(kind, s3, store, songs, separated, monkeypatch):
-    monkeypatch.setattr(claims, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr(claims, "DEAD_SECONDS", 600)
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(leases, "DEAD_SECONDS", 600)
     output = f"{store}/out" if kind == "s3" else str(songs.parent / "out")
     with ThreadPoolExecutor(2) as pool:
         calls = [pool.submit(separated, str(songs), output=output) for _ in range(2)]
@@ -233,6 +235,25 @@ def test_two_calls_at_once_do_each_song_once(kind, s3, store, songs, separated, 
     assert [(each.separated, each.known) for each in found] == [(0, 4), (4, 0)]
     rows = pq.read_table(io.BytesIO(storage.read_bytes(f"{output}/catalogue.parquet")))
     assert rows["status"].to_pylist() == ["done"] * 4
+
+
+def test_call_that_lost_the_output_logs_no_more_songs(s3, store, separated, monkeypatch):
+    """Whoever has the output now may be replacing their stems."""
+    songs = itertools.count(1)
+
+    @contextlib.contextmanager
+    def lost_at_the_second_song(_):
+        def check():
+            if next(songs) > 1:
+                raise OSError("taken over")
+
+        yield check
+
+    monkeypatch.setattr(module, "leased", lost_at_the_second_song)
+    with pytest.raises(OSError, match="taken over"):
+        separated(f"{store}/songs", output=f"{store}/out")
+    parts = [name for name in s3.find(f"{store}/out") if name.endswith(".parquet")]
+    assert [pq.read_table(io.BytesIO(s3.cat_file(part))).num_rows for part in parts] == [0]
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])

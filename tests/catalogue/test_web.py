@@ -26,6 +26,7 @@ class Handler(BaseHTTPRequestHandler):
     content: dict[str, bytes]
     moved: dict[str, str]
     etags: dict[str, str]
+    ended: threading.Event
 
     def log_message(self, *_):
         pass
@@ -44,6 +45,11 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(int(path[8:11]))
         elif path.startswith("/busy/") and self.requests.count(self.path) < 3:
             self.answer(503)
+        elif path.startswith("/stalled/") and self.requests.count(self.path) < 2:
+            self.answer(200, b"RIFF", 1000)
+            self.ended.wait(60)
+        elif path.startswith("/private/") and "Authorization" not in self.headers:
+            self.answer(401)
         elif path.startswith("/cut/"):
             content = self.content["/plain.wav"]
             self.answer(200, content[:-500], len(content))
@@ -68,7 +74,8 @@ def site(songs, monkeypatch):
     """Address of a server, and its handler."""
     content = (songs / "single.wav").read_bytes()
     monkeypatch.setattr(web, "RETRY_SECONDS", (0.01, 0.01))
-    names = ("/plain.wav", "/busy/b.wav", "/a b/c+é.wav", "/signed/s.wav")
+    names = ("/plain.wav", "/busy/b.wav", "/stalled/s.wav", "/a b/c+é.wav", "/signed/s.wav")
+    names += ("/private/#1.wav", "/private/a::b.wav")
     kind = type(
         "Site",
         (Handler,),
@@ -77,6 +84,7 @@ def site(songs, monkeypatch):
             "moved": {"/old.wav": "/plain.wav", "/round.wav": "/round.wav"},
             "etags": {},
             "requests": [],
+            "ended": threading.Event(),
         },
     )
     server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
@@ -84,6 +92,7 @@ def site(songs, monkeypatch):
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}", kind
+    kind.ended.set()
     server.shutdown()
     server.server_close()
 
@@ -117,6 +126,33 @@ def test_busy_servers_are_asked_again(site, model, tmp_path):
     assert (found.separated, found.reasons) == (1, {})
     assert separate(model, tmp_path, f"{host}/status/404.wav").failed == 1
     assert handler.requests.count("/status/404.wav") == 1, "what is missing is not"
+
+
+def test_servers_that_stop_sending_are_asked_again(site, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "READ_SECONDS", 1.5)
+    host, handler = site
+    found = separate(model, tmp_path, f"{host}/stalled/s.wav")
+    assert (found.separated, found.reasons) == (1, {})
+    assert handler.requests.count("/stalled/s.wav") > 1
+
+
+def test_manifest_lends_its_login_to_its_songs(site, model, tmp_path):
+    host, handler = site
+    handler.content["/private/m.csv"] = b"path\n#1.wav\na::b.wav\n"
+    secret = host.replace("//", "//me:secret@")
+    found = separate(model, tmp_path, manifest=f"{secret}/private/m.csv")
+    assert (found.separated, found.reasons) == (2, {})
+    assert written(tmp_path) == {"#1", "a::b"}
+    for file in (*tmp_path.rglob("*.json"), *tmp_path.rglob("*.parquet")):
+        assert b"secret" not in file.read_bytes()
+
+
+def test_songs_of_one_name_are_named_without_their_signatures(site, model, tmp_path):
+    host, _ = site
+    songs = [f"{host}/{folder}/a.wav?{SIGNED}" for folder in ("one", "two")]
+    with pytest.raises(ValueError, match="/one/a.wav, http.*/two/a.wav would all") as refused:
+        separate(model, tmp_path, *songs)
+    assert "Signature" not in str(refused.value)
 
 
 def test_song_that_is_signed_again_is_done(site, model, tmp_path):
@@ -185,4 +221,4 @@ def test_manifests_come_whole(site, model, tmp_path):
     ],
 )
 def test_signatures_are_not_written_down(given, public):
-    assert web.public(given) == public
+    assert web.without_secrets(given) == public

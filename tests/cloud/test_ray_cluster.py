@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from asteroid_waveunet.cloud.ray_cluster import Resources, given_device
+from asteroid_waveunet.cloud.ray_cluster import Resources, assigned_device
 
 NODES = {"head": {"CPU": 4.0}, "gpu": {"CPU": 16.0, "GPU": 2.0}}
 
@@ -35,6 +35,8 @@ def test_workers_fill_the_nodes_that_have_room(asked, found):
         (Resources(gpus=-1), "gpus_per_worker is -1"),
         (Resources(gpus=1.5), "gpus_per_worker is 1.5"),
         (Resources(gpus=4), "4 GPUs"),
+        (Resources(cpus=0), "cpus_per_worker is 0"),
+        (Resources(workers=1, cpus=-1), "cpus_per_worker is -1"),
         (Resources(cpus=32), "32 CPUs"),
     ],
 )
@@ -51,9 +53,9 @@ def test_workers_use_the_gpu_that_they_were_given(has_cuda, monkeypatch):
         context = SimpleNamespace(get_accelerator_ids=lambda: {"GPU": [*gpus]})
         return SimpleNamespace(get_runtime_context=lambda: context)
 
-    assert given_device(ray()) == "cpu"
+    assert assigned_device(ray()) == "cpu"
     if has_cuda:
-        assert given_device(ray("0")) == "cuda"
+        assert assigned_device(ray("0")) == "cuda"
         return
     with pytest.raises(OSError, match="--gpus-per-worker 0"):
-        given_device(ray("0"))
+        assigned_device(ray("0"))

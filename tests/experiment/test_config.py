@@ -232,6 +232,8 @@ INVALID_VALUES = {
     "listen_every is -1; .* at least 0": {"listen_every": "-1"},
     "lr is nan; expected a number above 0": {"lr": ".nan"},
     "fine_tuning_lr is 0.0; expected a number above 0": {"fine_tuning_lr": "0"},
+    "lr is 0.0001, too small for muon": {"optimizer": "muon"},
+    "fine_tuning_lr is 1e-05, too small for muon": {"optimizer": "muon", "lr": "0.02"},
     "gradient_clip is -1.0; expected a number, 0": {"gradient_clip": "-1"},
     "checkpoint_minutes is inf; expected": {"checkpoint_minutes": "inf"},
     "valid is 2.0; expected a fraction": {"valid": "2.0"},

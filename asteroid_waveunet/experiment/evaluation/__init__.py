@@ -14,7 +14,7 @@ cluster_pool       tracks as tasks on a Ray cluster
 paired_comparison  two sets of scores, compared track by track
 model_cost         weights, multiply-adds, seconds and memory of a model
 
-The metrics load on first use: a module of this package does not import torch by its package.
+The metrics load on first use, so that importing a module of this package does not import torch.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import torch
 from asteroid_waveunet.cloud.ray_cluster import (
     Resources,
     alive_nodes,
+    assigned_device,
     connected,
-    given_device,
     import_ray,
 )
 from asteroid_waveunet.experiment.data.track import Track
@@ -138,7 +138,7 @@ def _run_task(
             raise FileNotFoundError(
                 f"{file} is not visible on {platform.node()}; use a folder that all nodes share."
             )
-    device = given_device(import_ray())
+    device = assigned_device(import_ray())
     for store in stores:
         if isinstance(store.estimator, Separator) and store.estimator.model is not None:
             store.estimator.model.to(device)

@@ -113,7 +113,7 @@ def constant(optimizer: Optimizer, steps: int, warmup: int = 0) -> Any:
 
 
 def one_cycle(optimizer: Optimizer, steps: int, warmup: int = 0) -> Any:
-    """Rise to the maximum over the warm-up (default: a tenth of all steps), then fall to 0."""
+    """Rise to the maximum over the warm-up (default: a tenth of all steps), then fall near 0."""
     # OneCycleLR divides by the length of each phase minus one step: at least two up, one down.
     total = max(steps, 3)
     rise = max(warmup or steps / 10, 2) / total

@@ -1,9 +1,9 @@
-"""Claims on folders of object storage: locks for processes of any machines.
+"""Leases on folders of object storage: locks for processes of any machines.
 
-Object storage has no locks. A claim is an object that its holder writes again every few seconds.
+Object storage has no locks. A lease is an object that its holder writes again every few seconds.
 Whoever waits for it reads it as often: one that stays the same for a while was left by a killed
 process or a lost machine, and is taken over. No two clocks are compared. A holder that was only cut
-off finds another's claim when it is back, and stops.
+off finds another's lease when it is back, and stops.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from datetime import datetime
 
 from asteroid_waveunet.cloud import storage
 
-__all__ = ["claimed"]
+__all__ = ["leased"]
 
 BEAT_SECONDS = 10.0
 DEAD_SECONDS = 45.0  # without a beat
 
 
-class _Claim:
-    """One process's claim.
+class _Lease:
+    """One process's lease.
 
     Args:
         url: of its object.
@@ -44,8 +44,8 @@ class _Claim:
         """Write the object, after its present holder has ended or is dead."""
         said = False
         seen, since = b"", time.monotonic()
-        while not storage.create_bytes(self._url, self._content()):
-            found = self._read()
+        found = self._attempt()
+        while not self._is_own(found):
             if found != seen:
                 seen, since = found, time.monotonic()
             elif time.monotonic() - since >= DEAD_SECONDS:
@@ -60,21 +60,36 @@ class _Claim:
                     file=sys.stderr,
                 )
             time.sleep(BEAT_SECONDS)
+            with contextlib.suppress(OSError):  # tried again at the next beat
+                found = self._attempt()
+
+    def _attempt(self) -> bytes:
+        """Create the object unless it exists; return its content.
+
+        It is this process's own too if the answer was lost and the client repeated the creation.
+        """
+        content = self._content()
+        return content if storage.create_bytes(self._url, content) else self._read()
 
     def keep(self) -> None:
         """Write the object again and again, until `end`, or until it is another's."""
-        while not self._ended.wait(BEAT_SECONDS):
+        while not self._ended.wait(BEAT_SECONDS) and not self._lost:
             with contextlib.suppress(OSError):  # tried again at the next beat
-                found = self._read()
-                if found and not self._is_own(found):
-                    self._lost = _holder(found)
-                    return
-                storage.write_bytes(self._url, self._content())
+                self.beat()
+
+    def beat(self) -> None:
+        """Write the object again, unless it is another's."""
+        found = self._read()
+        if found and not self._is_own(found):
+            self._lost = _holder(found)
+        else:
+            storage.write_bytes(self._url, self._content())
 
     def check(self) -> None:
-        """
+        """Check that the folder is still this process's.
+
         Raises:
-            OSError: if another has taken the claim over.
+            OSError: if another has taken it over.
         """
         if self._lost:
             raise OSError(
@@ -116,10 +131,10 @@ def _holder(content: bytes) -> str:
 
 
 @contextlib.contextmanager
-def claimed(folder: str) -> Iterator[Callable[[], None]]:
+def leased(folder: str) -> Iterator[Callable[[], None]]:
     """Be the only one that writes to a folder of object storage, for the block.
 
-    Another's claim is waited for, and a note on stderr says so. That of a dead process is taken
+    Another's lease is waited for, and a note on stderr says so. That of a dead process is taken
     over after `DEAD_SECONDS`.
 
     Args:
@@ -129,13 +144,13 @@ def claimed(folder: str) -> Iterator[Callable[[], None]]:
     Raises:
         OSError: if the folder cannot be read or written.
     """
-    claim = _Claim(storage.join(folder, ".waveunet/claim.json"))
-    claim.take(folder)
-    keeper = threading.Thread(target=claim.keep, daemon=True)
+    lease = _Lease(storage.join(folder, ".waveunet/lease.json"))
+    lease.take(folder)
+    keeper = threading.Thread(target=lease.keep, daemon=True)
     keeper.start()
     try:
-        yield claim.check
+        yield lease.check
     finally:
-        claim.end()
+        lease.end()
         keeper.join()
-        claim.release()
+        lease.release()
