@@ -180,7 +180,8 @@ def memory(args: argparse.Namespace) -> str:
                     before = browser_memory()
                     with peaks() as found:
                         page.separate(song)
-                after = [f"{value:.0f}" for value in (*before.values(), *found.values())]
+                peak = [max(value, found[kind]) for kind, value in before.items()]
+                after = [f"{value:.0f}" for value in (*before.values(), *peak)]
                 rows.append([f"{minutes:g} min, {song.suffix[1:]}", *after])
     titles = [f"{kind}, {when}" for when in ("before", "peak") for kind in ("page", "other")]
     return (

@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 from helpers.paths import LONGEST, TESTS
 from helpers.songs import write_song
+
+# Nothing depends on how fast a machine is.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def fixed_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def same_path(monkeypatch):
+    """Undo what `find_ffmpeg` adds to PATH, so that tests find the same programs in any order."""
+    monkeypatch.setenv("PATH", os.environ["PATH"])
 
 
 @pytest.fixture

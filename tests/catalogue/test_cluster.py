@@ -20,6 +20,8 @@ from asteroid_waveunet.cli.main import main
 from helpers.scores import score_in_this_process
 from helpers.songs import write_song
 
+pytestmark = pytest.mark.timeout(900)  # Ray's processes start slowly on a busy machine
+
 RATE = 8000
 MEMORY = 80 * 2**20
 

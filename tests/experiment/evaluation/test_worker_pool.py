@@ -93,8 +93,8 @@ def test_workers_end_with_the_calling_process(tmp_path, number):
     assert wait_until(lambda: len(list(pids.iterdir())) == 2, 60)
     workers = [int(file.name) for file in pids.iterdir()]
     parent.send_signal(number)
-    assert parent.wait(30) != 0
-    assert wait_until(lambda: not any(map(is_alive, workers)), 30)
+    assert parent.wait(60) != 0
+    assert wait_until(lambda: not any(map(is_alive, workers)), 60)
 
 
 def wait_until(condition, seconds):

@@ -19,7 +19,7 @@ from asteroid_waveunet.experiment.evaluation import formatting
 from asteroid_waveunet.experiment.report import excerpts, plots, spectrogram_images
 from asteroid_waveunet.experiment.report import page as report_page
 from asteroid_waveunet.experiment.report.excerpts import excerpt
-from helpers.browser import chromium, position, wait_for_audible
+from helpers.browser import chromium, new_page, position, wait_for_audible
 
 RATE = 8000
 NAN = math.nan
@@ -400,7 +400,7 @@ def browser():
 @pytest.fixture(scope="module")
 def visitor(browser):
     """The browser's page that most tests share."""
-    page = browser.new_page()
+    page = new_page(browser)
     yield page
     page.close()
 
@@ -429,7 +429,7 @@ def opened(browser, visitor):
         page = visitor
         if settings:
             contexts.append(browser.new_context(**settings))
-            page = contexts[-1].new_page()
+            page = new_page(contexts[-1])
             watch(page)
         page.goto(path.as_uri())
         return page
@@ -467,9 +467,11 @@ def test_player_plays_solos_mutes_and_seeks(opened, whole):
     player.get_by_role("button", name="Solo voice, truth").click()  # now no row is soloed
     wait_for_audible(player, "bass, estimate", "voice, estimate")
 
+    player.get_by_role("button", name="Pause").click()
     strip = player.locator(".strip").first
     strip.click(position={"x": 0.93 * strip.bounding_box()["width"], "y": 20})
     assert 2.7 < position(player) < 3
+    player.get_by_role("button", name="Play").click()
     page.wait_for_function("player => player.player.position() < 1", arg=player.element_handle())
     player.get_by_role("button", name="Pause").click()
     rests = position(player)
@@ -520,6 +522,7 @@ def test_player_matches_levels_optionally_and_stops_at_the_end_without_loop(open
         "([p, matched]) => Math.abs(matched / p.player.rows[2].level() - 2) < 0.1",
         arg=[player.element_handle(), matched],
     )
+    player.evaluate("player => player.player.seek(0)")
     player.get_by_label("Loop").uncheck()
     player.evaluate("player => player.player.seek(2.7)")
     player.get_by_role("button", name="Play").wait_for()  # it was "Pause" meanwhile

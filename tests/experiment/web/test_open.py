@@ -12,7 +12,7 @@ import torch
 
 from asteroid_waveunet.audio import io as audio_io
 from asteroid_waveunet.experiment.web import folder, server
-from helpers.browser import chromium
+from helpers.browser import chromium, new_page
 from helpers.browser.encoded import m4a, noise, wav
 
 
@@ -21,7 +21,7 @@ def page():
     """The page's scripts without a model."""
     with chromium() as browser, server.make_server(folder.TEMPLATES) as running:
         threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
-        opened = browser.new_page()
+        opened = new_page(browser)
         opened.goto(server.url(running))
         yield opened
         running.shutdown()

@@ -43,6 +43,13 @@ def chromium() -> Iterator:
         browser.close()
 
 
+def new_page(browser):
+    """Open a page, of a browser or context, that waits for as long as a busy machine takes."""
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    return page
+
+
 # Gains are ramped and a level is measured over 50 ms: the state must persist for some frames.
 AUDIBLE_ROWS = """([player, expected]) => {
     const audible = player.player.rows.filter(row => row.level() > 0.001);
