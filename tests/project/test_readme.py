@@ -71,7 +71,10 @@ def checkout(tmp_path, monkeypatch):
         (tmp_path / name).symlink_to(ROOT / name)
     trained.experiment(tmp_path / "recipes" / "musdb18")
     model = presets.make("M6", levels=2, initial_filters=3)
-    serialization.save(model.serialize(), tmp_path / "recipes/musdb18/exp/demo/published")
+    for experiment in ("demo", "small_my_songs"):
+        serialization.save(
+            model.serialize(), tmp_path / f"recipes/musdb18/exp/{experiment}/published"
+        )
     write_song(
         tmp_path / "my_songs" / "test" / "song", channels=1
     )  # museval: an eighth of the time
