@@ -60,8 +60,10 @@ class _Lease:
                     file=sys.stderr,
                 )
             time.sleep(BEAT_SECONDS)
-            with contextlib.suppress(OSError):  # tried again at the next beat
+            try:
                 found = self._attempt()
+            except OSError:  # tried again at the next beat; the holder was not seen to be silent
+                seen = b""
 
     def _attempt(self) -> bytes:
         """Create the object unless it exists; return its content.

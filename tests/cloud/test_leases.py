@@ -58,19 +58,21 @@ def test_second_waits_for_the_end_of_the_first(holder, monkeypatch, capsys):
     assert "gone" not in said
 
 
-def test_waiting_outlasts_errors_of_the_network(holder, monkeypatch):
-    create, errors = storage.create_bytes, [OSError("reset"), OSError("reset")]
+def test_waiting_outlasts_errors_of_the_network(holder, monkeypatch, capsys):
+    beats = 2 * round(leases.DEAD_SECONDS / leases.BEAT_SECONDS)
+    create, errors = storage.create_bytes, [OSError("reset")] * beats
 
     def creating(url, content):
         if clock.now and errors:
             raise errors.pop()
         return create(url, content)
 
-    clock = Clock(holder.beat, holder.beat, holder.release)
+    clock = Clock(*[lambda: None] * beats, holder.beat, holder.release)
     monkeypatch.setattr(leases, "time", clock)
     monkeypatch.setattr(storage, "create_bytes", creating)
     leases._Lease(OBJECT).take(FOLDER)
     assert not errors
+    assert "gone" not in capsys.readouterr().err
     with pytest.raises(OSError, match="reset"):  # a wrong address is said at once
         errors.append(OSError("reset"))
         leases._Lease(OBJECT).take(FOLDER)
