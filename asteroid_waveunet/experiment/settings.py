@@ -249,7 +249,7 @@ class Training:
         for name in ("lr", "fine_tuning_lr"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a number above 0.")
-        for name in ("lr", "fine_tuning_lr")[: 1 + self.fine_tunes]:
+        for name in ("lr", "fine_tuning_lr") if self.fine_tunes else ("lr",):
             if self.optimizer == "muon" and getattr(self, name) < MUON_LEAST_LR:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, too small for muon, whose steps have the "
