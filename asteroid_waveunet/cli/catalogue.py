@@ -67,7 +67,7 @@ def run(options: argparse.Namespace, default_model: Callable[[], str]) -> int:
 
     if PIPE in (options.output, *options.songs):
         raise ValueError(
-            "- does not go together with URLs and the options of catalogues, such as --manifest and "
+            "- does not go together with URLs and options of catalogues, such as --manifest and "
             "--cluster; see --help."
         )
     found = separate_catalogue(
