@@ -113,7 +113,9 @@ def sent_by(reason: BaseException) -> BaseException | None:
     """
     if isinstance(reason, FileNotFoundError):
         return reason.__cause__
-    return (isinstance(reason, asyncio.TimeoutError) and reason.__cause__) or reason
+    if isinstance(reason, asyncio.TimeoutError):
+        return reason.__cause__ or reason
+    return reason
 
 
 def describe_error(reason: BaseException) -> tuple[int, str]:
