@@ -222,7 +222,7 @@ def test_stems_play_while_they_are_computed_and_in_exact_synchrony(opened):
     """A difference model's stems sum to the song, sample by sample."""
     page = opened.page
     page.evaluate(CLICK_AT_ONCE, ["Loading the model", "[data-do=play]"])  # nothing is computed yet
-    opened.choose("song.wav", wav(noise(30)))
+    opened.choose("song.wav", wav(noise(90)))
     wait_for_audible(opened.player, "accompaniment", "vocals")
     page.get_by_label("Solo several").check()
     for name in ("song", "accompaniment", "vocals"):
